@@ -1,0 +1,134 @@
+"""The experiment's configuration: its defaults, its checks, and durations as people write them.
+
+A file in `configs/` defines `get_config()`, which starts from `default()` and changes what it needs. The fields are
+locked: a misspelt one is an error, not a new field. Comments give each field's unit.
+"""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from faceflax.errors import UserError
+
+
+def default() -> ConfigDict:
+    """Returns a new configuration with every field that exists; the reference CNN at 128x128."""
+    config = ConfigDict()
+    config.seed = 0
+    config.arm = "cnn"  # which network is trained, and so which step is run
+    config.init_from = ""  # a workdir whose EMA parameters training starts from
+    config.tasks = ("mixed",)  # degradations trained on: "mixed", "noise" (all severities) or "noise 50"
+
+    config.data = ConfigDict()
+    config.data.dataset = "mini_faces"  # a builder of ours, or any tfds name with an `image` key
+    config.data.folder = ""  # the user's folder, for dataset = "face_folder"
+    config.data.data_dir = ""  # where prepared datasets lie; empty: the cache
+    config.data.train_split = "train"
+    config.data.eval_split = "validation"
+    config.data.test_split = "test"  # read by `experiments.evaluate` alone
+    config.data.image_size = 128  # pixels, height and width
+    config.data.batch_size = 16  # images a step, over all devices and processes
+    config.data.flip = True  # mirror left and right, half of the time
+    config.data.crop = 1.0  # smallest side of a random square crop, as a share of the image; 1: no crop
+    config.data.workers = 0  # worker processes that decode; 0: threads of this process
+
+    config.model = ConfigDict()
+    config.model.name = "encoder_decoder"
+    config.model.block = "residual"  # residual | nafnet
+    config.model.width = 32  # channels at the first scale; doubled at each coarser one
+    config.model.encoder_blocks = (1, 1, 1)  # blocks at each scale on the way down
+    config.model.middle_blocks = 2
+    config.model.decoder_blocks = (1, 1, 1)  # blocks at each scale on the way up, coarsest first
+    config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
+    config.model.dtype = "float32"  # of activations; parameters are float32 always
+
+    config.loss = ConfigDict()  # weights of the terms; 0 leaves the term out of the graph
+    config.loss.charbonnier = 1.0
+    config.loss.l1 = 0.0
+    config.loss.ssim = 0.0
+    config.loss.ms_ssim = 0.0
+    config.loss.fft = 0.0
+
+    config.optim = ConfigDict()
+    config.optim.lr = 1e-3  # peak learning rate of AdamW
+    config.optim.final_lr = 1e-6
+    config.optim.warmup = "100steps"
+    config.optim.b1 = 0.9
+    config.optim.b2 = 0.99
+    config.optim.weight_decay = 1e-4
+    config.optim.clip_norm = 1.0  # global gradient norm; 0: no clipping
+    config.optim.accumulate = 1  # micro-batches a step
+    config.optim.ema_decay = 0.999
+
+    config.train = ConfigDict()  # durations: "500steps" or "2epochs"
+    config.train.duration = "100epochs"
+    config.train.log_every = "50steps"
+    config.train.eval_every = "1000steps"
+    config.train.checkpoint_every = "1000steps"
+    config.train.keep = 2  # newest checkpoints kept, besides the best one
+
+    config.eval = ConfigDict()
+    config.eval.batch_size = 32
+    config.eval.tasks = ("mixed",)  # the degradations of tables, written as in `tasks`
+    config.eval.max_images = 0  # 0: the whole split
+    config.eval.best_metric = "psnr"  # of the model, mean over `eval.tasks`: chooses the best checkpoint
+
+    config.parallel = ConfigDict()
+    config.parallel.mesh = ConfigDict({"data": -1, "fsdp": 1})  # devices along each axis; -1: all that are left
+
+    config.wandb = ConfigDict()
+    config.wandb.mode = "auto"  # auto: online with a key, else offline | online | offline | disabled
+    config.wandb.project = "faceflax"
+    config.wandb.group = ""
+    config.wandb.tags = ()
+    config.lock()
+    return config
+
+
+def to_json(config: ConfigDict) -> str:
+    """Returns the configuration as indented JSON with sorted keys (tuples become lists)."""
+    return json.dumps(config.to_dict(), indent=2, sort_keys=True)
+
+
+def from_json(text: str) -> ConfigDict:
+    """Returns the configuration that `to_json` wrote.
+
+    Fields that were added to `default()` since are filled in. Raises `UserError` when it holds a field that no longer
+    exists, or is not JSON.
+    """
+    config = default()
+    try:
+        _update(config, json.loads(text), "config")
+    except ValueError as error:
+        raise UserError(f"not a configuration: {error}; it was changed by hand or written by another program") from error
+    return config
+
+
+def _update(config: ConfigDict, values: dict[str, Any], path: str) -> None:
+    for key, value in values.items():
+        if key not in config:
+            raise UserError(f"unknown field {path}.{key}: this version of faceflax does not have it")
+        if isinstance(config[key], ConfigDict):
+            _update(config[key], value, f"{path}.{key}")
+        else:
+            config[key] = tuple(value) if isinstance(value, list) else value
+
+
+def fingerprint(config: ConfigDict) -> str:
+    """Returns the first 12 hex digits of the SHA-256 of the configuration's JSON."""
+    return hashlib.sha256(to_json(config).encode()).hexdigest()[:12]
+
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?)")
+
+
+def num_steps(duration: str, steps_per_epoch: int) -> int:
+    """Returns the number of steps (at least 0) of "500steps" or "2epochs"; raises `UserError` for another form."""
+    match = _DURATION.fullmatch(duration.strip())
+    if not match:
+        raise UserError(f'"{duration}" is not a duration: write "500steps" or "2epochs"')
+    count = float(match[1])
+    return round(count * steps_per_epoch) if match[2].startswith("epoch") else round(count)
