@@ -1,0 +1,43 @@
+"""Trains a network: python -m experiments.train --config=configs/cnn.py --workdir=runs/cnn [--config.FIELD=VALUE ...].
+
+The same command goes on where a stopped run was, from its newest checkpoint. Exit status: 0 when training is complete,
+143 when SIGTERM ended it after saving, 1 with one sentence for a mistake that the user can mend.
+"""
+
+import signal
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import program
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/, fields as --config.x=y.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and reports.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main() -> int:
+    """Trains by the flags; returns the process's exit status."""
+    import jax
+
+    from faceflax.datasets import registry
+    from faceflax.evaluation import validation
+    from faceflax.training import loop, runtime, workdir
+
+    config, folder = _CONFIG.value, Path(_WORKDIR.value)
+    runtime.start()
+    load = lambda split: registry.load(  # noqa: E731
+        config.data.dataset, split, data_dir=config.data.data_dir, folder=config.data.folder
+    )
+    source, held_out = load(config.data.train_split), load(config.data.eval_split)
+    with workdir.locked(folder, active=jax.process_index() == 0):
+        if jax.process_index() == 0:
+            workdir.write_config(folder, config)
+            workdir.write_manifest(folder, workdir.manifest(config, source.fingerprint))
+        complete = loop.train(config, folder, source, lambda arm: validation.create(arm.restore, held_out, config))
+    return 0 if complete else 128 + signal.SIGTERM
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,17 @@
+"""The arms by name: the ways of training a restorer that `config.arm` chooses from."""
+
+import optax
+from ml_collections import ConfigDict
+
+from faceflax.errors import UserError
+from faceflax.training import cnn
+from faceflax.training.state import Arm
+
+ARMS = {"cnn": cnn.create}
+
+
+def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
+    """Makes the arm that `config.arm` names; raises `UserError` for one that does not exist."""
+    if config.arm not in ARMS:
+        raise UserError(f'config.arm "{config.arm}" does not exist; choose one of {", ".join(ARMS)}')
+    return ARMS[config.arm](config, learning_rate)

@@ -1,0 +1,117 @@
+"""Checkpoints on disk: the newest few and the best. The only user of orbax."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import orbax.checkpoint as ocp
+from ml_collections import ConfigDict
+from orbax.checkpoint.checkpoint_managers import preservation_policy
+
+from faceflax import models
+from faceflax.errors import UserError
+from faceflax.training import workdir as workdir_lib
+from faceflax.training.state import TrainState
+
+
+class Checkpoints:
+    """The folder `workdir/checkpoints`. Saving runs in the background; `close` waits for it."""
+
+    def __init__(self, workdir: Path, *, keep: int, best_metric: str, read_only: bool = False):
+        best = preservation_policy.BestN(
+            get_metric_fn=lambda metrics: metrics[best_metric], n=1, keep_checkpoints_without_metrics=False
+        )
+        options = ocp.CheckpointManagerOptions(
+            best_fn=lambda metrics: metrics[best_metric],
+            preservation_policy=preservation_policy.AnyPreservationPolicy([preservation_policy.LatestN(keep), best]),
+            read_only=read_only,
+            cleanup_tmp_directories=not read_only,
+        )
+        self._folder = workdir / "checkpoints"
+        self._manager = ocp.CheckpointManager(self._folder.absolute(), options=options)
+
+    @property
+    def latest_step(self) -> int | None:
+        """The newest step that is whole on disk, or None."""
+        return self._manager.latest_step()
+
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best validation metric, or None when none was measured."""
+        measured = any(self._manager.metrics(step) for step in self._manager.all_steps())
+        return self._manager.best_step() if measured else None
+
+    def save(self, state: TrainState, step: int, metrics: dict[str, float] | None) -> None:
+        """Begins to save `state`; `metrics` are those of the validation at this very step, if there was one."""
+        try:
+            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def restore(self, abstract_state: Any, step: int) -> Any:
+        """Reads the state of `step` into the given shapes, dtypes and shardings.
+
+        Raises `UserError` when the checkpoint holds other arrays: it is of another model.
+        """
+        return self._restore(step, ocp.args.StandardRestore(abstract_state))
+
+    def restore_ema(self, abstract_params: Any, step: int) -> Any:
+        """Reads the averaged parameters of `step` alone; otherwise as `restore`."""
+        return self._restore(step, ocp.args.PyTreeRestore({"ema": abstract_params}, partial_restore=True))["ema"]
+
+    def metrics(self, step: int) -> dict[str, float] | None:
+        """The validation metrics that were saved with `step`, or None."""
+        return self._manager.metrics(step)
+
+    def _restore(self, step: int, arguments: ocp.args.CheckpointArgs) -> Any:
+        try:
+            return self._manager.restore(step, args=arguments)
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{self._folder} holds a checkpoint of another model; use another workdir, or the same config.model"
+            ) from error
+
+    def wait(self) -> None:
+        """Waits until what was saved is on disk."""
+        try:
+            self._manager.wait_until_finished()
+        except OSError as error:
+            raise self._failure(error) from error
+
+    def close(self) -> None:
+        """Waits for saves under way and ends the background threads."""
+        self.wait()
+        self._manager.close()
+
+    def _failure(self, error: OSError) -> UserError:
+        latest = self.latest_step
+        kept = f"the last good checkpoint is step {latest}" if latest is not None else "no checkpoint is kept"
+        return UserError(f"cannot save to {self._folder}: {error.strerror or error}; {kept}; free space and run again")
+
+
+class Trained(NamedTuple):
+    """A trained restorer: its configuration, averaged parameters (on the first device), and what is known of them."""
+
+    config: ConfigDict
+    params: Any
+    info: dict[str, Any]  # "step", and the "metrics" of its validation where there was one
+
+
+def load_for_inference(workdir: Path) -> Trained:
+    """Reads the averaged parameters of a workdir's best checkpoint, or of the newest when none was evaluated.
+
+    Raises `UserError` when the workdir holds no checkpoint, or one that does not fit its configuration.
+    """
+    config = workdir_lib.read_config(workdir)
+    checkpoints = Checkpoints(workdir, keep=1, best_metric=config.eval.best_metric, read_only=True)
+    step = checkpoints.best_step
+    step = checkpoints.latest_step if step is None else step
+    if step is None:
+        raise UserError(f"{workdir} holds no checkpoint yet; train it first")
+    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    shapes = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
+    abstract = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
+    params = checkpoints.restore_ema(abstract, step)
+    info = {"step": step, "metrics": checkpoints.metrics(step)}
+    checkpoints.close()
+    return Trained(config, params, info)

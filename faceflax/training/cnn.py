@@ -1,0 +1,65 @@
+"""The CNN arm: the encoder-decoder trained on reconstruction losses."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from faceflax import degradations, metrics, models, objectives
+from faceflax.training import optimizer
+from faceflax.training.state import Arm, Metrics, TrainState
+
+
+def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
+    """Makes the arm of `config`; `learning_rate` is a function of the step."""
+    model = models.create(config.model)
+    transform = optimizer.create(config.optim, learning_rate)
+    groups = degradations.parse(config.tasks)
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+
+    def init() -> TrainState:
+        params = model.init(init_key, config.data.image_size)
+        return TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
+
+    def loss_fn(params: Any, clean: jax.Array, degraded: jax.Array, mask: jax.Array) -> tuple[jax.Array, Metrics]:
+        restored = model.apply(params, degraded, mask)
+        loss, terms = objectives.reconstruction_loss(restored, clean, config.loss)
+        values = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
+        count = jnp.float32(clean.shape[0])
+        sums = {name: (value * count, count) for name, value in values.items()}
+        return loss, {**sums, "psnr": (metrics.psnr(restored, clean).sum(), count)}
+
+    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(step_key, state.step)
+
+        def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
+            clean = micro["image"].astype(jnp.float32) / 255
+            degraded, mask = degradations.degrade(key, clean, micro["index"], groups)
+            return jax.grad(loss_fn, has_aux=True)(state.params, clean, degraded, mask)
+
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optimizer.ema_update(state.ema, params, state.step + 1, config.optim.ema_decay)
+        one = jnp.float32(1)
+        sums |= {"grad_norm": (optax.global_norm(grads), one), "lr": (learning_rate(state.step), one)}
+        return TrainState(state.step + 1, params, ema, opt_state), sums
+
+    return Arm(init, step, model.apply)
+
+
+def accumulate(gradients: Any, batch: dict[str, jax.Array], num_micro: int) -> tuple[Any, Metrics]:
+    """Mean gradients and summed metrics of `gradients(micro_batch)` over `num_micro` equal parts of the batch.
+
+    The parts are strided, so that a batch that is sharded over devices stays where it is.
+    """
+    if num_micro == 1:
+        return gradients(batch)
+    parts = jax.tree.map(lambda x: x.reshape(-1, num_micro, *x.shape[1:]).swapaxes(0, 1), batch)
+    first = jax.tree.map(lambda x: x[0], parts)
+    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(gradients, first))
+    total, _ = jax.lax.scan(lambda sums, part: (jax.tree.map(jnp.add, sums, gradients(part)), None), zeros, parts)
+    grads, sums = total
+    return jax.tree.map(lambda g: g / num_micro, grads), sums

@@ -1,0 +1,210 @@
+"""The training loop. One for every network: what differs between them is the `Arm`."""
+
+import contextlib
+import dataclasses
+import datetime
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from faceflax.config import num_steps
+from faceflax.datasets import stream
+from faceflax.errors import UserError
+from faceflax.training import arms, optimizer, parallel
+from faceflax.training.checkpoints import Checkpoints, load_for_inference
+from faceflax.training.meter import Meter, NotFiniteError
+from faceflax.training.state import Arm, TrainState
+from faceflax.training.tracking import Tracker
+
+Evaluate = Callable[[Any], tuple[dict[str, float], np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """When things happen, in steps."""
+
+    total: int
+    steps_per_epoch: int
+    log_every: int
+    eval_every: int
+    checkpoint_every: int
+
+    @classmethod
+    def create(cls, config: ConfigDict, num_examples: int) -> "Plan":
+        """Reads the durations of `config.train`; raises `UserError` for one that is no duration, or no step long."""
+        per_epoch = max(1, num_examples // config.data.batch_size)
+        names = ("duration", "log_every", "eval_every", "checkpoint_every")
+        steps = {name: num_steps(config.train[name], per_epoch) for name in names}
+        for name, count in steps.items():
+            if count < 1:
+                raise UserError(f"config.train.{name} is {config.train[name]}, less than one step; make it longer")
+        return cls(steps["duration"], per_epoch, *(steps[name] for name in names[1:]))
+
+    def logs(self, step: int) -> bool:
+        """Whether the metrics are written after `step`."""
+        return step % self.log_every == 0 or step == self.total
+
+    def evaluates(self, step: int) -> bool:
+        """Whether `step` is followed by an evaluation (and so by a checkpoint that knows its result)."""
+        return step % self.eval_every == 0 or step == self.total
+
+    def saves(self, step: int) -> bool:
+        """Whether `step` is followed by a checkpoint."""
+        return step % self.checkpoint_every == 0 or self.evaluates(step)
+
+
+def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Callable[[Arm], Evaluate]) -> bool:
+    """Trains until `config.train.duration`, from the workdir's newest checkpoint if it has one.
+
+    Args:
+      config: the experiment.
+      workdir: where checkpoints and metrics go; the caller holds its lock.
+      source: training examples, as `datasets.registry.load` gives them.
+      make_evaluate: given the arm, returns `params -> (metrics, picture)`; metrics hold `config.eval.best_metric`.
+
+    Returns:
+      Whether training is complete; False when SIGTERM ended it early (after saving).
+
+    Raises:
+      UserError: the loss is not finite, the checkpoint is of another model, or the disk is full.
+    """
+    plan = Plan.create(config, len(source))
+    arm = arms.create(config, optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch))
+    devices = parallel.create(config.parallel.mesh)
+    devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
+    with contextlib.ExitStack() as stack:
+        checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)
+        stack.callback(checkpoints.close)
+        abstract_state = devices.abstract_state(arm.init)
+        state, start = _first_state(config, arm, devices, checkpoints, abstract_state)
+        tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
+        stack.callback(tracker.close)
+        tracker.print(_opening(start, plan, state, devices))
+        batches = stream.train_stream(
+            source,
+            config.data,
+            seed=config.seed,
+            start_step=start,
+            process_index=jax.process_index(),
+            process_count=jax.process_count(),
+        )
+        run = _Run(
+            plan=plan,
+            batch_size=config.data.batch_size,
+            step_fn=devices.compile_step(arm.step, abstract_state),
+            batches=devices.prefetch(batches),
+            evaluate=make_evaluate(arm),
+            checkpoints=checkpoints,
+            tracker=tracker,
+        )
+        try:
+            return run.until_done(state, start)
+        except NotFiniteError as error:
+            checkpoints.wait()
+            raise UserError(_advice(error.step, checkpoints.latest_step)) from error
+
+
+def _first_state(
+    config: ConfigDict, arm: Arm, devices: parallel.Parallel, checkpoints: Checkpoints, abstract_state: TrainState
+) -> tuple[TrainState, int]:
+    """The state to go on from, and its step: the newest checkpoint, else a warm start, else a new one."""
+    step = checkpoints.latest_step
+    if step is not None:
+        return devices.adopt_state(checkpoints.restore(abstract_state, step)), step
+    if not config.init_from:
+        return devices.create_state(arm.init), 0
+    params = load_for_inference(Path(config.init_from)).params
+    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, abstract_state.params):
+        raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
+    return devices.create_state(lambda: arm.init().replace(params=params, ema=params)), 0
+
+
+def _opening(start: int, plan: Plan, state: TrainState, devices: parallel.Parallel) -> str:
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    where = f"{devices.num_devices} {jax.devices()[0].platform} device(s)"
+    if start >= plan.total:
+        return f"already trained for {start} steps; a longer config.train.duration goes on from there"
+    return f"training {size / 1e6:.2f}M parameters on {where}, step {start} to {plan.total}"
+
+
+def _advice(step: int, good: int | None) -> str:
+    last = f"the last good checkpoint is step {good}" if good is not None else "no checkpoint was saved before"
+    return (
+        f"the loss or its gradient is not finite at step {step}; {last}; "
+        "train in a new workdir with a lower config.optim.lr"
+    )
+
+
+@dataclasses.dataclass
+class _Run:
+    """The loop, and the parts it drives."""
+
+    plan: Plan
+    batch_size: int
+    step_fn: Callable
+    batches: Iterator
+    evaluate: Evaluate
+    checkpoints: Checkpoints
+    tracker: Tracker
+
+    def until_done(self, state: TrainState, step: int) -> bool:
+        meter, saved = Meter(), step
+        with _sigterm() as received:
+            while step < self.plan.total and not received:
+                batch = meter.next_batch(self.batches)
+                state, sums = self.step_fn(state, batch)
+                step += 1
+                meter.add(step, sums)
+                if self.plan.logs(step):
+                    self._log(step, meter.read())
+                if self.plan.saves(step):
+                    meter.settle()
+                    paused = time.perf_counter()
+                    self._save(state, step)
+                    saved = step
+                    meter.pause(paused)
+        if step < self.plan.total:
+            meter.settle()
+            if saved < step:
+                self.checkpoints.save(state, step, None)
+            self.checkpoints.wait()
+            self.tracker.print(f"stopped by SIGTERM, saved at step {step}; run the same command to go on")
+        return step >= self.plan.total
+
+    def _log(self, step: int, means: dict[str, float]) -> None:
+        line = f"step {step}/{self.plan.total}  loss {means['loss']:.4f}  psnr {means['psnr']:.2f}"
+        if "seconds_per_step" in means:
+            seconds = means["seconds_per_step"]
+            means["images_per_s"] = self.batch_size / seconds
+            left = datetime.timedelta(seconds=round((self.plan.total - step) * seconds))
+            line += f"  {means['images_per_s']:.1f} images/s  input wait {means['input_wait']:.1%}  {left} left"
+        self.tracker.print(line)
+        self.tracker.write(step, {f"train/{name}": value for name, value in means.items()})
+
+    def _save(self, state: TrainState, step: int) -> None:
+        """Saves a checkpoint, after an evaluation where one is due."""
+        metrics = None
+        if self.plan.evaluates(step):
+            metrics, picture = self.evaluate(state.ema)
+            self.tracker.write(step, {f"eval/{name}": value for name, value in metrics.items()})
+            self.tracker.write_image(step, "eval/faces", picture)
+            shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
+            self.tracker.print(f"step {step}/{self.plan.total}  evaluation: {shown}")
+        self.checkpoints.save(state, step, metrics)
+
+
+@contextlib.contextmanager
+def _sigterm() -> Iterator[list[int]]:
+    """Yields a list that becomes non-empty when SIGTERM arrives; the former handler is put back afterwards."""
+    received: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield received
+    finally:
+        signal.signal(signal.SIGTERM, former)

@@ -1,0 +1,42 @@
+"""The optimiser: AdamW with warm-up, cosine decay and gradient clipping, and the average of the parameters it makes."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from faceflax.config import num_steps
+from faceflax.errors import UserError
+
+
+def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
+    """Learning rate by step: linear from 0 to `optim.lr` over the warm-up, then a cosine to `optim.final_lr`.
+
+    Raises `UserError` when the warm-up is longer than the training.
+    """
+    warmup = num_steps(optim.warmup, steps_per_epoch)
+    if warmup >= total_steps:
+        raise UserError(f"config.optim.warmup is {warmup} steps of {total_steps} in all; make it shorter")
+    return optax.warmup_cosine_decay_schedule(0.0, optim.lr, warmup, total_steps, optim.final_lr)
+
+
+def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019); weight decay acts on kernels alone, not on biases and scales."""
+    adamw = optax.adamw(
+        learning_rate,
+        b1=optim.b1,
+        b2=optim.b2,
+        weight_decay=optim.weight_decay,
+        mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
+    )
+    if not optim.clip_norm:
+        return adamw
+    return optax.chain(optax.clip_by_global_norm(optim.clip_norm), adamw)
+
+
+def ema_update(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:
+    """Exponential moving average of the parameters; `step` (from 1) keeps it short while training is young."""
+    decay = jnp.minimum(decay, step / (step + 10.0))
+    return jax.tree.map(lambda average, value: average + (1 - decay) * (value - average), ema, params)

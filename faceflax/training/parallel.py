@@ -1,0 +1,153 @@
+"""Devices: the mesh, where arrays lie on it, and compilation. The only module that knows of meshes and jit.
+
+A pure step is written for the whole batch, as if there were one device. Here it is compiled over a mesh with two axes:
+`data` (each device works on its share of the batch) and `fsdp` (as `data`, and parameters and optimiser state are
+split as well). Every process runs the same program and brings its own share of each batch.
+"""
+
+import collections
+import dataclasses
+import itertools
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from faceflax.errors import UserError
+
+# Smaller arrays stay whole on every device: gathering them costs more than the memory they would save.
+_MIN_SPLIT_SIZE = 2**14
+
+
+def initialize_distributed() -> None:
+    """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
+
+    Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Call it before the first use of a
+    device. Raises `UserError` when only some of the three are set.
+    """
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    values = [os.environ.get(name) for name in names]
+    if not any(values):
+        return
+    missing = [name for name, value in zip(names, values, strict=True) if not value]
+    if missing:
+        raise UserError(f"a run of several processes needs {' and '.join(missing)} in the environment as well")
+    address, count, index = values
+    jax.distributed.initialize(address, num_processes=int(count), process_id=int(index))
+
+
+@dataclasses.dataclass(frozen=True)
+class Parallel:
+    """A mesh of devices, and the ways to place arrays on it and to compile functions over it."""
+
+    mesh: Mesh
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices the batch is split over."""
+        return self.mesh.size
+
+    @property
+    def _batch(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+
+    @property
+    def _replicated(self) -> NamedSharding:
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def _state_sharding(self, shape: jax.ShapeDtypeStruct) -> NamedSharding:
+        """Splits the largest dimension that the `fsdp` axis divides, of arrays that are large enough."""
+        size = self.mesh.shape["fsdp"]
+        dims = [d for d in range(len(shape.shape)) if shape.shape[d] % size == 0]
+        if size == 1 or not dims or math.prod(shape.shape) < _MIN_SPLIT_SIZE:
+            return self._replicated
+        largest = max(dims, key=lambda d: shape.shape[d])
+        return NamedSharding(self.mesh, PartitionSpec(*(None,) * largest, "fsdp"))
+
+    def check_batch_size(self, batch_size: int, num_micro: int) -> None:
+        """Raises `UserError` unless every device gets the same number of images in every micro-batch."""
+        share = self.num_devices * num_micro
+        if batch_size % share:
+            raise UserError(
+                f"config.data.batch_size {batch_size} does not divide over {self.num_devices} device(s) in "
+                f"{num_micro} micro-batch(es); make it a multiple of {share}"
+            )
+
+    def abstract_state(self, init: Callable[[], Any]) -> Any:
+        """Returns the shapes, dtypes and shardings of what `init()` makes, without making it."""
+        shapes = jax.eval_shape(init)
+        return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._state_sharding(s)), shapes)
+
+    def create_state(self, init: Callable[[], Any]) -> Any:
+        """Runs `init()` compiled, each device making its own part."""
+        return jax.jit(init, out_shardings=_shardings(self.abstract_state(init)))()
+
+    def adopt_state(self, state: Any) -> Any:
+        """Passes arrays that jit did not make (a restored checkpoint) through it, so that they can be donated."""
+        return jax.jit(lambda tree: tree, out_shardings=_shardings(state))(state)
+
+    def compile_step(self, step: Callable, abstract_state: Any) -> Callable:
+        """Compiles `step(state, batch) -> (state, metrics)`; the old state's memory is given to the new one."""
+        state = _shardings(abstract_state)
+        return jax.jit(
+            step,
+            in_shardings=(state, self._batch),
+            out_shardings=(state, self._replicated),
+            donate_argnums=0,
+        )
+
+    def compile_batched(self, function: Callable) -> Callable:
+        """Compiles `function(params, batch) -> outputs`; what it returns is whole on every device."""
+        return jax.jit(function, in_shardings=(None, self._batch), out_shardings=self._replicated)
+
+    def replicate(self, tree: Any) -> Any:
+        """Places host arrays, equal in every process, whole on every device."""
+        return jax.device_put(tree, self._replicated)
+
+    def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
+        """Places this process's share of a batch on its devices; together the shares are one global batch."""
+        sharding = self._batch
+        return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+
+    def prefetch(self, batches: Iterable[Mapping[str, np.ndarray]], size: int = 2) -> Iterator[dict[str, jax.Array]]:
+        """Yields the batches on the devices, `size` of them under way ahead of the one in use."""
+        queue = collections.deque()
+        batches = iter(batches)
+        for batch in itertools.islice(batches, size):
+            queue.append(self.shard_batch(batch))
+        while queue:
+            yield queue.popleft()
+            for batch in itertools.islice(batches, 1):
+                queue.append(self.shard_batch(batch))
+
+
+def _shardings(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf.sharding, tree)
+
+
+def create(mesh: Mapping[str, int]) -> Parallel:
+    """Makes the mesh of `config.parallel.mesh` over all devices of all processes.
+
+    Args:
+      mesh: devices along the axes `data` and `fsdp`; -1 in one of them takes all that are left.
+
+    Raises:
+      UserError: the axes do not multiply to the number of devices.
+    """
+    sizes = {"data": mesh["data"], "fsdp": mesh["fsdp"]}
+    num_devices = jax.device_count()
+    free = [axis for axis, size in sizes.items() if size == -1]
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    if len(free) == 1 and fixed > 0 and num_devices % fixed == 0:
+        sizes[free[0]] = num_devices // fixed
+    if math.prod(sizes.values()) != num_devices or min(sizes.values()) < 1:
+        raise UserError(
+            f"config.parallel.mesh {dict(mesh)} does not cover the {num_devices} device(s) here; "
+            "write sizes that multiply to that number, or -1 in one of them"
+        )
+    axis_types = (AxisType.Auto,) * len(sizes)
+    return Parallel(jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=axis_types))

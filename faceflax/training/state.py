@@ -1,0 +1,33 @@
+"""What a training step changes, and what the loop needs to know of a network to train it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+from flax import struct
+
+Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count); see faceflax.metrics
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a checkpoint holds. Randomness is not part of it: it follows from the seed and `step`."""
+
+    step: jax.Array  # int32 scalar, steps done
+    params: Any
+    ema: Any  # moving average of params: what is evaluated and used
+    opt_state: Any
+
+
+class Arm(NamedTuple):
+    """One way of training a restorer.
+
+    Attributes:
+      init: `() -> TrainState`, a function of the seed alone.
+      step: `(state, batch) -> (state, metrics)`, pure; written for the whole batch.
+      restore: `(params, degraded [B, H, W, 3], mask [B, H, W, 1]) -> restored [B, H, W, 3]`.
+    """
+
+    init: Callable[[], TrainState]
+    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+    restore: Callable[[Any, jax.Array, jax.Array], jax.Array]

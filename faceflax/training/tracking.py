@@ -1,0 +1,109 @@
+"""Where a run's numbers go: `metrics.jsonl`, the console, and Weights & Biases as a mirror. The only user of wandb."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.files import write_text
+
+
+class MetricsFile:
+    """`metrics.jsonl`: one JSON object a line with `step` and metrics, in the order of steps, each step once."""
+
+    def __init__(self, path: Path, resume_step: int):
+        """Opens the file; lines after `resume_step` are dropped, since those steps are done again."""
+        self._path = path
+        if path.exists():
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            write_text(path, "".join(line for line in lines if _step_of(line) <= resume_step))
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Appends one line; raises `UserError` when the disk does not take it."""
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **metrics}) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write {self._path}: {error.strerror}; free space and run again") from error
+
+
+def _step_of(line: str) -> float:
+    """The line's step; a line cut short by a kill counts as after every step."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return float("inf")
+
+
+class Wandb:
+    """A run in Weights & Biases, the same one when training is taken up again."""
+
+    def __init__(self, config: ConfigDict, workdir: Path):
+        """Starts the run: online with a key, offline without, unless `config.wandb.mode` says which."""
+        import wandb
+
+        id_file = workdir / "wandb_id.txt"
+        if not id_file.exists():
+            write_text(id_file, wandb.util.generate_id())
+        mode = config.wandb.mode
+        if mode == "auto":
+            mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+        self._run = wandb.init(
+            mode=mode,
+            project=config.wandb.project,
+            group=config.wandb.group or None,
+            tags=list(config.wandb.tags),
+            id=id_file.read_text(encoding="utf-8").strip(),
+            resume="allow" if mode == "online" else None,
+            name=workdir.name,
+            dir=str(workdir),
+            config=json.loads(config_lib.to_json(config)),
+            settings=wandb.Settings(silent=True),
+        )
+        self._image = wandb.Image
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Sends the metrics of a step."""
+        self._run.log(metrics, step=step)
+
+    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Sends a uint8 RGB picture [H, W, 3]."""
+        self._run.log({name: self._image(image)}, step=step)
+
+    def close(self) -> None:
+        """Ends the run; an offline one waits in `workdir/wandb` for `wandb sync`."""
+        self._run.finish()
+
+
+class Tracker:
+    """Sends each step's numbers to all places; processes other than the first send nothing."""
+
+    def __init__(self, config: ConfigDict, workdir: Path, resume_step: int, *, active: bool):
+        self._file = MetricsFile(workdir / "metrics.jsonl", resume_step) if active else None
+        self._wandb = Wandb(config, workdir) if active and config.wandb.mode != "disabled" else None
+
+    def write(self, step: int, metrics: dict[str, float]) -> None:
+        """Records the metrics of a step."""
+        if self._file:
+            self._file.write(step, metrics)
+        if self._wandb:
+            self._wandb.write(step, metrics)
+
+    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
+        """Records a uint8 RGB picture [H, W, 3] (Weights & Biases alone)."""
+        if self._wandb:
+            self._wandb.write_image(step, name, image)
+
+    def print(self, text: str) -> None:
+        """Prints one line to the console."""
+        if self._file:
+            print(text, flush=True)
+
+    def close(self) -> None:
+        """Ends the W&B run."""
+        if self._wandb:
+            self._wandb.close()

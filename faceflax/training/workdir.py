@@ -1,0 +1,131 @@
+"""The workdir of a run: who uses it, the configuration it was made with, and the manifest of what made it."""
+
+import contextlib
+import fcntl
+import json
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+import faceflax
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.files import write_json, write_text
+
+# What may differ when a run is taken up again: how long, how often, where. The rest decides what the parameters become.
+_MAY_CHANGE = ("train", "eval", "wandb", "parallel")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "dm-pix", "numpy")
+
+
+@contextlib.contextmanager
+def locked(workdir: Path, *, active: bool = True) -> Iterator[None]:
+    """Holds the workdir for this process; the lock ends with the process, however it ends.
+
+    Of a run of several processes one alone is `active`: it holds the lock for all.
+
+    Raises `UserError` when another process holds it or the folder cannot be made.
+    """
+    if not active:
+        yield
+        return
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        file = (workdir / ".lock").open("w")
+    except OSError as error:
+        raise UserError(f"cannot use the workdir {workdir}: {error.strerror}; choose another --workdir") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"the workdir {workdir} is in use by another process; wait for it, or choose another --workdir"
+            ) from error
+        yield
+
+
+def read_config(workdir: Path) -> ConfigDict:
+    """Returns the configuration that the workdir was trained with; raises `UserError` when it holds none."""
+    path = workdir / "config.json"
+    if not path.is_file():
+        raise UserError(f"{workdir} is not a workdir of a trained model: it has no config.json; train one first")
+    return config_lib.from_json(path.read_text(encoding="utf-8"))
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """Records `config` as the workdir's own.
+
+    Raises `UserError` when the workdir was made with another one, in a field that decides the parameters.
+    """
+    if (workdir / "config.json").exists():
+        old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
+        changed = [c for c in _differences(old, new) if c.split(".")[0] not in _MAY_CHANGE]
+        if changed:
+            raise UserError(
+                f"{workdir} was made with another config ({_describe(changed, old, new)}); "
+                "choose another --workdir, or run with the same config"
+            )
+    write_text(workdir / "config.json", config_lib.to_json(config) + "\n")
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    names = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(after, dict):
+            names += _differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            names.append(prefix + key)
+    return names
+
+
+def _describe(changed: list[str], old: dict, new: dict) -> str:
+    def value(tree: dict, name: str) -> Any:
+        for key in name.split("."):
+            tree = tree.get(key, {})
+        return tree
+
+    shown = [f"config.{name} was {value(old, name)}, now {value(new, name)}" for name in changed[:3]]
+    more = [f"{len(changed) - 3} more"] if len(changed) > 3 else []
+    return "; ".join(shown + more)
+
+
+def manifest(config: ConfigDict, dataset_fingerprint: str) -> dict[str, Any]:
+    """What somebody else needs to make the same result: commit, config, data, versions, device, seed, command."""
+    devices = jax.devices()
+    return {
+        "faceflax": faceflax.__version__,
+        "commit": _commit(),
+        "command": " ".join(sys.argv),
+        "config": config_lib.fingerprint(config),
+        "dataset": {"name": config.data.dataset, "fingerprint": dataset_fingerprint},
+        "seed": config.seed,
+        "python": platform.python_version(),
+        "versions": {name: metadata.version(name) for name in _PACKAGES},
+        "device": {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()},
+    }
+
+
+def write_manifest(workdir: Path, values: dict[str, Any]) -> None:
+    """Writes `workdir/manifest.json`."""
+    write_json(workdir / "manifest.json", values)
+
+
+def _commit() -> str:
+    """The commit of the checkout this package lies in, with "+changes" when files differ; "" outside a checkout."""
+
+    def git(*arguments: str) -> str:
+        folder = Path(faceflax.__file__).parent
+        result = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True)
+        return result.stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
