@@ -1,0 +1,10 @@
+"""What all tests share: a cache of their own, and devices that are only the CPU's."""
+
+import os
+import tempfile
+
+# Before jax is imported by any test. The cache is shared by the processes that tests start, and ends with the session.
+_CACHE = tempfile.TemporaryDirectory(prefix="faceflax-tests-")
+os.environ["FACEFLAX_CACHE"] = _CACHE.name
+os.environ["WANDB_MODE"] = "disabled"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
