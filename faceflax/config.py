@@ -103,9 +103,7 @@ def from_json(text: str) -> ConfigDict:
     try:
         _update(config, json.loads(text), "config")
     except ValueError as error:
-        raise UserError(
-            f"not a configuration: {error}; it was changed by hand or written by another program"
-        ) from error
+        raise UserError(f"config.json is not readable ({error}); it was changed by hand, or cut short") from error
     return config
 
 
