@@ -1,0 +1,64 @@
+"""Encoded photographs to square RGB uint8 and back, with OpenCV."""
+
+import cv2
+import numpy as np
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """Returns the image as uint8 [H, W, 3] RGB.
+
+    Grey is repeated in the three channels, alpha is dropped, 16 bits become 8, and the EXIF orientation is applied.
+    A truncated file may come out grey at its bottom: see `check`. Raises `ValueError` when it is no image at all.
+    """
+    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    if image is None:
+        raise ValueError("not an image that can be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def check(encoded: bytes) -> None:
+    """Raises `ValueError` when a JPEG, PNG or WebP file ends before its image does.
+
+    Decoders fill what is missing with grey and say nothing. A JPEG's last scan must be followed by the end-of-image
+    marker: inside a scan the bytes FF D9 cannot occur, and a thumbnail's marker precedes the scan.
+    """
+    if encoded.startswith(b"\xff\xd8"):
+        whole = encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
+    elif encoded.startswith(b"\x89PNG"):
+        whole = b"IEND" in encoded[-64:]
+    elif encoded.startswith(b"RIFF"):
+        whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
+    else:
+        whole = True
+    if not whole:
+        raise ValueError("the file is truncated")
+
+
+def square(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns the central square of `image` [H, W, 3] at `size` x `size`.
+
+    Shrinking averages areas, so that it is antialiased; enlarging is bicubic.
+    """
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return resize(image[top : top + side, left : left + side], size)
+
+
+def resize(image: np.ndarray, size: int) -> np.ndarray:
+    """Returns a square `image` [S, S, 3] at `size` x `size`, as `square` does; itself when it has that size."""
+    if image.shape[0] == size:
+        return image
+    shrinks = image.shape[0] > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """Returns uint8 [H, W, 3] RGB as JPEG of `quality` (0 to 100) without chroma subsampling (4:4:4)."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)[1].tobytes()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns uint8 [H, W, 3] RGB as PNG."""
+    return cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes()
