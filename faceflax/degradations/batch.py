@@ -1,0 +1,63 @@
+"""Degrading a batch: a random task and severity for each image in training, one task in evaluation.
+
+What happens to an image depends on the key and its index alone, never on its neighbours or the batch's size. So the
+functions may be applied to any part of a batch, such as a device's share under `shard_map`.
+"""
+
+import zlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from faceflax.degradations.tasks import FUNCTIONS, Degraded, Task
+
+_EVALUATION_SEED = 20260
+
+
+def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ...], ...]) -> Degraded:
+    """Degrades `image` [B, H, W, 3] in [0, 1] and returns it with its mask [B, H, W, 1] (1: missing).
+
+    Image i draws with `fold_in(key, index[i])` one of `groups`, then one of the group's tasks, both evenly.
+    """
+    names = tuple(dict.fromkeys(task.name for group in groups for task in group))
+    longest = max(len(group) for group in groups)
+    branch = np.array([[names.index(group[i % len(group)].name) for i in range(longest)] for group in groups])
+    severity = np.array([[group[i % len(group)].severity for i in range(longest)] for group in groups], np.float32)
+    size = np.array([len(group) for group in groups])
+
+    def one(image: Array, index: Array) -> Degraded:
+        choice_key, task_key = jax.random.split(jax.random.fold_in(key, index))
+        draw = jax.random.uniform(choice_key, (2,))
+        group = (draw[0] * len(groups)).astype(jnp.int32)
+        place = (draw[1] * jnp.asarray(size)[group]).astype(jnp.int32)
+        chosen = (task_key, image, jnp.asarray(severity)[group, place])
+        if len(names) == 1:
+            return FUNCTIONS[names[0]](*chosen)
+        return lax.switch(jnp.asarray(branch)[group, place], [FUNCTIONS[name] for name in names], *chosen)
+
+    image = jnp.asarray(image, jnp.float32)
+    if len(names) == 1:
+        return jax.vmap(one)(image, index)
+    # Under vmap a switch runs every branch for every image. A loop runs one, which wins where nothing runs in parallel.
+    return lax.platform_dependent(image, index, cpu=_loop(one), default=jax.vmap(one))
+
+
+def _loop(one):
+    return lambda image, index: lax.map(lambda pair: one(*pair), (image, index))
+
+
+def degrade_for_evaluation(image: Array, index: Array, task: Task) -> Degraded:
+    """Degrades `image` [B, H, W, 3] by `task`: what happens to image i is a function of (`task`, `index[i]`) alone.
+
+    Returns the degraded images and their masks [B, H, W, 1]. The generator is fixed, so that tables do not change
+    with JAX's default.
+    """
+    key = jax.random.key(_EVALUATION_SEED, impl="threefry2x32")
+    key = jax.random.fold_in(key, zlib.crc32(str(task).encode()))
+
+    def one(image: Array, index: Array) -> Degraded:
+        return FUNCTIONS[task.name](jax.random.fold_in(key, index), image, task.severity)
+
+    return jax.vmap(one)(jnp.asarray(image, jnp.float32), index)
