@@ -1,0 +1,105 @@
+"""Reconstruction losses: how far a restored batch is from its target.
+
+Images are [B, H, W, 3]; whatever their dtype, the losses are taken in float32 and are scalars.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from faceflax import metrics
+from faceflax.errors import UserError
+
+MS_SSIM_LEAST_SIZE = 2 * metrics.SSIM_WINDOW
+"""Pixels; two scales fit from here on."""
+
+# The importance of each scale, finest first (Wang et al., Asilomar 2003, section 4).
+_MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+_C1, _C2 = 0.01**2, 0.03**2
+
+
+def charbonnier(restored: Array, target: Array) -> Array:
+    """Mean of sqrt(d^2 + 0.001^2) (Charbonnier et al., ICIP 1994; its epsilon from Lai et al., CVPR 2017)."""
+    return jnp.mean(jnp.sqrt(jnp.square(restored - target) + 1e-3**2))
+
+
+def l1(restored: Array, target: Array) -> Array:
+    """Mean absolute difference."""
+    return jnp.mean(jnp.abs(restored - target))
+
+
+def ssim(restored: Array, target: Array) -> Array:
+    """1 - SSIM; raises `UserError` for images under 11 pixels."""
+    return 1.0 - jnp.mean(metrics.ssim(restored, target))
+
+
+def ms_ssim(restored: Array, target: Array) -> Array:
+    """1 - MS-SSIM (Wang et al., Asilomar 2003, eq. 7), by channel, mean over RGB.
+
+    Five scales need 176 pixels. Smaller images use as many scales as their smaller side fits the window in (four from
+    88 pixels, three from 44, two from 22), with the weights of these divided by their sum. Raises `UserError` for
+    images under 22 pixels.
+    """
+    metrics.require_size(restored, MS_SSIM_LEAST_SIZE, "MS-SSIM")
+    smaller_side = min(restored.shape[1:3])
+    scales = min(len(_MS_SSIM_WEIGHTS), int(np.log2(smaller_side / metrics.SSIM_WINDOW)) + 1)
+    weights = np.array(_MS_SSIM_WEIGHTS[:scales]) / sum(_MS_SSIM_WEIGHTS[:scales])
+    similarity = 1.0
+    for scale, weight in enumerate(weights):
+        luminance, contrast = _ssim_factors(restored, target)
+        factor = luminance * contrast if scale == scales - 1 else contrast
+        # A negative mean has no real power; the floor keeps the gradient of the power finite.
+        similarity *= jnp.maximum(jnp.mean(factor, axis=(1, 2)), 1e-4) ** weight
+        restored, target = _halve(restored), _halve(target)
+    return 1.0 - jnp.mean(similarity)
+
+
+def _ssim_factors(a: Array, b: Array) -> tuple[Array, Array]:
+    """Maps of SSIM's luminance term, and of its contrast and structure terms together."""
+    mean_a, mean_b, square_a, square_b, product = jnp.split(
+        metrics.window_mean(jnp.concatenate([a, b, a * a, b * b, a * b], axis=-1)), 5, axis=-1
+    )
+    luminance = (2 * mean_a * mean_b + _C1) / (mean_a**2 + mean_b**2 + _C1)
+    variances = square_a - mean_a**2 + square_b - mean_b**2
+    return luminance, (2 * (product - mean_a * mean_b) + _C2) / (variances + _C2)
+
+
+def _halve(image: Array) -> Array:
+    """Averages 2x2 pixels; an odd last row or column is dropped."""
+    batch, height, width, channels = image.shape
+    image = image[:, : height // 2 * 2, : width // 2 * 2]
+    return image.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
+
+
+def fft(restored: Array, target: Array) -> Array:
+    """Mean absolute difference of the real and imaginary parts of the images' spectra (Cho et al., ICCV 2021, eq. 6).
+
+    As in that paper the transform is not normalised, so that the loss is larger than `l1` (and its weight smaller: the
+    paper's is 0.1); of the spectrum's two mirrored halves one is used.
+    """
+    spectrum = jnp.fft.rfft2(restored - target, axes=(1, 2))
+    return 0.5 * jnp.mean(jnp.abs(spectrum.real) + jnp.abs(spectrum.imag))
+
+
+TERMS: dict[str, Callable[[Array, Array], Array]] = {
+    "charbonnier": charbonnier,
+    "l1": l1,
+    "ssim": ssim,
+    "ms_ssim": ms_ssim,
+    "fft": fft,
+}
+
+
+def reconstruction_loss(restored: Array, target: Array, weights: ConfigDict) -> tuple[Array, dict[str, Array]]:
+    """Returns the weighted sum of the terms of `weights` (`config.loss`) that are not 0, and each of them unweighted.
+
+    Terms of weight 0 are not part of the graph. Raises `UserError` when all are 0.
+    """
+    restored, target = jnp.asarray(restored, jnp.float32), jnp.asarray(target, jnp.float32)
+    terms = {name: term(restored, target) for name, term in TERMS.items() if weights[name]}
+    if not terms:
+        raise UserError(f"every weight of config.loss is 0: give one of {', '.join(TERMS)} a weight")
+    return sum(weights[name] * value for name, value in terms.items()), terms
