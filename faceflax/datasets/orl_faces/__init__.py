@@ -1,0 +1,1 @@
+"""The ORL database of faces: 40 people, ten photographs each."""

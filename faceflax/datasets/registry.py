@@ -1,0 +1,178 @@
+"""Datasets by name: where they lie once prepared, and how they are read."""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import importlib
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from faceflax.assets import cache_folder
+from faceflax.datasets.face_folder import listing
+from faceflax.errors import UserError
+
+DESCRIPTIONS = {
+    "mini_faces": "500 synthetic faces at 128x128, shipped with faceflax",
+    "synthetic_faces": "any number of synthetic faces, up to 1024x1024, made on this machine",
+    "orl_faces": "400 photographs of 40 people with their identities, grey, 92x112",
+    "face_folder": "a folder of your own photographs",
+    "celeb_a": "202,599 photographs of celebrities, 178x218 (public, downloaded by tensorflow-datasets)",
+    "lfw": "13,233 photographs of 5,749 people, 250x250 (public, downloaded by tensorflow-datasets)",
+}
+OURS = ("mini_faces", "synthetic_faces", "orl_faces", "face_folder")
+_SAMPLE = 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """The examples of one split: `source[i]` is a dict with `image`, encoded bytes, and the dataset's other features.
+
+    It can be sent to another process, which opens the files anew.
+    """
+
+    folder: str
+    split: str
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._examples[index]
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """12 hex digits over the dataset's name, version, configuration and split, and its images.
+
+        Of a `face_folder` every image counts, and the folder's place does not. Of other datasets with more than 1,024
+        images an even sample of that many is read.
+        """
+        info = self._builder.info
+        digest = hashlib.sha256(json.dumps([info.name, str(info.version), self.split, len(self)]).encode())
+        contents = (info.metadata or {}).get("contents")
+        if contents:
+            digest.update(json.dumps(contents, sort_keys=True).encode())
+        else:
+            digest.update(str(info.config_name).encode())
+            count = min(len(self), _SAMPLE)
+            for i in range(count):
+                digest.update(hashlib.sha256(self[i * len(self) // count]["image"]).digest())
+        return digest.hexdigest()[:12]
+
+    @functools.cached_property
+    def _builder(self) -> tfds.core.DatasetBuilder:
+        return tfds.builder_from_directory(self.folder)
+
+    @functools.cached_property
+    def _examples(self) -> Sequence[dict[str, Any]]:
+        return self._builder.as_data_source(self.split, decoders={"image": tfds.decode.SkipDecoding()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"folder": self.folder, "split": self.split}
+
+
+def names() -> tuple[str, ...]:
+    """Returns the datasets we know by name; any other tfds dataset with an `image` key works too."""
+    return tuple(DESCRIPTIONS)
+
+
+def data_folder(data_dir: str = "") -> Path:
+    """Returns the folder of prepared datasets: `data_dir`, else `$TFDS_DATA_DIR`, else datasets/ in the cache."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or cache_folder() / "datasets").expanduser()
+
+
+def load(name: str, split: str, *, data_dir: str = "", folder: str = "") -> Source:
+    """Returns the examples of a split, such as "train" or "test[:100]", of a prepared dataset.
+
+    `name` is one of `names()`, or of any tfds dataset that was prepared as array records in `data_dir`; "NAME/CONFIG"
+    chooses among several builds. `folder` is the user's folder for "face_folder". `mini_faces` is prepared at its first
+    use. Raises `UserError` for a dataset that is not there, naming the command that builds it, for photographs that
+    changed since, for a split that it does not have, and for a dataset without an `image`.
+    """
+    if name == "mini_faces":
+        prepared = Path(build(builder("mini_faces", data_dir=data_dir)).data_dir)
+    else:
+        prepared = _find(name, data_folder(data_dir), folder)
+    source = Source(str(prepared), split)
+    try:
+        readable = "image" in tfds.builder_from_directory(str(prepared)).info.features
+        if readable:
+            len(source)
+    except NotImplementedError as error:
+        raise UserError(
+            f"{name} in {prepared} is not in the array_record format; delete it and run: faceflax datasets build {name}"
+        ) from error
+    except (ValueError, KeyError, AssertionError) as error:
+        splits = ", ".join(tfds.builder_from_directory(str(prepared)).info.splits)
+        raise UserError(f'{name} has no split "{split}": it has {splits}') from error
+    if not readable:
+        raise UserError(f"{name} has no image in its examples; choose a dataset of photographs")
+    return source
+
+
+def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.DatasetBuilder:
+    """Returns the builder of one of `OURS`, or of a public dataset; raises `UserError` for an unknown name."""
+    place = str(data_folder(data_dir))
+    if name in OURS:
+        module = importlib.import_module(f"faceflax.datasets.{name}.{name}")
+        kind = getattr(module, "".join(part.title() for part in name.split("_")))
+        return kind(data_dir=place, config=config)
+    try:
+        return tfds.builder(name, data_dir=place)
+    except tfds.core.DatasetNotFoundError as error:
+        raise UserError(f'there is no dataset "{name}": faceflax datasets list shows those there are') from error
+
+
+def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
+    """Prepares a dataset as array records where it is not prepared yet, and returns its builder."""
+    tfds.disable_progress_bar()
+    if not dataset.is_prepared():
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there
+                dataset.download_and_prepare(file_format="array_record")
+        except OSError as error:
+            if not Path(dataset.data_dir).exists():  # else another process was quicker
+                raise UserError(f"cannot build {dataset.name}: {error.strerror or error}") from error
+    return dataset
+
+
+def prepared_folders(name: str, data_dir: str = "") -> list[Path]:
+    """Returns the folders of the builds of `name`, or of "NAME/CONFIG": for each configuration its newest version."""
+    found: dict[Path, tuple[tfds.core.Version, Path]] = {}
+    for path in (data_folder(data_dir) / name).glob("**/dataset_info.json"):
+        if tfds.core.Version.is_valid(path.parent.name):
+            version = tfds.core.Version(path.parent.name)
+            newest = found.get(path.parent.parent)
+            if newest is None or version > newest[0]:
+                found[path.parent.parent] = (version, path.parent)
+    return [path for _, path in sorted(found.values(), key=lambda item: str(item[1]))]
+
+
+def _find(name: str, place: Path, folder: str) -> Path:
+    if name == "face_folder":
+        return _find_folder(place, folder)
+    builds = prepared_folders(name, str(place))
+    if not builds:
+        raise UserError(f"{name} is not in {place}: run faceflax datasets build {name.split('/')[0]}")
+    if len(builds) > 1:
+        options = ", ".join(f"{name}/{path.parent.name}" for path in builds)
+        raise UserError(f"there are several builds of {name}: choose one of {options}")
+    return builds[0]
+
+
+def _find_folder(place: Path, folder: str) -> Path:
+    if not folder:
+        raise UserError("face_folder needs the folder of the photographs: set config.data.folder")
+    command = f"faceflax datasets build face_folder --folder {folder}"
+    exact = prepared_folders(f"face_folder/{listing.config_name(Path(folder))}", str(place))
+    if exact:
+        return exact[0]
+    if any((place / "face_folder").glob(f"{listing.prefix(Path(folder))}*")):
+        raise UserError(f"the photographs in {folder} changed since their dataset was built: run {command}")
+    raise UserError(f"no dataset was built of {folder} in {place}: run {command}")
