@@ -1,7 +1,9 @@
 """Degrading a batch: a random task and severity for each image in training, one task in evaluation.
 
 What happens to an image depends on the key and its index alone, never on its neighbours or the batch's size. So the
-functions may be applied to any part of a batch, such as a device's share under `shard_map`.
+functions may be applied to any part of a batch, such as a device's share under `shard_map` (with `check_vma=False`:
+JAX 0.10 cannot type a mapped switch). There each device degrades its own images; left to the compiler, a sharded batch
+gives the same result, but a CPU's loop over it gathers all images on every device.
 """
 
 import zlib

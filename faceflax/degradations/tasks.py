@@ -83,7 +83,7 @@ def _unit(image: Array) -> float:
 
 def _whole(image: Array) -> Degraded:
     """A degraded image of which no pixel is missing."""
-    return jnp.clip(image, 0.0, 1.0), jnp.zeros((*image.shape[:2], 1))
+    return jnp.clip(image, 0.0, 1.0), jnp.zeros_like(image[..., :1])
 
 
 def super_resolution(key: Array, image: Array, severity: Array | float) -> Degraded:
