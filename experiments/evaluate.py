@@ -1,0 +1,75 @@
+"""Measures a trained network: python -m experiments.evaluate --workdir=runs/cnn [--config=configs/cnn.py ...].
+
+Reads the averaged parameters of the workdir's best checkpoint and measures them on `data.test_split`, on all tasks
+of `eval.tasks`, beside the degraded input and the classical method of each task. Writes `report/` into the workdir
+and prints the table. Without --config everything is as the network was trained; with it, `data` and `eval` are taken
+from there (fields as --config.eval.batch_size=8), and the network is the workdir's still.
+"""
+
+import datetime
+from pathlib import Path
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from experiments import program
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ whose data and eval are used instead.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
+flags.mark_flags_as_required(["workdir"])
+
+
+def main() -> int:
+    """Evaluates by the flags; returns the process's exit status."""
+    import jax
+
+    from faceflax import models
+    from faceflax.evaluation.report import write_report
+    from faceflax.evaluation.runner import Evaluator
+    from faceflax.evaluation.tables import tables, to_text
+    from faceflax.training import checkpoints, parallel, runtime, workdir
+
+    runtime.start()
+    trained = checkpoints.load_for_inference(Path(_WORKDIR.value))
+    config = trained.config
+    if _CONFIG.value is not None:
+        config.data, config.eval = _CONFIG.value.data, _CONFIG.value.eval
+    source = _load(config)
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    evaluator = Evaluator(models.create(config.model).apply, source, config, devices, baselines=True)
+    count = min(len(source), config.eval.max_images or len(source))
+    with _progress(active=jax.process_index() == 0) as progress:
+        bar = progress.add_task("evaluating", total=count * len(evaluator.tasks))
+        results = evaluator(devices.replicate(trained.params), lambda images: progress.advance(bar, images))
+    if jax.process_index() == 0:
+        manifest = workdir.manifest(config, source.fingerprint) | {
+            "step": trained.info["step"],
+            "validation": trained.info["metrics"],
+            "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        manifest["dataset"] |= {"split": config.data.test_split, "image_size": config.data.image_size}
+        written = write_report(results, Path(_WORKDIR.value) / "report", manifest)
+        print("\n".join(to_text(table) for table in tables(results)))
+        print("wrote " + ", ".join(str(path) for path in written))
+    return 0
+
+
+def _load(config: ConfigDict):
+    from faceflax.datasets import registry
+
+    data = config.data
+    return registry.load(data.dataset, data.test_split, data_dir=data.data_dir, folder=data.folder)
+
+
+def _progress(*, active: bool):
+    """A bar on a terminal's stderr, and nothing elsewhere."""
+    import rich.console
+    import rich.progress
+
+    console = rich.console.Console(stderr=True)
+    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
+    return rich.progress.Progress(*columns, console=console, disable=not (active and console.is_terminal))
+
+
+if __name__ == "__main__":
+    program.run(main)

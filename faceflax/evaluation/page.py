@@ -1,0 +1,92 @@
+"""The evaluation as one HTML page that needs nothing else: no network, no other file, no script."""
+
+import base64
+import html
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from faceflax.datasets.images import encode_jpeg
+from faceflax.evaluation import grid
+from faceflax.evaluation.results import Example, TaskResult
+from faceflax.evaluation.tables import Table
+
+_QUALITY = 95  # of the embedded JPEGs; 4:4:4
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 1500px; margin: 2em auto; padding: 0 1em;
+  background: Canvas; color: CanvasText; }
+h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
+.signature, figcaption { font-size: .85em; opacity: .75; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: .25em .7em; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
+th { vertical-align: bottom; border-bottom: 2px solid #8888; }
+th:first-child, td:first-child { text-align: left; }
+.row { display: flex; gap: 6px; align-items: flex-start; margin: .4em 0 1em; }
+.row h3 { flex: 0 0 6em; font-size: 1em; margin: 0; }
+.row figure { margin: 0; } .row figure.clean:not(:first-of-type) { margin-left: 18px; }
+img { width: 144px; height: 144px; display: block; }
+pre { font-size: .85em; overflow-x: auto; }
+"""
+
+
+def render(
+    results: Sequence[TaskResult], tables: Sequence[Table], signature: str, manifest: Mapping[str, Any], people: int = 3
+) -> str:
+    """Returns the page: tables, then `people` faces of every task before and after, then the manifest."""
+    rows = "".join(_row(result, people) for result in results)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>faceflax: evaluation</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>Evaluation</h1>
+<p class="signature">{html.escape(signature)}</p>
+{"".join(_table(table) for table in tables)}
+<h2>Before and after</h2>
+<p class="signature">The first images of the split, not chosen. Under each picture: its PSNR against the clean one.</p>
+<div class="scroll">{rows}</div>
+<h2>Manifest</h2>
+<pre>{html.escape(json.dumps(manifest, indent=2, sort_keys=True))}</pre>
+</body>
+</html>
+"""
+
+
+def _table(table: Table) -> str:
+    header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
+    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows)
+    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
+    return f"""<h2>{html.escape(table.title)}</h2>
+<div class="scroll"><table>
+<thead><tr>{header}</tr></thead>
+<tbody>
+{body}
+</tbody>
+</table></div>
+"""
+
+
+def _row(result: TaskResult, people: int) -> str:
+    figures = "".join(_figures(result, example) for example in result.examples[:people])
+    return f'<div class="row"><h3>{html.escape(str(result.task))}</h3>{figures}</div>\n'
+
+
+def _figures(result: TaskResult, example: Example) -> str:
+    return "".join(
+        f'<figure class="{name}"><img src="{_embed(picture)}" alt="{html.escape(f"{name}, {result.task}")}">'
+        f"<figcaption>{name}<br>{grid.caption(example, name)}</figcaption></figure>"
+        for name, picture in grid.columns(example).items()
+    )
+
+
+def _embed(picture: np.ndarray) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, _QUALITY)).decode("ascii")
