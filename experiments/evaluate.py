@@ -26,7 +26,7 @@ def main() -> int:
     from faceflax import models
     from faceflax.evaluation.report import write_report
     from faceflax.evaluation.runner import Evaluator
-    from faceflax.evaluation.tables import tables, to_text
+    from faceflax.evaluation.tables import brief, to_text
     from faceflax.training import checkpoints, parallel, runtime, workdir
 
     runtime.start()
@@ -49,8 +49,8 @@ def main() -> int:
         }
         manifest["dataset"] |= {"split": config.data.test_split, "image_size": config.data.image_size}
         written = write_report(results, Path(_WORKDIR.value) / "report", manifest)
-        print("\n".join(to_text(table) for table in tables(results)))
-        print("wrote " + ", ".join(str(path) for path in written))
+        print(to_text(brief(results)))
+        print(f"wrote {', '.join(path.name for path in written)} to {written[0].parent}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""How sure a mean over images is: percentile bootstrap (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993)."""
+"""How sure a mean over images is: the percentile bootstrap (Efron, Annals of Statistics 1979)."""
 
 from typing import NamedTuple
 

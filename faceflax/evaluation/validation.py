@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from faceflax.evaluation import grid
 from faceflax.evaluation.measure import Restore
-from faceflax.evaluation.results import METRICS, TaskResult
+from faceflax.evaluation.results import TaskResult
 from faceflax.evaluation.runner import Evaluator
 from faceflax.training import parallel
 
@@ -37,9 +37,9 @@ def create(
 
 
 def means(results: Sequence[TaskResult]) -> dict[str, float]:
-    """Returns the model's mean `psnr` and `ssim`, and where images had holes `hole_psnr` and `known_psnr`."""
+    """Returns the model's mean `psnr` and `ssim` over all images of all tasks, and `hole_psnr` over those with holes."""
     found = {}
-    for metric in METRICS:
+    for metric in ("psnr", "ssim", "hole_psnr"):
         values = np.concatenate([result.scores["model"][metric] for result in results])
         if not np.isnan(values).all():
             found[metric] = float(np.nanmean(values))
