@@ -24,7 +24,23 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
 
     parser = commands.add_parser("datasets", help="list, show or build datasets of faces")
     parser.set_defaults(run=run)
-    # arguments of list | show NAME | build NAME
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--data-dir", default="", help="where prepared datasets lie (default: $TFDS_DATA_DIR or the cache)"
+    )
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("name", metavar="NAME", help="a dataset of ours, or any tfds dataset with an image")
+    named.add_argument("--folder", default="", help="the photographs of face_folder")
+    actions.add_parser("list", parents=[place], help="the datasets, and whether they are built")
+    show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
+    show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")
+    build = actions.add_parser("build", parents=[named, place], help="prepare a dataset; goes on where it was stopped")
+    build.add_argument("--count", type=int, default=10_000, help="faces of synthetic_faces (default: %(default)s)")
+    build.add_argument(
+        "--size", type=int, default=256, help="pixels of synthetic_faces, to 1024 (default: %(default)s)"
+    )
+    build.add_argument("--seed", type=int, default=2026, help="seed of synthetic_faces (default: %(default)s)")
 
 
 def _add_restore(commands: argparse._SubParsersAction) -> None:

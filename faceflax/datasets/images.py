@@ -34,22 +34,23 @@ def check(encoded: bytes) -> None:
         raise ValueError("the file is truncated")
 
 
+def central_square(image: np.ndarray) -> np.ndarray:
+    """Returns the largest central square of `image` [H, W, 3]."""
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return image[top : top + side, left : left + side]
+
+
 def square(image: np.ndarray, size: int) -> np.ndarray:
     """Returns the central square of `image` [H, W, 3] at `size` x `size`.
 
     Shrinking averages areas, so that it is antialiased; enlarging is bicubic.
     """
-    side = min(image.shape[:2])
-    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-    return resize(image[top : top + side, left : left + side], size)
-
-
-def resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Returns a square `image` [S, S, 3] at `size` x `size`, as `square` does; itself when it has that size."""
+    image = central_square(image)
     if image.shape[0] == size:
         return image
-    shrinks = image.shape[0] > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+    interpolation = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
+    return cv2.resize(image, (size, size), interpolation=interpolation)
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:

@@ -8,11 +8,12 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging as absl_logging
 
 from faceflax.assets import cache_folder
 from faceflax.datasets.face_folder import listing
@@ -122,7 +123,8 @@ def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.D
     if name in OURS:
         module = importlib.import_module(f"faceflax.datasets.{name}.{name}")
         kind = getattr(module, "".join(part.title() for part in name.split("_")))
-        return kind(data_dir=place, config=config)
+        with _quiet():
+            return kind(data_dir=place, config=config)
     try:
         return tfds.builder(name, data_dir=place)
     except tfds.core.DatasetNotFoundError as error:
@@ -130,16 +132,33 @@ def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.D
 
 
 def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
-    """Prepares a dataset as array records where it is not prepared yet, and returns its builder."""
-    tfds.disable_progress_bar()
-    if not dataset.is_prepared():
-        try:
-            with contextlib.redirect_stdout(io.StringIO()):  # tfds announces itself there
+    """Prepares a dataset as array records where it is not prepared yet, and returns its builder.
+
+    Of a public dataset tfds shows its own progress. Raises `UserError` when that cannot be downloaded, or the place
+    cannot be written.
+    """
+    try:
+        with _quiet() if dataset.name in OURS else contextlib.nullcontext():
+            if not dataset.is_prepared():
                 dataset.download_and_prepare(file_format="array_record")
-        except OSError as error:
-            if not Path(dataset.data_dir).exists():  # else another process was quicker
-                raise UserError(f"cannot build {dataset.name}: {error.strerror or error}") from error
+    except (OSError, tfds.download.DownloadError) as error:
+        if not Path(dataset.data_dir).exists():  # else another process was quicker
+            raise UserError(f"cannot build {dataset.name}: {getattr(error, 'strerror', None) or error}") from error
     return dataset
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps tfds from announcing, warning and drawing bars about datasets that are made in a moment, or by us."""
+    level = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    tfds.disable_progress_bar()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        tfds.enable_progress_bar()
+        absl_logging.set_verbosity(level)
 
 
 def prepared_folders(name: str, data_dir: str = "") -> list[Path]:

@@ -11,11 +11,12 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from faceflax.files import atomic_path
 
 
-class ShardedBuilder(tfds.core.FileReaderBuilder):
+class ShardedBuilder(FileReaderBuilder):
     """Base of builders whose examples take long to make.
 
     A shard appears whole or not at all, in a folder that outlives the process; at the end all of them become an

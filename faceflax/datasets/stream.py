@@ -1,0 +1,134 @@
+"""Batches of square faces as numpy uint8, for training and for evaluation.
+
+A batch of either stream is a pure function of its number. So a stream's position is a step, and the same images meet
+the same randomness whatever the number of processes: process p of P holds the positions p, p + P, ... of each batch.
+"""
+
+import functools
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import cv2
+import grain
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from faceflax.datasets import images
+from faceflax.errors import UserError
+
+Batch = dict[str, np.ndarray]
+_THREADS = 2  # enough to keep a step on the CPU fed: one thread decodes thousands of faces a second
+_AHEAD = 4  # batches decoded before they are asked for
+
+
+def train_stream(
+    source: Sequence[dict[str, Any]],
+    data: ConfigDict,
+    *,
+    seed: int,
+    start_step: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields without end this process's share of each batch, from step `start_step` on.
+
+    The images are shuffled anew each epoch, a random square of at least `data.crop` of the side is cut out of the
+    central one, and half of them are mirrored when `data.flip`. Epochs follow each other without a gap, so a batch may
+    hold the end of one and the beginning of the next. Arguments: `data`, the configuration's `data`.
+
+    A batch holds `image`, uint8 [b, S, S, 3] RGB with b = batch_size / process_count, and `index`, int32 [b], the
+    positions in the whole batch. With `data.workers` > 0 that many processes decode, else threads of this one.
+    Raises `UserError` when the source is empty or the batch does not divide among the processes.
+    """
+    if data.batch_size % process_count:
+        raise UserError(
+            f"a batch of {data.batch_size} does not divide among {process_count} processes; change batch_size"
+        )
+    if not len(source):
+        raise UserError("the training split holds no images; choose another split or dataset")
+    prepare = functools.partial(_prepare, size=data.image_size, crop=data.crop, flip=data.flip)
+    number = functools.partial(_number, batch_size=data.batch_size)
+    faces = grain.MapDataset.source(source).seed(seed % 2**32).shuffle().repeat()
+    faces = faces.random_map(prepare).map_with_index(number)
+    batches = faces[process_index::process_count].batch(data.batch_size // process_count)
+    return _read(batches[start_step:], data.workers)
+
+
+def eval_stream(
+    source: Sequence[dict[str, Any]],
+    *,
+    image_size: int,
+    batch_size: int,
+    max_images: int = 0,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> Iterator[Batch]:
+    """Yields this process's share of each batch of the first `max_images` images (0: of all), every one once.
+
+    A batch holds `image`, uint8 [b, S, S, 3] RGB with b = batch_size / process_count rounded up, `weight`, float32 [b],
+    and `index`, int32 [b], the image's number in the split. What the last batch lacks is filled with image 0 at weight
+    0; every process yields as many batches. Raises `UserError` when the source is empty.
+    """
+    count = min(len(source), max_images or len(source))
+    if not count:
+        raise UserError("the split to evaluate on holds no images; choose another split or dataset")
+    share = -(-batch_size // process_count)
+    total = -(-count // (share * process_count)) * share * process_count
+    read = functools.partial(_numbered, source=source, count=count, size=image_size)
+    return _read(grain.MapDataset.range(total)[process_index::process_count].map(read).batch(share), workers=0)
+
+
+def _read(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
+    if not workers:
+        return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))
+    if not flags.FLAGS.is_parsed():  # grain reads its flags here, also in a program that has none
+        flags.FLAGS.mark_as_parsed()
+    options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=_AHEAD)
+    in_worker = grain.ReadOptions(num_threads=1, prefetch_buffer_size=1)
+    return iter(batches.to_iter_dataset(in_worker).mp_prefetch(options, worker_init_fn=_start_worker))
+
+
+def _start_worker(index: int, count: int) -> None:
+    cv2.setNumThreads(0)  # the workers are the parallelism
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the training program's to handle
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    """Ends this worker when its parent was killed, for grain would leave it waiting for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(0)
+
+
+def _prepare(example: dict[str, Any], rng: np.random.Generator, *, size: int, crop: float, flip: bool) -> np.ndarray:
+    image = images.decode(example["image"])
+    if crop < 1:
+        image = _random_square(image, rng, crop)
+    image = images.square(image, size)
+    if flip and rng.random() < 0.5:
+        image = image[:, ::-1]
+    return image
+
+
+def _random_square(image: np.ndarray, rng: np.random.Generator, smallest: float) -> np.ndarray:
+    image = images.central_square(image)
+    whole = image.shape[0]
+    side = max(1, round(whole * rng.uniform(smallest, 1)))
+    top, left = rng.integers(whole - side + 1, size=2)
+    return image[top : top + side, left : left + side]
+
+
+def _number(index: int, image: np.ndarray, *, batch_size: int) -> Batch:
+    return {"image": image, "index": np.int32(index % batch_size)}
+
+
+def _numbered(number: int, *, source: Sequence[dict[str, Any]], count: int, size: int) -> Batch:
+    is_padding = number >= count
+    index = 0 if is_padding else number
+    image = images.square(images.decode(source[index]["image"]), size)
+    return {"image": image, "weight": np.float32(not is_padding), "index": np.int32(index)}
