@@ -1,5 +1,6 @@
 """What every experiment program shares: its flags, and errors in one sentence."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -23,16 +24,24 @@ def _parse(argv: list[str]) -> None:
     app.define_help_flags()
     try:
         rest = flags.FLAGS(argv)
-    except FileNotFoundError as error:
+        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+            flags.FLAGS["config"].value.lock()  # a file that could not be read complains only when it is used
+    except OSError as error:
         raise UserError(f"no such config file: {_value(argv, 'config')}; the project's own lie in configs/") from error
     except (KeyError, AttributeError) as error:
-        # ml_collections' text is the field's name, and on a second line the nearest that exists.
-        words = " ".join(str(error.args[0]).split())
-        raise UserError(f"unknown config field {words}; faceflax/config.py lists them all") from error
+        raise UserError(_unknown_field(str(error))) from error
     except (flags.Error, TypeError, ValueError) as error:
         raise UserError(" ".join(str(error).split())) from error
     if len(rest) > 1:
         raise UserError(f'"{rest[1]}" is not a flag; write --name=value, and quote values that hold spaces')
+
+
+def _unknown_field(text: str) -> str:
+    """Says in one sentence what ml_collections says in a quoted quotation of two lines."""
+    names = re.findall(r"\w+", text)
+    near = re.search(r'mean "(\w+)"', text)
+    advice = f'did you mean "{near[1]}"?' if near else "faceflax/config.py lists them all"
+    return f'the config has no field "{names[0]}"; {advice}'
 
 
 def _value(argv: list[str], name: str) -> str:

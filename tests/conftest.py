@@ -6,5 +6,6 @@ import tempfile
 # Before jax is imported by any test. The cache is shared by the processes that tests start, and ends with the session.
 _CACHE = tempfile.TemporaryDirectory(prefix="faceflax-tests-")
 os.environ["FACEFLAX_CACHE"] = _CACHE.name
+os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{_CACHE.name}/compiled"
 os.environ["WANDB_MODE"] = "disabled"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -57,7 +57,10 @@ class Checkpoints:
 
     def restore_ema(self, abstract_params: Any, step: int) -> Any:
         """Reads the averaged parameters of `step` alone; otherwise as `restore`."""
-        return self._restore(step, ocp.args.PyTreeRestore({"ema": abstract_params}, partial_restore=True))["ema"]
+        tree = {"ema": abstract_params}
+        # Without these arguments orbax cuts or fills arrays of other shapes.
+        exact = ocp.checkpoint_utils.construct_restore_args(tree)
+        return self._restore(step, ocp.args.PyTreeRestore(tree, restore_args=exact, partial_restore=True))["ema"]
 
     def metrics(self, step: int) -> dict[str, float] | None:
         """The validation metrics that were saved with `step`, or None."""

@@ -29,7 +29,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
         values = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
         count = jnp.float32(clean.shape[0])
         sums = {name: (value * count, count) for name, value in values.items()}
-        return loss, {**sums, "psnr": (metrics.psnr(restored, clean).sum(), count)}
+        return loss, sums | {"psnr": metrics.weighted(metrics.psnr(restored, clean), jnp.ones(len(clean)))}
 
     def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(step_key, state.step)

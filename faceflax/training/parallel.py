@@ -108,6 +108,10 @@ class Parallel:
         """Places host arrays, equal in every process, whole on every device."""
         return jax.device_put(tree, self._replicated)
 
+    def gather(self, tree: Any) -> Any:
+        """Returns the arrays whole, as numpy arrays, in every process."""
+        return jax.device_get(jax.jit(lambda arrays: arrays, out_shardings=self._replicated)(tree))
+
     def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
         """Places this process's share of a batch on its devices; together the shares are one global batch."""
         sharding = self._batch

@@ -1,7 +1,7 @@
 """Where a run's numbers go: `metrics.jsonl`, the console, and Weights & Biases as a mirror. The only user of wandb."""
 
 import json
-import os
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -48,10 +48,10 @@ class Wandb:
 
         id_file = workdir / "wandb_id.txt"
         if not id_file.exists():
-            write_text(id_file, wandb.util.generate_id())
+            write_text(id_file, uuid.uuid4().hex[:8])
         mode = config.wandb.mode
         if mode == "auto":
-            mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+            mode = "online" if wandb.login(prompt=False) else "offline"
         self._run = wandb.init(
             mode=mode,
             project=config.wandb.project,

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import platform
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,7 +103,7 @@ def manifest(config: ConfigDict, dataset_fingerprint: str) -> dict[str, Any]:
     return {
         "faceflax": faceflax.__version__,
         "commit": _commit(),
-        "command": " ".join(sys.argv),
+        "command": _command(),
         "config": config_lib.fingerprint(config),
         "dataset": {"name": config.data.dataset, "fingerprint": dataset_fingerprint},
         "seed": config.seed,
@@ -112,9 +113,23 @@ def manifest(config: ConfigDict, dataset_fingerprint: str) -> dict[str, Any]:
     }
 
 
+def _command() -> str:
+    """The command line that started the process, as one would type it in the project's folder."""
+    spec = sys.modules["__main__"].__spec__
+    program = ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
+    return shlex.join([*program, *sys.argv[1:]])
+
+
 def write_manifest(workdir: Path, values: dict[str, Any]) -> None:
-    """Writes `workdir/manifest.json`."""
-    write_json(workdir / "manifest.json", values)
+    """Writes `workdir/manifest.json`; starts after the first are added to its list `resumed`, where they differ."""
+    path = workdir / "manifest.json"
+    if path.exists():
+        first = json.loads(path.read_text(encoding="utf-8"))
+        starts = [{k: v for k, v in first.items() if k != "resumed"}, *first.get("resumed", [])]
+        if values != starts[-1]:
+            starts.append(values)
+        values = starts[0] | ({"resumed": starts[1:]} if starts[1:] else {})
+    write_json(path, values)
 
 
 def _commit() -> str:

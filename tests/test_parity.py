@@ -1,0 +1,65 @@
+"""The same three steps on one device, on eight, and in two processes give the same parameters."""
+
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tests import tiny
+
+
+def _start(output, *fields, num_devices=1, **variables):
+    environment = tiny.environment(XLA_FLAGS=f"--xla_force_host_platform_device_count={num_devices}", **variables)
+    command = [sys.executable, "-m", "tests.programs.three_steps", str(output), *fields]
+    return subprocess.Popen(command, cwd=tiny.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def _finish(*processes):
+    for process in processes:
+        output = process.communicate(timeout=240)[0].decode()
+        assert process.returncode == 0, output
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def _assert_equal(path, reference):
+    with np.load(path) as arrays, np.load(reference) as expected:
+        assert sorted(arrays) == sorted(expected)
+        for name in expected:
+            np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def one_device(tmp_path_factory):
+    output = tmp_path_factory.mktemp("one") / "arrays.npz"
+    _finish(_start(output))
+    return output
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "fields",
+    [(), ("parallel.mesh.fsdp=4",), ("optim.accumulate=2", "parallel.mesh.data=4", "parallel.mesh.fsdp=2")],
+    ids=["data", "fsdp", "accumulate"],
+)
+def test_eight_devices(one_device, tmp_path, fields):
+    output = tmp_path / "arrays.npz"
+    _finish(_start(output, *fields, num_devices=8))
+    _assert_equal(output, one_device)
+
+
+@pytest.mark.slow
+def test_two_processes(one_device, tmp_path):
+    output = tmp_path / "arrays.npz"
+    address = f"127.0.0.1:{_free_port()}"
+    processes = [
+        _start(output, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index) for index in (0, 1)
+    ]
+    _finish(*processes)
+    _assert_equal(output, one_device)

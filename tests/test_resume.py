@@ -1,0 +1,91 @@
+"""A run that is killed and started again ends as if nothing had happened."""
+
+import json
+import random
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+
+from tests import tiny
+
+STEPS = 40  # of tiny.FIELDS; a checkpoint every 10
+
+
+def _steps_done(workdir):
+    try:
+        return len((workdir / "metrics.jsonl").read_text().splitlines())
+    except FileNotFoundError:
+        return 0
+
+
+def _start_until(workdir, step):
+    """Starts the training, and returns the process once it has logged `step`."""
+    process = subprocess.Popen(tiny.command(workdir), cwd=tiny.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 120
+    while _steps_done(workdir) < step:
+        assert process.poll() is None, process.stdout.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    finished = tiny.run(workdir)
+    assert finished.returncode == 0, finished.stderr
+    return workdir
+
+
+@pytest.mark.slow
+def test_sigkill_at_random_steps_changes_nothing(undisturbed, tmp_path):
+    steps = sorted(random.SystemRandom().sample(range(1, STEPS - 2), 3))
+    print("killed at", steps)
+    for step in steps:
+        process = _start_until(tmp_path, step)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finished = tiny.run(tmp_path)
+    assert finished.returncode == 0, finished.stderr
+    for resumed, reference in zip(tiny.state(tmp_path, STEPS), tiny.state(undisturbed, STEPS), strict=True):
+        np.testing.assert_array_equal(resumed, reference)
+    losses = [[json.loads(line)["train/loss"] for line in _train_lines(folder)] for folder in (tmp_path, undisturbed)]
+    assert losses[0] == losses[1]
+
+
+def _train_lines(workdir):
+    return [line for line in (workdir / "metrics.jsonl").read_text().splitlines() if "train/loss" in line]
+
+
+@pytest.mark.slow
+def test_sigterm_saves_at_once_and_says_so(tmp_path):
+    process = _start_until(tmp_path, 3)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0].decode()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM, saved at step" in output
+    steps = [int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()]
+    assert steps == [_steps_done(tmp_path)]
+
+
+@pytest.mark.slow
+def test_a_finished_run_is_left_as_it_is(undisturbed):
+    before = (undisturbed / "metrics.jsonl").read_bytes()
+    finished = tiny.run(undisturbed)
+    assert finished.returncode == 0
+    assert "already trained for 40 steps" in finished.stdout
+    assert (undisturbed / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_another_model_is_refused_and_nothing_overwritten(undisturbed):
+    before = (undisturbed / "config.json").read_bytes()
+    finished = tiny.run(undisturbed, model__width=24)
+    assert finished.returncode == 1
+    assert finished.stderr.splitlines()[-1].startswith("error: ")
+    assert "config.model.width was 16, now 24" in finished.stderr
+    assert "Traceback" not in finished.stderr
+    assert (undisturbed / "config.json").read_bytes() == before

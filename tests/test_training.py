@@ -1,0 +1,198 @@
+"""The step, the loop and what they leave in a workdir, on a model and images that are tiny."""
+
+import json
+import subprocess
+import sys
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceflax.errors import UserError
+from faceflax.training import arms, checkpoints, loop, optimizer, parallel
+from tests import tiny
+
+
+class Source(list):
+    """Training examples in memory."""
+
+    fingerprint = "0" * 12
+
+
+@pytest.fixture(scope="module")
+def source():
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (24, 4, 4, 3), np.uint8)
+    faces = [np.kron(image, np.ones((8, 8, 1), np.uint8)) for image in coarse]
+    return Source({"image": cv2.imencode(".png", face)[1].tobytes()} for face in faces)
+
+
+@pytest.fixture(scope="module")
+def batch(source):
+    images = np.stack([cv2.imdecode(np.frombuffer(example["image"], np.uint8), 1) for example in source[:16]])
+    return {"image": images, "index": np.arange(16, dtype=np.int32)}
+
+
+def _train(config, workdir, source, psnr=lambda step: 0.0):
+    """Runs the loop with an evaluation that gives `psnr` of the number of evaluations so far."""
+    count = iter(range(1, 1000))
+    picture = np.zeros((4, 4, 3), np.uint8)
+    (workdir / "config.json").write_text(json.dumps(config.to_dict()))
+    return loop.train(config, workdir, source, lambda arm: lambda params: ({"psnr": psnr(next(count))}, picture))
+
+
+def _steps(config, batch, num_steps):
+    devices = parallel.create(config.parallel.mesh)
+    arm = arms.create(config, lambda step: 3e-3)
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init))
+    state, losses = devices.create_state(arm.init), []
+    for _ in range(num_steps):
+        state, sums = step(state, devices.shard_batch(batch))
+        losses.append(float(sums["loss"][0] / sums["loss"][1]))
+    return state, losses
+
+
+def test_training_lowers_the_loss_and_repeats_itself(batch):
+    first, losses = _steps(tiny.config(), batch, 25)
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+    again, losses_again = _steps(tiny.config(), batch, 25)
+    assert losses == losses_again
+    jax.tree.map(np.testing.assert_array_equal, first.params, again.params)
+
+
+def test_accumulated_gradients_are_those_of_the_whole_batch(batch):
+    whole, _ = _steps(tiny.config(), batch, 2)
+    parts, _ = _steps(tiny.config(optim__accumulate=4), batch, 2)
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # noqa: E731
+    jax.tree.map(close, whole.params, parts.params)
+
+
+def test_bfloat16_computes_on_float32_parameters(batch):
+    state, losses = _steps(tiny.config(model__dtype="bfloat16"), batch, 25)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
+    assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_schedule_warms_up_and_decays_as_a_cosine():
+    config = tiny.config(optim__warmup="10steps", optim__lr=1e-3, optim__final_lr=1e-5)
+    rate = optimizer.schedule(config.optim, 110, 10)
+    np.testing.assert_allclose(rate(0), 0.0)
+    np.testing.assert_allclose(rate(5), 0.5e-3, rtol=1e-6)
+    np.testing.assert_allclose(rate(10), 1e-3, rtol=1e-6)
+    np.testing.assert_allclose(rate(60), 1e-5 + (1e-3 - 1e-5) / 2, rtol=1e-5)
+    np.testing.assert_allclose(rate(110), 1e-5, rtol=1e-5)
+    with pytest.raises(UserError, match="make it shorter"):
+        optimizer.schedule(config.optim, 10, 10)
+
+
+def test_weight_decay_leaves_biases_alone():
+    config = tiny.config(optim__weight_decay=0.5, optim__clip_norm=0.0)
+    transform = optimizer.create(config.optim, lambda step: 0.1)
+    params = {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}
+    updates, _ = transform.update(jax.tree.map(jnp.zeros_like, params), transform.init(params), params)
+    np.testing.assert_allclose(updates["kernel"], -0.05, rtol=1e-6)
+    np.testing.assert_allclose(updates["bias"], 0.0)
+
+
+def test_ema_follows_quickly_at_first_and_slowly_later():
+    ema = optimizer.ema_update({"w": jnp.float32(0)}, {"w": jnp.float32(1)}, jnp.int32(1), 0.99)
+    np.testing.assert_allclose(ema["w"], 10 / 11, rtol=1e-6)
+    ema = optimizer.ema_update({"w": jnp.float32(0)}, {"w": jnp.float32(1)}, jnp.int32(10**6), 0.99)
+    np.testing.assert_allclose(ema["w"], 0.01, rtol=1e-4)
+
+
+def test_loop_keeps_the_newest_and_the_best(source, tmp_path):
+    config = tiny.config(train__duration="6steps", train__eval_every="1steps", train__keep=2)
+    assert _train(config, tmp_path, source, psnr=lambda count: {2: 30.0}.get(count, 20.0))
+    assert sorted(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()) == [2, 5, 6]
+    trained = checkpoints.load_for_inference(tmp_path)
+    assert trained.info == {"step": 2, "metrics": {"psnr": 30.0}}
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["eval/psnr"] for line in lines if "eval/psnr" in line] == [20.0, 30.0, 20.0, 20.0, 20.0, 20.0]
+    assert all(0 <= line["train/input_wait"] <= 1 for line in lines if line["step"] > 1 and "train/loss" in line)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path):
+    config = tiny.config(optim__lr=1e30, optim__clip_norm=0.0, train__checkpoint_every="1steps")
+    with pytest.raises(UserError, match=r"not finite at step \d+; the last good checkpoint is step \d+; .* lower"):
+        _train(config, tmp_path, source)
+    good = max(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir())
+    assert all(np.isfinite(leaf).all() for leaf in tiny.state(tmp_path, good))
+
+
+def test_warm_start_takes_the_averaged_parameters(source, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir(), second.mkdir()
+    _train(tiny.config(train__duration="3steps"), first, source)
+    _train(tiny.config(train__duration="3steps", init_from=str(first), optim__lr=0.0), second, source)
+    before, after = (checkpoints.load_for_inference(folder).params for folder in (first, second))
+    close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, before, after)
+    with pytest.raises(UserError, match="same config.model"):
+        wider = tiny.config(init_from=str(first), model__width=24)
+        third = tmp_path / "third"
+        third.mkdir()
+        _train(wider, third, source)
+
+
+# orbax leaves the reads of the other arrays unawaited
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_checkpoint_of_another_model_is_refused(source, tmp_path):
+    _train(tiny.config(train__duration="3steps"), tmp_path, source)
+    with pytest.raises(UserError, match="another model"):
+        _train(tiny.config(train__duration="6steps", model__width=24), tmp_path, source)
+    with pytest.raises(UserError, match="another model"):  # its config.json now says 24
+        checkpoints.load_for_inference(tmp_path)
+
+
+def test_folders_without_a_model_are_refused(tmp_path):
+    with pytest.raises(UserError, match="not a workdir"):
+        checkpoints.load_for_inference(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"arm": "cmm"}, "choose one of cnn"),
+        ({"train__duration": "0steps"}, "less than one step"),
+        ({"data__batch_size": 9, "optim__accumulate": 2}, "multiple of 2"),
+        ({"parallel__mesh__data": 3}, "does not cover the 1 device"),
+        ({"tasks": "rain"}, "not a degradation task"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(source, tmp_path, fields, message):
+    with pytest.raises(UserError, match=message):
+        _train(tiny.config(**fields), tmp_path, source)
+
+
+def test_full_batch_share_for_every_device():
+    with pytest.raises(UserError, match="multiple of 2"):
+        parallel.create({"data": -1, "fsdp": 1}).check_batch_size(3, 2)
+
+
+def test_a_lone_process_does_not_need_the_others(monkeypatch):
+    parallel.initialize_distributed()
+    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+    with pytest.raises(UserError, match="JAX_COORDINATOR_ADDRESS and JAX_PROCESS_ID"):
+        parallel.initialize_distributed()
+
+
+@pytest.mark.slow
+def test_unknown_field_is_one_sentence():
+    command = [*tiny.command("unused"), "--config.model.widht=3"]
+    finished = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith('error: the config has no field "widht"; did you mean "width"?\n')
+    assert "Traceback" not in finished.stderr
+    missing = subprocess.run(
+        [sys.executable, "-m", "experiments.train", "--config=configs/none.py", "--workdir=unused"],
+        cwd=tiny.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert missing.returncode == 1
+    assert missing.stderr.startswith("error: no such config file: configs/none.py")

@@ -1,0 +1,70 @@
+"""A training so small that a test can run it: its configuration, its command, and what it leaves behind."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+ROOT = Path(__file__).parent.parent
+FIELDS = {
+    "tasks": "noise 50",
+    "data.image_size": 32,
+    "data.batch_size": 16,
+    "model.width": 16,
+    "model.encoder_blocks": (1, 1),
+    "model.decoder_blocks": (1, 1),
+    "model.middle_blocks": 1,
+    "optim.warmup": "2steps",
+    "train.duration": "40steps",
+    "train.log_every": "1steps",
+    "train.eval_every": "40steps",
+    "train.checkpoint_every": "10steps",
+    "eval.tasks": "noise 50",
+    "eval.max_images": 8,
+    "wandb.mode": "disabled",
+}
+
+
+def command(workdir, **fields):
+    """The command line that trains it; `fields` replace those above, with `__` for the dot."""
+    fields = FIELDS | {name.replace("__", "."): value for name, value in fields.items()}
+    quoted = {name: f"'{value}'" for name, value in fields.items() if name in ("tasks", "eval.tasks")}
+    flags = [f"--config.{name}={value}" for name, value in (fields | quoted).items()]
+    return [sys.executable, "-m", "experiments.train", "--config=configs/smoke.py", f"--workdir={workdir}", *flags]
+
+
+def config(**fields):
+    """The same configuration as an object."""
+    from configs.smoke import get_config
+
+    result = get_config()
+    for name, value in (FIELDS | {name.replace("__", "."): value for name, value in fields.items()}).items():
+        result.update_from_flattened_dict({name: (value,) if name in ("tasks", "eval.tasks") else value})
+    return result
+
+
+def environment(**variables):
+    """The process's environment with `variables` added."""
+    return os.environ | {name: str(value) for name, value in variables.items()}
+
+
+def run(workdir, **fields):
+    """Runs the training to its end; returns the finished process, with its output as text."""
+    return subprocess.run(command(workdir, **fields), cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def state(workdir, step):
+    """All arrays of the checkpoint of `step`, as a list."""
+    from faceflax.training import arms, checkpoints, parallel
+    from faceflax.training import workdir as workdir_lib
+
+    made_with = workdir_lib.read_config(workdir)
+    arm = arms.create(made_with, lambda step: 0.0)
+    abstract = parallel.create(made_with.parallel.mesh).abstract_state(arm.init)
+    manager = checkpoints.Checkpoints(workdir, keep=1, best_metric="psnr", read_only=True)
+    restored = manager.restore(abstract, step)
+    manager.close()
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(restored)]
