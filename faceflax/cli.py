@@ -49,9 +49,30 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
 
         return restoration.run(arguments)
 
-    parser = commands.add_parser("restore", help="restore face crops")
+    parser = commands.add_parser(
+        "restore",
+        help="restore face crops",
+        description="Restores face crops of any size and number into DIR/NAME.png, at each input's own size, depth and "
+        "channels. The model works at the size that it was trained at: a larger image comes back as the model's "
+        "result enlarged, except where a mask says that its pixels are known. Results that are there already are "
+        "replaced. A file that cannot be restored is reported, the others are done, and the exit status is 1.",
+    )
     parser.set_defaults(run=run)
-    # arguments of restore
+    parser.add_argument(
+        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
+    )
+    parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--model", metavar="WORKDIR", help="the workdir of a trained model")
+    parser.add_argument(
+        "--mask",
+        metavar="FILE|FOLDER",
+        help="a mask for every image, or a folder of masks under the images' names, each of its image's size: what is "
+        "not black (and not transparent) is missing, all other pixels are kept exactly",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=8, metavar="N", help="images restored at once (default: %(default)s)"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,0 +1,226 @@
+"""Restores face crops of any size and number: decoded, restored in batches, encoded, a few at a time in memory."""
+
+import collections
+import contextlib
+import dataclasses
+import errno
+import functools
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+
+from faceflax.degradations.occlusion import HOLE_COLOUR
+from faceflax.errors import UserError
+from faceflax.restoration import images
+from faceflax.restoration.images import Photograph
+from faceflax.restoration.inputs import Job
+from faceflax.training.parallel import Parallel
+
+# (images float32 [n, S, S, 3], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3]
+RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}  # the next file would meet them too
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """An image at the model's size, and what is needed to bring it back.
+
+    Attributes:
+      image: float32 [S, S, 3] in [0, 1]; the whole image, its longer side S, mirrored at the borders to a square.
+      mask: float32 [S, S, 1], 1 where pixels are missing.
+      window: where the image lies in that square.
+      shape: (H, W) of the file.
+      dtype: of the file's pixels, uint8 or uint16.
+      is_grey: whether the file has one channel.
+      alpha: [H, W] or None.
+      original: the file's pixels where a mask was given, else None.
+      missing: bool [H, W] of the mask, else None.
+    """
+
+    image: np.ndarray
+    mask: np.ndarray
+    window: tuple[slice, slice]
+    shape: tuple[int, int]
+    dtype: np.dtype
+    is_grey: bool
+    alpha: np.ndarray | None
+    original: np.ndarray | None
+    missing: np.ndarray | None
+
+
+def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Crop:
+    """Brings a photograph to `size` x `size`, without changing the shape of a face.
+
+    `missing`: bool [H, W] or None. At the model's size a pixel is missing where any part of it is; the hole is filled
+    with mid-grey, as in training.
+    """
+    pixels = photograph.pixels
+    shape = pixels.shape[:2]
+    scale = size / max(shape)
+    inner = tuple(max(1, round(side * scale)) for side in shape)
+    if missing is None:
+        image = _resize(pixels, inner, cv2.INTER_CUBIC)
+        mask = np.zeros(inner, np.float32)
+    else:  # bilinear, so that what lies in the hole does not reach beyond the resized mask
+        image = _resize(pixels, inner, cv2.INTER_LINEAR)
+        mask = (_resize(missing.astype(np.float32), inner, cv2.INTER_LINEAR) > 0).astype(np.float32)
+    image = image.astype(np.float32) / np.iinfo(pixels.dtype).max
+    image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    image = np.where(mask[..., None] > 0, np.float32(HOLE_COLOUR), image)
+    top, left = ((size - side) // 2 for side in inner)
+    return Crop(
+        image=_pad(image, size, top, left),
+        mask=_pad(mask, size, top, left)[..., None],
+        window=(slice(top, top + inner[0]), slice(left, left + inner[1])),
+        shape=shape,
+        dtype=pixels.dtype,
+        is_grey=pixels.ndim == 2,
+        alpha=photograph.alpha,
+        original=None if missing is None else pixels,
+        missing=missing,
+    )
+
+
+def finish(crop: Crop, restored: np.ndarray) -> Photograph:
+    """Brings the model's `restored` [S, S, 3] back to the file's size, depth and channels.
+
+    Where a mask was given, known pixels are the file's own, to the bit. Raises `ValueError` when `restored` is not
+    finite.
+    """
+    if not np.isfinite(restored).all():
+        raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
+    pixels = np.ascontiguousarray(restored[crop.window], np.float32)
+    if crop.is_grey:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    pixels = np.round(np.clip(pixels, 0, 1) * np.iinfo(crop.dtype).max).astype(crop.dtype)
+    pixels = _resize(pixels, crop.shape, cv2.INTER_CUBIC)
+    if crop.missing is not None:
+        missing = crop.missing if crop.is_grey else crop.missing[..., None]
+        pixels = np.where(missing, pixels, crop.original)
+    return Photograph(pixels, crop.alpha)
+
+
+def _resize(pixels: np.ndarray, shape: tuple[int, int], enlarge: int) -> np.ndarray:
+    """Averages areas to shrink, so that it is antialiased; `enlarge` is OpenCV's interpolation for the other way."""
+    if pixels.shape[:2] == shape:
+        return pixels
+    interpolation = cv2.INTER_AREA if shape[0] < pixels.shape[0] or shape[1] < pixels.shape[1] else enlarge
+    return cv2.resize(pixels, shape[::-1], interpolation=interpolation)
+
+
+def _pad(image: np.ndarray, size: int, top: int, left: int) -> np.ndarray:
+    bottom, right = size - top - image.shape[0], size - left - image.shape[1]
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101)
+
+
+def create_restorer(
+    apply: Callable[[Any, jax.Array, jax.Array], jax.Array], params: Any, devices: Parallel, batch_size: int
+) -> RestoreBatch:
+    """Returns a function that restores up to `batch_size` images at once, padded to that number: compiled once."""
+    batch_size = -(-batch_size // devices.num_devices) * devices.num_devices
+    params = devices.replicate(params)
+    compiled = devices.compile_batched(lambda params, batch: apply(params, batch["image"], batch["mask"]))
+
+    def restore(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        padding = [(0, batch_size - len(image)), (0, 0), (0, 0), (0, 0)]
+        batch = {"image": np.pad(image, padding), "mask": np.pad(mask, padding)}
+        return np.asarray(compiled(params, devices.shard_batch(batch)))[: len(image)]
+
+    return restore
+
+
+def restore_files(
+    jobs: Sequence[Job],
+    restore: RestoreBatch,
+    *,
+    size: int,
+    batch_size: int,
+    on_failure: Callable[[str], None],
+    advance: Callable[[], None],
+) -> int:
+    """Restores every job's file and writes its result; returns how many were written.
+
+    Files are read and written in threads while the model works. At most five batches are in memory at once.
+
+    Args:
+      jobs: what to restore.
+      restore: the model, for up to `batch_size` images of `size` x `size`.
+      size: the model's side in pixels.
+      batch_size: images restored at once.
+      on_failure: called with one sentence for each file that could not be restored; the rest goes on.
+      advance: called once for every job, when it is done with.
+
+    Raises:
+      UserError: the disk is full or read-only, so that going on is no use.
+    """
+    written = 0
+
+    def settle(futures: Iterable[Future]) -> None:
+        nonlocal written
+        for future in futures:
+            with _reported(on_failure):
+                future.result()
+                written += 1
+            advance()
+
+    def prepared() -> Iterator[tuple[Job, Crop]]:
+        for job, future in _submit_ahead(pool, functools.partial(_read, size=size), jobs, 2 * batch_size):
+            crop = None
+            with _reported(on_failure):
+                crop = future.result()
+            if crop is None:
+                advance()
+            else:
+                yield job, crop
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        crops, writing = prepared(), []
+        while batch := list(itertools.islice(crops, batch_size)):
+            restored = restore(np.stack([crop.image for _, crop in batch]), np.stack([crop.mask for _, crop in batch]))
+            settle(writing)
+            writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
+        settle(writing)
+    return written
+
+
+def _submit_ahead(
+    pool: ThreadPoolExecutor, function: Callable, jobs: Iterable[Job], ahead: int
+) -> Iterator[tuple[Job, Future]]:
+    """Yields each job with its future, in order; at most `ahead` are under way or done and not taken."""
+    queue: collections.deque[tuple[Job, Future]] = collections.deque()
+    for job in jobs:
+        queue.append((job, pool.submit(function, job)))
+        if len(queue) >= ahead:
+            yield queue.popleft()
+    yield from queue
+
+
+@contextlib.contextmanager
+def _reported(on_failure: Callable[[str], None]) -> Iterator[None]:
+    """Reports a file's `UserError`; lets one through that will meet every other file."""
+    try:
+        yield
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) in _FATAL:
+            raise
+        on_failure(str(error))
+
+
+def _read(job: Job, size: int) -> Crop:
+    photograph = images.read(job.source)
+    missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
+    return prepare(photograph, missing, size)
+
+
+def _write(job: Job, crop: Crop, restored: np.ndarray) -> None:
+    try:
+        photograph = finish(crop, restored)
+    except ValueError as error:
+        raise UserError(f"{job.source}: {error}") from error
+    images.write(job.output, photograph)

@@ -1,0 +1,63 @@
+"""The size that an image file claims, read from its header: known before anything is decoded."""
+
+import struct
+
+_JPEG_SIZED = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; the three are tables
+_TIFF_INTEGERS = {3: "H", 4: "I"}
+
+
+def size(encoded: bytes) -> tuple[int, int]:
+    """Returns (width, height) in pixels of a JPEG, PNG, WebP, BMP or TIFF file.
+
+    Raises `ValueError` for anything else, and for a header that ends too early.
+    """
+    try:
+        if encoded.startswith(b"\xff\xd8"):
+            return _jpeg(encoded)
+        if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+            return struct.unpack_from(">II", encoded, 16)
+        if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
+            return _webp(encoded)
+        if encoded.startswith(b"BM"):
+            width, height = struct.unpack_from("<ii", encoded, 18)
+            return abs(width), abs(height)  # a negative height means that rows run downwards
+        if encoded.startswith((b"II*\0", b"MM\0*")):
+            return _tiff(encoded)
+    except (struct.error, IndexError, KeyError) as error:
+        raise ValueError("its header is damaged or cut short") from error
+    raise ValueError("not a JPEG, PNG, WebP, BMP or TIFF image")
+
+
+def _jpeg(encoded: bytes) -> tuple[int, int]:
+    place = 2
+    while encoded[place + 1] not in _JPEG_SIZED:
+        if encoded[place] != 0xFF:
+            raise IndexError(place)
+        is_fill = encoded[place + 1] == 0xFF
+        place += 1 if is_fill else 2 + struct.unpack_from(">H", encoded, place + 2)[0]
+    height, width = struct.unpack_from(">HH", encoded, place + 5)
+    return width, height
+
+
+def _webp(encoded: bytes) -> tuple[int, int]:
+    kind = encoded[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(encoded[place : place + 3], "little") for place in (24, 27))
+        return width + 1, height + 1
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", encoded, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", encoded, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _tiff(encoded: bytes) -> tuple[int, int]:
+    order = "<" if encoded.startswith(b"II") else ">"
+    start = struct.unpack_from(order + "I", encoded, 4)[0]
+    count = struct.unpack_from(order + "H", encoded, start)[0]
+    tags = {}
+    for place in range(start + 2, start + 2 + 12 * count, 12):
+        tag, kind = struct.unpack_from(order + "HH", encoded, place)
+        if tag in (256, 257):
+            tags[tag] = struct.unpack_from(order + _TIFF_INTEGERS[kind], encoded, place + 8)[0]
+    return tags[256], tags[257]

@@ -1,0 +1,108 @@
+"""A user's image files to arrays and back, without losing what restoration does not touch: alpha, depth, greyness."""
+
+import dataclasses
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceflax.datasets.images import check
+from faceflax.errors import UserError
+from faceflax.files import atomic_path
+from faceflax.restoration import headers
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MAX_PIXELS = 100_000_000
+_ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV turns the image as its EXIF tag says
+
+
+@dataclasses.dataclass(frozen=True)
+class Photograph:
+    """A decoded file, upright.
+
+    Attributes:
+      pixels: uint8 or uint16, [H, W] if grey, else RGB [H, W, 3].
+      alpha: [H, W] of the same type, or None.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+
+
+def read(path: Path) -> Photograph:
+    """Returns the photograph in a JPEG, PNG, WebP, BMP or TIFF file.
+
+    Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
+    100 million pixels by its header, or pixels of neither 8 nor 16 bits.
+    """
+    try:
+        return _decode(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _decode(encoded: bytes) -> Photograph:
+    if not encoded:
+        raise ValueError("the file is empty")
+    width, height = headers.size(encoded)
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed")
+    check(encoded)
+    pixels = _imdecode(encoded, _ORIENTED)
+    alpha = _alpha(encoded, pixels)
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"pixels of type {pixels.dtype} are not supported; save it with 8 or 16 bits a channel")
+    return Photograph(pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), alpha)
+
+
+def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
+    except cv2.error:
+        image = None
+    if image is None:
+        raise ValueError("the file is damaged or cut short")
+    return image
+
+
+def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
+    """The alpha channel, upright, or None. OpenCV gives it only unturned, so the turn is found from the colours."""
+    if encoded.startswith(b"\xff\xd8"):
+        return None
+    stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if stored.ndim != 3 or stored.shape[2] != 4:
+        return None
+    for turns in range(4):
+        for mirrored in (False, True):
+            turned = np.rot90(stored[:, ::-1] if mirrored else stored, turns)
+            if np.array_equal(turned[..., :3], oriented):
+                return np.ascontiguousarray(turned[..., 3])
+    raise ValueError("its transparency cannot be read; save it without")
+
+
+def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """Returns a mask file as bool [H, W], True where pixels are missing: non-zero in any channel and not transparent.
+
+    Raises `UserError` when the file is bad (see `read`) or its size is not `shape`, (H, W).
+    """
+    mask = read(path)
+    missing = mask.pixels > 0 if mask.pixels.ndim == 2 else (mask.pixels > 0).any(axis=2)
+    if missing.shape != shape:
+        have, want = (f"{width}x{height}" for height, width in (missing.shape, shape))
+        raise UserError(f"{path}: the mask is {have} but its image is {want}; make them the same size")
+    return missing if mask.alpha is None else missing & (mask.alpha > 0)
+
+
+def write(path: Path, photograph: Photograph) -> None:
+    """Writes a PNG of the photograph's own depth and channels, whole or not at all; raises `UserError` if it cannot."""
+    pixels = photograph.pixels
+    if photograph.alpha is not None:
+        colours = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., ::-1]
+        pixels = np.dstack([colours, photograph.alpha])
+    elif pixels.ndim == 3:
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    encoded = cv2.imencode(".png", pixels)[1]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded)

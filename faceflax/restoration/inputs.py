@@ -1,0 +1,108 @@
+"""What a command line asks for: which files are restored, with which masks, and under which names."""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from faceflax.errors import UserError
+from faceflax.restoration.images import SUFFIXES
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One image to restore."""
+
+    source: Path
+    output: Path
+    mask: Path | None
+
+
+def plan(inputs: Sequence[Path], out: Path, masks: Path | None) -> tuple[list[Job], list[str]]:
+    """Returns the images to restore, in order, and one sentence for each input that cannot be.
+
+    A file becomes `out/NAME.png`; of a folder all images at any depth, `out/SUBFOLDER/NAME.png`. Hidden files, links to
+    folders, and what lies below `out` and `masks` are passed over. A file named twice is restored once; a name that
+    two files would share goes to the first. No file that is read is ever written.
+
+    Args:
+      inputs: files and folders.
+      out: folder of the results.
+      masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix.
+
+    Raises:
+      UserError: `masks` does not exist.
+    """
+    if masks is not None and not masks.exists():
+        raise UserError(f"--mask {masks}: no such file or folder")
+    kept_out = [os.path.realpath(folder) for folder in (out, masks) if folder is not None]
+    mask_files = _masks_by_stem(masks) if masks is not None and masks.is_dir() else {}
+    jobs: dict[Path, Job] = {}
+    failures = []
+    sources = set()
+    for source, name in _sources(inputs, kept_out, failures):
+        if os.path.realpath(source) in sources:
+            continue
+        sources.add(os.path.realpath(source))
+        output = out / name.parent / f"{name.stem}.png"
+        try:
+            mask = masks if masks is None or masks.is_file() else _mask_of(source, name, masks, mask_files)
+            if output in jobs:
+                first = jobs[output].source
+                raise UserError(f"{source}: {output} is the result of {first} already; rename one or run it apart")
+            jobs[output] = Job(source, output, mask)
+        except UserError as error:
+            failures.append(str(error))
+    read = sources | {os.path.realpath(job.mask) for job in jobs.values() if job.mask}
+    for output in [output for output in jobs if os.path.realpath(output) in read]:
+        failures.append(f"{jobs[output].source}: its result would overwrite {output}; choose another --out")
+        del jobs[output]
+    return list(jobs.values()), failures
+
+
+def _sources(inputs: Sequence[Path], kept_out: Sequence[str], failures: list[str]) -> Iterator[tuple[Path, Path]]:
+    """Yields each file with its name below `out`; adds a sentence to `failures` for an input that holds none."""
+    for given in inputs:
+        if given.is_dir():
+            count = 0
+            for path in _images_below(given, kept_out, failures):
+                count += 1
+                yield path, path.relative_to(given)
+            if not count:
+                failures.append(f"{given}: holds no images (files ending in {', '.join(SUFFIXES)})")
+        elif given.is_file():
+            yield given, Path(given.name)
+        else:
+            failures.append(f"{given}: no such file or folder")
+
+
+def _images_below(folder: Path, kept_out: Iterable[str], failures: list[str]) -> Iterator[Path]:
+    def note(error: OSError) -> None:
+        failures.append(f"{error.filename}: cannot be read: {error.strerror}")
+
+    for parent, folders, files in os.walk(folder, onerror=note):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and os.path.realpath(Path(parent, name)) not in kept_out
+        )
+        for name in sorted(files):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _masks_by_stem(folder: Path) -> dict[Path, list[Path]]:
+    """The masks below `folder` by their relative path without suffix."""
+    found: dict[Path, list[Path]] = {}
+    for path in _images_below(folder, (), []):
+        found.setdefault(path.relative_to(folder).with_suffix(""), []).append(path)
+    return found
+
+
+def _mask_of(source: Path, name: Path, folder: Path, masks: dict[Path, list[Path]]) -> Path:
+    found = masks.get(name.with_suffix(""), [])
+    if not found:
+        raise UserError(f"{source}: {folder} holds no mask named {name.with_suffix('')}, with any image suffix")
+    if len(found) > 1:
+        raise UserError(f"{source}: {found[0]} and {found[1]} are both masks of its name; remove one")
+    return found[0]
