@@ -278,6 +278,31 @@ def test_a_public_dataset_is_found_by_name_in_its_newest_version(place):
     assert Path(registry.load("lfw", "train", data_dir=place).folder).name == "0.10.0"
 
 
+def test_damaged_files_are_named(place):
+    folder = Path(registry.load("mini_faces", "train", data_dir=place).folder)
+    (shard,) = folder.glob("mini_faces-train*")
+    shard.write_bytes(shard.read_bytes()[:100_000])
+    with pytest.raises(UserError, match="damaged: delete .*mini_faces"):
+        registry.load("mini_faces", "train", data_dir=place)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no file size limit there")
+def test_a_full_disk_is_one_sentence_and_leaves_no_dataset(place):
+    program = f"""
+        import resource
+        from faceflax.datasets import registry
+        from faceflax.errors import run_main
+        resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000))
+        run_main(lambda: registry.load("mini_faces", "train", data_dir={place!r}) and 0)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == 1
+    assert finished.stderr.startswith("error: cannot build mini_faces")
+    assert finished.stderr.count("\n") == 1
+    assert not registry.prepared_folders("mini_faces", place)
+
+
 class NoPictures(tfds.core.GeneratorBasedBuilder):
     """Examples without an image."""
 

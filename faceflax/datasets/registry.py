@@ -94,27 +94,32 @@ def load(name: str, split: str, *, data_dir: str = "", folder: str = "") -> Sour
     `name` is one of `names()`, or of any tfds dataset that was prepared as array records in `data_dir`; "NAME/CONFIG"
     chooses among several builds. `folder` is the user's folder for "face_folder". `mini_faces` is prepared at its first
     use. Raises `UserError` for a dataset that is not there, naming the command that builds it, for photographs that
-    changed since, for a split that it does not have, and for a dataset without an `image`.
+    changed since, for damaged files, for a split that it does not have, and for a dataset without an `image`.
     """
     if name == "mini_faces":
         prepared = Path(build(builder("mini_faces", data_dir=data_dir)).data_dir)
     else:
         prepared = _find(name, data_folder(data_dir), folder)
     source = Source(str(prepared), split)
-    try:
-        readable = "image" in tfds.builder_from_directory(str(prepared)).info.features
-        if readable:
-            len(source)
-    except NotImplementedError as error:
-        raise UserError(
-            f"{name} in {prepared} is not in the array_record format; delete it and run: faceflax datasets build {name}"
-        ) from error
-    except (ValueError, KeyError, AssertionError) as error:
-        splits = ", ".join(tfds.builder_from_directory(str(prepared)).info.splits)
-        raise UserError(f'{name} has no split "{split}": it has {splits}') from error
-    if not readable:
-        raise UserError(f"{name} has no image in its examples; choose a dataset of photographs")
+    _check(name, source)
     return source
+
+
+def _check(name: str, source: Source) -> None:
+    """Raises `UserError` unless the split exists, its first and last example can be read, and they have an image."""
+    info = tfds.builder_from_directory(source.folder).info
+    if "image" not in info.features:
+        raise UserError(f"{name} has no image in its examples; choose a dataset of photographs")
+    again = f"delete {source.folder} and run: faceflax datasets build {name.split('/')[0]}"
+    try:
+        for index in {0, len(source) - 1} if len(source) else ():
+            source[index]
+    except NotImplementedError as error:
+        raise UserError(f"{name} is not in the array_record format: {again}") from error
+    except RuntimeError as error:
+        raise UserError(f"the files of {name} are damaged: {again}") from error
+    except (ValueError, KeyError, AssertionError) as error:
+        raise UserError(f'{name} has no split "{source.split}": it has {", ".join(info.splits)}') from error
 
 
 def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.DatasetBuilder:
@@ -141,9 +146,12 @@ def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
         with _quiet() if dataset.name in OURS else contextlib.nullcontext():
             if not dataset.is_prepared():
                 dataset.download_and_prepare(file_format="array_record")
-    except (OSError, tfds.download.DownloadError) as error:
+    except (OSError, RuntimeError, tfds.download.DownloadError) as error:  # array_record's writer raises RuntimeError
         if not Path(dataset.data_dir).exists():  # else another process was quicker
-            raise UserError(f"cannot build {dataset.name}: {getattr(error, 'strerror', None) or error}") from error
+            reason = getattr(error, "strerror", None) or str(error).split(";")[0]
+            raise UserError(
+                f"cannot build {dataset.name} in {dataset.data_dir}: {reason}; mend that, or choose another data_dir"
+            ) from error
     return dataset
 
 
