@@ -17,7 +17,7 @@ from faceflax.errors import UserError
 from faceflax.evaluation import grid
 from faceflax.evaluation.report import write_report
 from faceflax.evaluation.results import METHODS, Example, TaskResult
-from faceflax.evaluation.tables import Table, brief, escape_latex, tables, to_csv, to_latex, to_markdown, to_text
+from faceflax.evaluation.tables import Table, brief, escape_latex, tables, to_csv, to_markdown, to_text
 
 COUNT, SIZE = 20, 32
 MANIFEST = {

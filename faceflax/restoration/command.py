@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     written = _restore(jobs, trained, arguments.batch_size)
     total = len(jobs) + len(failures)
-    print(f"restored {written} of {total} images into {os.fsencode(out).decode(errors='replace')}")
+    print(f"restored {written} of {total} images into {_printable(str(out))}")
     return 0 if written == total else 1
 
 
@@ -76,4 +76,9 @@ def _restore(jobs: list, trained: checkpoints.Trained, batch_size: int) -> int:
 
 
 def _report(failure: str) -> None:
-    print(f"error: {failure}", file=sys.stderr)
+    print(f"error: {_printable(failure)}", file=sys.stderr)
+
+
+def _printable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8, which a stream would refuse."""
+    return os.fsencode(text).decode(errors="replace")

@@ -1,0 +1,190 @@
+"""`faceflax restore` from the command line: names, masks, exit codes and sentences, with a model as small as can be."""
+
+import os
+
+import numpy as np
+import pytest
+
+from faceflax import cli
+from faceflax.restoration.images import Photograph, read, write
+from faceflax.restoration.inputs import plan
+from tests import untrained
+
+SIZE = 32
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A workdir whose network returns its input."""
+    return untrained.make_workdir(tmp_path_factory.mktemp("workdir"), SIZE)
+
+
+def face(path, shape=(SIZE, SIZE)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = RNG.integers(0, 256, (*shape, 3), np.uint8)
+    write(path, Photograph(pixels, None))
+    return pixels
+
+
+def restore(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", *map(os.fspath, arguments)])
+    return caught.value.code
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_folder_keeps_its_names_and_sizes(tmp_path, model, capsys):
+    pixels = {name: face(tmp_path / "in" / f"{name}.png", (SIZE, SIZE)) for name in ("a", "sub/b", "sub/deep/c.v2")}
+    face(tmp_path / "in" / "sub" / "large.png", (50, 70))
+    (tmp_path / "in" / "notes.txt").write_text("not an image, passed over")
+    face(tmp_path / "in" / ".hidden.png")
+    assert restore(tmp_path / "in", "--aligned", "--out", tmp_path / "out", "--model", model, "--batch-size", "3") == 0
+    assert names(tmp_path / "out") == ["a.png", "sub/b.png", "sub/deep/c.v2.png", "sub/large.png"]
+    for name, expected in pixels.items():
+        np.testing.assert_array_equal(read(tmp_path / "out" / f"{name}.png").pixels, expected)
+    assert read(tmp_path / "out" / "sub" / "large.png").pixels.shape == (50, 70, 3)
+    captured = capsys.readouterr()
+    assert captured.out == f"restored 4 of 4 images into {tmp_path / 'out'}\n"
+    assert captured.err == ""
+
+
+def test_bad_files_are_named_and_the_rest_is_done(tmp_path, model, capsys):
+    face(tmp_path / "in" / "good.png")
+    for name, data in {
+        "empty.jpg": b"",
+        "text.jpg": b"hello",
+        "cut.png": (tmp_path / "in/good.png").read_bytes()[:90],
+    }.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    assert restore(tmp_path / "in", "--aligned", "--out", tmp_path / "out", "--model", model) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("restored 1 of 4 images")
+    assert names(tmp_path / "out") == ["good.png"]
+    lines = captured.err.splitlines()
+    assert len(lines) == 3 and all(line.startswith("error: ") for line in lines)
+    assert all(any(name in line for line in lines) for name in ("empty.jpg", "text.jpg", "cut.png"))
+
+
+def test_masks_from_a_folder(tmp_path, model, capsys):
+    pixels = face(tmp_path / "in" / "sub" / "a.png", (40, 44))
+    face(tmp_path / "in" / "none.png")
+    face(tmp_path / "in" / "small.png")
+    mask = np.zeros((40, 44), np.uint8)
+    mask[5:9, 7:20] = 1
+    write(tmp_path / "masks" / "sub" / "a.png", Photograph(mask, None))
+    write(tmp_path / "masks" / "small.png", Photograph(mask, None))
+    arguments = ("--aligned", "--out", tmp_path / "out", "--model", model, "--mask", tmp_path / "masks")
+    assert restore(tmp_path / "in", *arguments) == 1
+    result = read(tmp_path / "out" / "sub" / "a.png").pixels
+    np.testing.assert_array_equal(result[mask == 0], pixels[mask == 0])
+    assert (np.abs(result[6:8, 9:18].astype(int) - 128) <= 1).all()  # this model leaves the hole as it is filled
+    errors = capsys.readouterr().err
+    assert "holds no mask named none" in errors and "the mask is 44x40 but its image is 32x32" in errors
+
+
+def test_one_mask_for_all(tmp_path, model):
+    pixels = [face(tmp_path / "in" / name) for name in ("a.png", "b.png")]
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[:4] = 200
+    write(tmp_path / "mask.png", Photograph(mask, None))
+    arguments = ("--aligned", "--out", tmp_path / "out", "--model", model, "--mask", tmp_path / "mask.png")
+    assert restore(tmp_path / "in", *arguments) == 0
+    for name, expected in zip(("a.png", "b.png"), pixels, strict=True):
+        result = read(tmp_path / "out" / name).pixels
+        np.testing.assert_array_equal(result[4:], expected[4:])
+        assert not np.array_equal(result[:4], expected[:4])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"--aligned": None}, "whole photographs are not supported yet; pass --aligned"),
+        ({"--model": None}, "pass --model the workdir"),
+        ({"--model": "nowhere"}, "not a workdir of a trained model"),
+        ({"--batch-size": "0"}, "--batch-size 0"),
+        ({"--mask": "nowhere"}, "--mask nowhere: no such file or folder"),
+        ({"--out": "in/a.png/out"}, "cannot make the folder in/a.png/out"),
+    ],
+)
+def test_what_cannot_be_done_is_one_sentence(change, sentence, tmp_path, model, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    face(tmp_path / "in" / "a.png")
+    options = {"--out": "out", "--model": str(model), "--aligned": ""} | change
+    given = [part for name, value in options.items() if value is not None for part in (name, value) if part]
+    assert restore("in", *given) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and "Traceback" not in error
+    assert names(tmp_path) == ["in/a.png"]
+
+
+def test_inputs_are_never_overwritten(tmp_path, model, capsys):
+    face(tmp_path / "a.png")
+    (tmp_path / "b.jpg").write_bytes(b"")
+    before = (tmp_path / "a.png").read_bytes()
+    assert restore(tmp_path, "--aligned", "--out", tmp_path, "--model", model) == 1
+    assert (tmp_path / "a.png").read_bytes() == before
+    assert "would overwrite" in capsys.readouterr().err
+
+
+def test_a_name_that_is_not_utf8(tmp_path, model, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    pixels = face(tmp_path / "in" / "x.png")
+    (tmp_path / "in" / "x.png").rename(tmp_path / "in" / f"{name}.png")
+    (tmp_path / "in" / f"{name}2.png").write_bytes(b"broken")
+    assert restore(tmp_path / "in", "--aligned", "--out", tmp_path / name, "--model", model) == 1
+    np.testing.assert_array_equal(read(tmp_path / name / f"{name}.png").pixels, pixels)
+    assert "restored 1 of 2" in capsys.readouterr().out
+
+
+def _plan(tmp_path, *inputs, masks=None):
+    jobs, failures = plan(list(inputs), tmp_path / "out", masks)
+    return {job.output.relative_to(tmp_path / "out").as_posix(): job for job in jobs}, failures
+
+
+def touch(*paths):
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+
+
+def test_two_inputs_of_one_name_keep_the_first_and_name_both(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "other" / "a.webp")
+    jobs, failures = _plan(tmp_path, tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "other")
+    assert {name: job.source.name for name, job in jobs.items()} == {"a.png": "a.jpg"}
+    assert len(failures) == 2
+    assert str(tmp_path / "a.png") in failures[0] and str(tmp_path / "a.jpg") in failures[0]
+
+
+def test_a_file_named_twice_is_one_job(tmp_path):
+    touch(tmp_path / "in" / "a.jpg")
+    jobs, failures = _plan(tmp_path, tmp_path / "in", tmp_path / "in" / "a.jpg")
+    assert list(jobs) == ["a.png"] and not failures
+
+
+def test_results_and_masks_inside_the_input_folder_are_passed_over(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "out" / "old.png", tmp_path / "masks" / "a.png")
+    jobs, failures = _plan(tmp_path, tmp_path, masks=tmp_path / "masks")
+    assert list(jobs) == ["a.png"] and not failures
+    assert jobs["a.png"].mask == tmp_path / "masks" / "a.png"
+
+
+def test_a_mask_is_never_overwritten(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "out" / "a.png")
+    jobs, failures = _plan(tmp_path, tmp_path / "a.jpg", masks=tmp_path / "out")
+    assert not jobs and "would overwrite" in failures[0]
+
+
+def test_two_masks_of_one_name(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "masks" / "a.png", tmp_path / "masks" / "a.bmp")
+    jobs, failures = _plan(tmp_path, tmp_path / "a.jpg", masks=tmp_path / "masks")
+    assert not jobs and "both masks" in failures[0]
+
+
+def test_inputs_that_hold_nothing(tmp_path):
+    (tmp_path / "empty").mkdir()
+    jobs, failures = _plan(tmp_path, tmp_path / "empty", tmp_path / "missing.jpg")
+    assert not jobs and "holds no images" in failures[0] and "no such file" in failures[1]

@@ -1,0 +1,181 @@
+"""Files of all kinds, against Pillow as the reference; bad ones each with a sentence."""
+
+import io
+import struct
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image, ImageOps
+
+from faceflax.errors import UserError
+from faceflax.restoration import headers, images
+from faceflax.restoration.images import Photograph
+
+RNG = np.random.default_rng(0)
+RGBA = RNG.integers(0, 256, (20, 31, 4), np.uint8)
+
+
+def encode(image, kind, **options):
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def save(folder, data, name="photo"):
+    path = folder / name
+    path.write_bytes(data)
+    return path
+
+
+COLOUR = Image.fromarray(RGBA[..., :3])
+FILES = {
+    "jpeg": encode(COLOUR, "JPEG"),
+    "progressive": encode(COLOUR, "JPEG", progressive=True, exif=b"Exif\0\0" + bytes(300)),
+    "png": encode(COLOUR, "PNG"),
+    "palette": encode(COLOUR.convert("P"), "PNG"),
+    "webp": encode(COLOUR, "WEBP"),
+    "lossless webp": encode(COLOUR, "WEBP", lossless=True),
+    "webp with alpha": encode(Image.fromarray(RGBA), "WEBP"),
+    "bmp": encode(COLOUR, "BMP"),
+    "tiff": encode(COLOUR, "TIFF"),
+    "packed tiff": encode(COLOUR, "TIFF", compression="tiff_lzw"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_size_by_header(kind):
+    assert headers.size(FILES[kind]) == (31, 20)
+
+
+def test_big_endian_tiff_header():
+    entries = struct.pack(">HHHIHHHHII", 2, 256, 3, 1, 640, 0, 257, 4, 1, 480)
+    assert headers.size(b"MM\0*" + struct.pack(">I", 8) + entries) == (640, 480)
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_header_cut_short_is_said(kind):
+    with pytest.raises(ValueError, match="damaged or cut short|not a JPEG"):
+        headers.size(FILES[kind][:11])
+
+
+@pytest.mark.parametrize("kind", ["png", "palette", "lossless webp", "bmp", "tiff", "packed tiff"])
+def test_lossless_colour(kind, tmp_path):
+    photograph = images.read(save(tmp_path, FILES[kind]))
+    expected = np.asarray(Image.open(io.BytesIO(FILES[kind])).convert("RGB"))
+    np.testing.assert_array_equal(photograph.pixels, expected)
+    assert photograph.alpha is None
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_exif_orientation_turns_colour_and_alpha(orientation, kind, tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    options = {"lossless": True, "exact": True} if kind == "WEBP" else {}
+    data = encode(Image.fromarray(RGBA), kind, exif=exif, **options)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    photograph = images.read(save(tmp_path, data))
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
+
+
+def test_jpeg_orientation(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    data = encode(COLOUR, "JPEG", exif=exif, quality=95)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))).astype(int)
+    pixels = images.read(save(tmp_path, data)).pixels
+    assert pixels.shape == (31, 20, 3)
+    assert np.abs(pixels - expected).max() <= 4  # decoders differ in rounding
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype", "has_alpha"),
+    [
+        ((9, 7), np.uint8, False),
+        ((9, 7), np.uint16, False),
+        ((9, 7, 3), np.uint16, False),
+        ((9, 7, 3), np.uint8, True),
+        ((9, 7, 3), np.uint16, True),
+    ],
+)
+def test_depth_and_channels_survive(shape, dtype, has_alpha, tmp_path):
+    high = np.iinfo(dtype).max + 1
+    alpha = RNG.integers(0, high, shape[:2], dtype) if has_alpha else None
+    photograph = Photograph(RNG.integers(0, high, shape, dtype), alpha)
+    images.write(tmp_path / "a.png", photograph)
+    again = images.read(tmp_path / "a.png")
+    np.testing.assert_array_equal(again.pixels, photograph.pixels)
+    assert again.pixels.dtype == dtype
+    assert (again.alpha is None) == (alpha is None)
+    if has_alpha:
+        np.testing.assert_array_equal(again.alpha, alpha)
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (7, 9)
+
+
+def test_written_colours_are_rgb(tmp_path):
+    images.write(tmp_path / "a.png", Photograph(RGBA[..., :3], RGBA[..., 3]))
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), RGBA)
+
+
+def _png_that_claims(width, height):
+    data = bytearray(FILES["png"])
+    data[16:24] = struct.pack(">II", width, height)
+    return bytes(data)
+
+
+LARGE = encode(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)), "JPEG")
+FLOAT = cv2.imencode(".tiff", RNG.random((8, 8, 3)).astype(np.float32))[1].tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"just text\n" * 100, "not a JPEG, PNG, WebP, BMP or TIFF"),
+        (LARGE[: len(LARGE) // 2], "truncated"),
+        (FILES["png"][:-20], "truncated"),
+        (FILES["webp"][:-20], "truncated"),
+        (FILES["bmp"][:-200], "damaged or cut short"),
+        (FILES["tiff"][:300], "damaged or cut short"),
+        (_png_that_claims(50_000, 50_000), "50000x50000 pixels are more than the 100 million"),
+        (FLOAT, "float32"),
+    ],
+    ids=["empty", "text", "jpeg", "png", "webp", "bmp", "tiff", "bomb", "float"],
+)
+def test_bad_files_are_one_sentence_with_the_path(data, reason, tmp_path):
+    path = save(tmp_path, data)
+    with pytest.raises(UserError, match=reason) as caught:
+        images.read(path)
+    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+
+
+def test_unreadable_file(tmp_path):
+    with pytest.raises(UserError, match="cannot be read"):
+        images.read(tmp_path / "missing.png")
+
+
+def test_masks_any_value_over_zero_is_missing(tmp_path):
+    grey = np.zeros((4, 5), np.uint8)
+    grey[1, 2], grey[3, 3] = 1, 255
+    blue = np.zeros((4, 5, 3), np.uint8)
+    blue[..., 2] = grey
+    deep = grey.astype(np.uint16)
+    for array in (grey, blue, deep):
+        mask = images.read_mask(save(tmp_path, encode(Image.fromarray(array), "PNG")), (4, 5))
+        np.testing.assert_array_equal(mask, grey > 0)
+
+
+def test_transparent_parts_of_a_mask_are_known(tmp_path):
+    strokes = np.full((4, 5, 4), 255, np.uint8)
+    strokes[:2, :, 3] = 0
+    mask = images.read_mask(save(tmp_path, encode(Image.fromarray(strokes), "PNG")), (4, 5))
+    np.testing.assert_array_equal(mask, strokes[..., 3] > 0)
+
+
+def test_a_mask_of_another_size(tmp_path):
+    path = save(tmp_path, FILES["png"])
+    with pytest.raises(UserError, match="the mask is 31x20 but its image is 20x31"):
+        images.read_mask(path, (31, 20))

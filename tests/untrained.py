@@ -1,0 +1,19 @@
+"""A workdir of a network as small as can be, which was never trained and so returns its input."""
+
+import jax
+
+from faceflax import config as config_lib
+from faceflax.training import arms, checkpoints, workdir
+
+
+def make_workdir(folder, size):
+    """Writes a configuration and a checkpoint of step 1 for images of `size` pixels; returns the folder."""
+    config = config_lib.default()
+    config.data.image_size, config.model.width = size, 8
+    config.model.encoder_blocks = config.model.decoder_blocks = (1,)
+    config.parallel.mesh.data = 8  # it was trained on more devices than there are here
+    workdir.write_config(folder, config)
+    saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
+    saved.save(jax.jit(arms.create(config, lambda step: 0.0).init)(), 1, None)
+    saved.close()
+    return folder
