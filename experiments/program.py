@@ -14,7 +14,7 @@ def run(main: Callable[[], int | None]) -> None:
 
     def parse_and_run() -> int | None:
         _parse(sys.argv)
-        logging.set_verbosity(logging.ERROR)  # orbax and tfds tell of their every step otherwise
+        logging.set_verbosity(logging.FATAL)  # orbax and tfds tell of their every step, and errors twice
         return main()
 
     run_main(parse_and_run)

@@ -36,7 +36,11 @@ def test_a_workdir_that_cannot_be_made(tmp_path):
 
 def test_config_may_change_in_length_but_not_in_kind(tmp_path):
     config = config_lib.default()
+    config.model.width = 24
     workdir.write_config(tmp_path, config)
+    config = config_lib.default()  # nothing is trained yet: any change is welcome
+    workdir.write_config(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     config.train.duration = "7epochs"
     workdir.write_config(tmp_path, config)
     assert workdir.read_config(tmp_path).train.duration == "7epochs"

@@ -1,5 +1,6 @@
 """Checkpoints on disk: the newest few and the best. The only user of orbax."""
 
+import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,11 +43,16 @@ class Checkpoints:
         return self._manager.best_step() if measured else None
 
     def save(self, state: TrainState, step: int, metrics: dict[str, float] | None) -> None:
-        """Begins to save `state`; `metrics` are those of the validation at this very step, if there was one."""
-        try:
-            self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
-        except OSError as error:
-            raise self._failure(error) from error
+        """Begins to save `state`; `metrics` are those of the validation at this very step, if there was one.
+
+        Raises `UserError` when the disk has no room for it, or had none for the checkpoint before it.
+        """
+        self.wait()
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        free = shutil.disk_usage(self._folder).free
+        if free < size:
+            raise self._failure(f"it needs {size / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB left")
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
 
     def restore(self, abstract_state: Any, step: int) -> Any:
         """Reads the state of `step` into the given shapes, dtypes and shardings.
@@ -75,21 +81,23 @@ class Checkpoints:
             ) from error
 
     def wait(self) -> None:
-        """Waits until what was saved is on disk."""
+        """Waits until what was saved is on disk; raises `UserError` when the disk was full."""
         try:
             self._manager.wait_until_finished()
-        except OSError as error:
-            raise self._failure(error) from error
+        except (OSError, ValueError) as error:  # tensorstore's errors are ValueErrors
+            if "No space left" not in str(error):
+                raise
+            raise self._failure("the disk is full") from error
 
     def close(self) -> None:
         """Waits for saves under way and ends the background threads."""
         self.wait()
         self._manager.close()
 
-    def _failure(self, error: OSError) -> UserError:
+    def _failure(self, reason: str) -> UserError:
         latest = self.latest_step
-        kept = f"the last good checkpoint is step {latest}" if latest is not None else "no checkpoint is kept"
-        return UserError(f"cannot save to {self._folder}: {error.strerror or error}; {kept}; free space and run again")
+        kept = f"the last good checkpoint is step {latest}" if latest is not None else "no checkpoint was saved before"
+        return UserError(f"cannot save to {self._folder}: {reason}; {kept}; free space and run the same command again")
 
 
 class Trained(NamedTuple):

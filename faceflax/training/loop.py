@@ -94,6 +94,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
             process_index=jax.process_index(),
             process_count=jax.process_count(),
         )
+        stack.callback(batches.close)
         run = _Run(
             plan=plan,
             batch_size=config.data.batch_size,

@@ -62,9 +62,9 @@ def read_config(workdir: Path) -> ConfigDict:
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Records `config` as the workdir's own.
 
-    Raises `UserError` when the workdir was made with another one, in a field that decides the parameters.
+    Raises `UserError` when the workdir holds a checkpoint made with another one, in a field that decides the parameters.
     """
-    if (workdir / "config.json").exists():
+    if any((workdir / "checkpoints").glob("*")) and (workdir / "config.json").exists():
         old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
         changed = [c for c in _differences(old, new) if c.split(".")[0] not in _MAY_CHANGE]
         if changed:

@@ -1,0 +1,19 @@
+"""The demonstration: a CNN for three kinds of damage, trained for a few minutes on the faces in the box.
+
+python -m experiments.train --config=configs/demo.py --workdir=runs/demo
+"""
+
+from faceflax import config as config_lib
+
+
+def get_config():
+    config = config_lib.default()
+    config.tasks = ("noise 50", "sr 4", "occlude 25")
+    config.data.batch_size = 8
+    config.train.duration = "800steps"
+    config.train.eval_every = "400steps"
+    config.train.checkpoint_every = "200steps"
+    config.optim.lr = 1e-3
+    config.optim.warmup = "50steps"
+    config.eval.tasks = config.tasks
+    return config
