@@ -37,7 +37,7 @@ def create(
 
 
 def means(results: Sequence[TaskResult]) -> dict[str, float]:
-    """Returns the model's mean `psnr` and `ssim` over all images of all tasks, and `hole_psnr` over those with holes."""
+    """Returns the model's mean `psnr` and `ssim` over all images of all tasks, `hole_psnr` over those with holes."""
     found = {}
     for metric in ("psnr", "ssim", "hole_psnr"):
         values = np.concatenate([result.scores["model"][metric] for result in results])
