@@ -148,8 +148,8 @@ def test_holes_take_the_area_asked_for_and_come_in_both_kinds():
 
 def test_mask_and_glasses_cover_what_they_are_worn_on():
     keys = jax.random.split(jax.random.key(0), 32)
-    masks = np.asarray(jax.vmap(lambda key: facemask.surgical_mask(key, 128, 128).covers)(keys))
-    glasses = np.asarray(jax.vmap(lambda key: facemask.dark_glasses(key, 128, 128).covers)(keys))
+    masks = np.asarray(jax.jit(jax.vmap(lambda key: facemask.surgical_mask(key, 128, 128).covers))(keys))
+    glasses = np.asarray(jax.jit(jax.vmap(lambda key: facemask.dark_glasses(key, 128, 128).covers))(keys))
 
     def at(u, v):
         return (slice(None), round(v * 128), round((u + 0.5) * 128))

@@ -47,12 +47,13 @@ def test_ms_ssim_is_its_paper(pair, size, scales):
     planes = [
         scipy_ms_ssim(a[..., c], b[..., c], scales) for a, b in zip(restored, target, strict=True) for c in range(3)
     ]
-    ours = objectives.ms_ssim(restored.astype(np.float32), target.astype(np.float32))
+    ours = jax.jit(objectives.ms_ssim)(restored.astype(np.float32), target.astype(np.float32))
     assert float(ours) == pytest.approx(1 - np.mean(planes), abs=1e-4)
 
 
 def test_ms_ssim_of_unrelated_images_has_a_finite_gradient(pair):
-    gradient = jax.grad(objectives.ms_ssim)(1.0 - jnp.asarray(pair[1]), jnp.asarray(pair[1]))
+    target = jnp.asarray(pair[1][:, :48, :48])
+    gradient = jax.jit(jax.grad(objectives.ms_ssim))(1.0 - target, target)
     assert np.isfinite(gradient).all()
 
 
@@ -110,5 +111,5 @@ def test_a_loss_without_terms_is_refused(pair):
 def test_equal_images_have_finite_gradients(pair):
     weights = ConfigDict(dict.fromkeys(objectives.TERMS, 1.0))
     target = jnp.asarray(pair[1])
-    gradient = jax.grad(lambda x: objectives.reconstruction_loss(x, target, weights)[0])(target)
+    gradient = jax.jit(jax.grad(lambda x: objectives.reconstruction_loss(x, target, weights)[0]))(target)
     assert np.isfinite(gradient).all()
