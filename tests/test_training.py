@@ -45,7 +45,7 @@ def _train(config, workdir, source, psnr=lambda step: 0.0):
 
 def _steps(config, batch, num_steps):
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 3e-3)
+    arm = arms.create(config, lambda step: 3e-3, devices.map_images)
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init))
     state, losses = devices.create_state(arm.init), []
     for _ in range(num_steps):

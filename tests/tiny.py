@@ -62,8 +62,9 @@ def state(workdir, step):
     from faceflax.training import workdir as workdir_lib
 
     made_with = workdir_lib.read_config(workdir)
-    arm = arms.create(made_with, lambda step: 0.0)
-    abstract = parallel.create(made_with.parallel.mesh).abstract_state(arm.init)
+    devices = parallel.create(made_with.parallel.mesh)
+    arm = arms.create(made_with, lambda step: 0.0, devices.map_images)
+    abstract = devices.abstract_state(arm.init)
     manager = checkpoints.Checkpoints(workdir, keep=1, best_metric="psnr", read_only=True)
     restored = manager.restore(abstract, step)
     manager.close()

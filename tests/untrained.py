@@ -14,6 +14,6 @@ def make_workdir(folder, size):
     config.parallel.mesh.data = 8  # it was trained on more devices than there are here
     workdir.write_config(folder, config)
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
-    saved.save(jax.jit(arms.create(config, lambda step: 0.0).init)(), 1, None)
+    saved.save(jax.jit(arms.create(config, lambda step: 0.0, lambda function: function).init)(), 1, None)
     saved.close()
     return folder

@@ -1,4 +1,7 @@
-"""The restorer: a U-Net that adds what it learned to the degraded image (Ronneberger et al. 2015; skips are added)."""
+"""The restorer: a U-Net that adds what it learned to the image, its holes filled smoothly.
+
+After Ronneberger et al. (2015), but skip connections are added, not concatenated.
+"""
 
 from typing import Any
 
@@ -7,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from faceflax.models.blocks import BLOCKS
+from faceflax.models.inpainting import fill_holes
 from faceflax.models.layers import Conv1x1, Conv3x3, depth_to_space, space_to_depth
 
 
@@ -30,9 +34,11 @@ class EncoderDecoder(nn.Module):
         """Returns the restored images, float32 [B, H, W, 3].
 
         Takes `degraded` [B, H, W, 3] in [0, 1] and `mask` [B, H, W, 1], 1 where pixels are missing. In an image with
-        a hole the known pixels are returned as they came. Nothing is clipped to [0, 1]: who makes a picture does that.
+        a hole the known pixels are returned as they came; what the image shows in its hole has no influence. Nothing
+        is clipped to [0, 1]: who makes a picture does that.
         """
-        inputs = jnp.concatenate([degraded - 0.5, mask], -1).astype(self.dtype)
+        filled = fill_holes(degraded.astype(jnp.float32), mask)
+        inputs = jnp.concatenate([filled - 0.5, mask], -1).astype(self.dtype)
         hidden = Conv3x3(self.width, dtype=self.dtype, name="stem")(space_to_depth(inputs, self.patch))
         skips = []
         for scale, count in enumerate(self.encoder_blocks):
@@ -45,10 +51,10 @@ class EncoderDecoder(nn.Module):
             up = Conv1x1(2 * hidden.shape[-1], dtype=self.dtype, name=f"up{scale}")
             hidden = skips[scale] + depth_to_space(up(hidden), 2)
             hidden = self._blocks(hidden, count, f"decoder{scale}")
-        # A head of zeros makes the untrained model the identity, from which every task starts better than from noise.
+        # A head of zeros: the untrained model returns its input with holes filled, better than noise for every task.
         head = Conv3x3(3 * self.patch**2, nn.initializers.zeros, self.dtype, name="head")
         change = depth_to_space(head(hidden), self.patch).astype(jnp.float32)
-        return _keep_known_pixels(degraded + change, degraded, mask)
+        return _keep_known_pixels(filled + change, degraded, mask)
 
     def _blocks(self, hidden: jax.Array, count: int, name: str) -> jax.Array:
         for index in range(count):

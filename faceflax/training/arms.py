@@ -5,13 +5,16 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 from faceflax.training import cnn
-from faceflax.training.state import Arm
+from faceflax.training.state import Arm, MapImages
 
 ARMS = {"cnn": cnn.create}
 
 
-def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
-    """Makes the arm that `config.arm` names; raises `UserError` for one that does not exist."""
+def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+    """Makes the arm that `config.arm` names; raises `UserError` for one that does not exist.
+
+    `learning_rate` is a function of the step; `map_images` is `Parallel.map_images` of the devices it will run on.
+    """
     if config.arm not in ARMS:
         raise UserError(f'config.arm "{config.arm}" does not exist; choose one of {", ".join(ARMS)}')
-    return ARMS[config.arm](config, learning_rate)
+    return ARMS[config.arm](config, learning_rate, map_images)

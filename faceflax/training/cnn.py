@@ -9,11 +9,11 @@ from ml_collections import ConfigDict
 
 from faceflax import degradations, metrics, models, objectives
 from faceflax.training import optimizer
-from faceflax.training.state import Arm, Metrics, TrainState
+from faceflax.training.state import Arm, MapImages, Metrics, TrainState
 
 
-def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
-    """Makes the arm of `config`; `learning_rate` is a function of the step."""
+def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+    """Makes the arm of `config`; see `arms.create`."""
     model = models.create(config.model)
     transform = optimizer.create(config.optim, learning_rate)
     groups = degradations.parse(config.tasks)
@@ -36,7 +36,8 @@ def create(config: ConfigDict, learning_rate: optax.Schedule) -> Arm:
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
             clean = micro["image"].astype(jnp.float32) / 255
-            degraded, mask = degradations.degrade(key, clean, micro["index"], groups)
+            degrade = map_images(lambda image, index: degradations.degrade(key, image, index, groups))
+            degraded, mask = degrade(clean, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, clean, degraded, mask)
 
         grads, sums = accumulate(gradients, batch, config.optim.accumulate)

@@ -75,8 +75,9 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
       UserError: the loss is not finite, the checkpoint is of another model, or the disk is full.
     """
     plan = Plan.create(config, len(source))
-    arm = arms.create(config, optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch))
     devices = parallel.create(config.parallel.mesh)
+    learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
+    arm = arms.create(config, learning_rate, devices.map_images)
     devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)

@@ -90,6 +90,17 @@ class Parallel:
         """Passes arrays that jit did not make (a restored checkpoint) through it, so that they can be donated."""
         return jax.jit(lambda tree: tree, out_shardings=_shardings(state))(state)
 
+    def map_images(self, function: Callable) -> Callable:
+        """Makes a function of whole batches that treats each image alone work on each device's share, by itself.
+
+        Left to the compiler, a loop over images or a Fourier transform would gather the batch on every device.
+        """
+        if self.num_devices == 1:
+            return function
+        spec = self._batch.spec
+        # The check cannot type a switch inside a mapped loop.
+        return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+
     def compile_step(self, step: Callable, abstract_state: Any) -> Callable:
         """Compiles `step(state, batch) -> (state, metrics)`; the old state's memory is given to the new one."""
         state = _shardings(abstract_state)

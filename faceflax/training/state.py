@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
+MapImages = Callable[[Callable], Callable]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count); see faceflax.metrics
 
 

@@ -20,7 +20,7 @@ def main(output, *assignments):
     fields = {name: ast.literal_eval(value) for name, value in (a.split("=", 1) for a in assignments)}
     config = tiny.config(**fields)
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 1e-3)
+    arm = arms.create(config, lambda step: 1e-3, devices.map_images)
     abstract = devices.abstract_state(arm.init)
     step = devices.compile_step(arm.step, abstract)
     state = devices.create_state(arm.init)

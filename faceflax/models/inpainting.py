@@ -1,0 +1,38 @@
+"""A smooth first guess of missing pixels, from which a network goes on."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+
+def fill_holes(images: Array, mask: Array) -> Array:
+    """Fills missing pixels with averages of the known ones around them; known pixels stay as they are, exactly.
+
+    Pull-push (Gortler et al., SIGGRAPH 1996, section 3.4): colours are averaged over ever larger squares, each counted
+    by its known pixels, and what is unknown at a scale is interpolated from the next coarser one. What an image shows
+    under its mask has no influence. On `occlude` it is as good as Telea's method, for the price of a few small sums.
+
+    Args:
+      images: [B, H, W, C]; one without any known pixel gets zeros.
+      mask: [B, H, W, 1], 1 where pixels are missing.
+
+    Returns:
+      [B, H, W, C], like `images`.
+    """
+    known = 1 - mask
+    levels = [(images * known, known)]  # at each scale: colours times confidence, and the confidence, at most 1
+    while all(side % 2 == 0 for side in levels[-1][0].shape[1:3]):
+        colours, confidence = (_sum_squares(level) for level in levels[-1])
+        limit = jnp.minimum(confidence, 1) / jnp.maximum(confidence, 1e-6)
+        levels.append((colours * limit, confidence * limit))
+    colours, confidence = (level.sum((1, 2), keepdims=True) for level in levels[-1])
+    filled = colours / jnp.maximum(confidence, 1e-6)
+    for colours, confidence in reversed(levels):
+        filled = jax.image.resize(filled, colours.shape, "linear")
+        filled = colours + (1 - confidence) * filled
+    return filled
+
+
+def _sum_squares(images: Array) -> Array:
+    batch, height, width, channels = images.shape
+    return images.reshape(batch, height // 2, 2, width // 2, 2, channels).sum((2, 4))
