@@ -1,6 +1,7 @@
 """The step, the loop and what they leave in a workdir, on a model and images that are tiny."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from faceflax.errors import UserError
-from faceflax.training import arms, checkpoints, loop, optimizer, parallel
+from faceflax.training import arms, checkpoints, cnn, loop, optimizer, parallel
 from tests import tiny
 
 
@@ -46,7 +47,7 @@ def _train(config, workdir, source, psnr=lambda step: 0.0):
 def _steps(config, batch, num_steps):
     devices = parallel.create(config.parallel.mesh)
     arm = arms.create(config, lambda step: 3e-3, devices.map_images)
-    step = devices.compile_step(arm.step, devices.abstract_state(arm.init))
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state, losses = devices.create_state(arm.init), []
     for _ in range(num_steps):
         state, sums = step(state, devices.shard_batch(batch))
@@ -63,10 +64,16 @@ def test_training_lowers_the_loss_and_repeats_itself(batch):
 
 
 def test_accumulated_gradients_are_those_of_the_whole_batch(batch):
-    whole, _ = _steps(tiny.config(), batch, 2)
-    parts, _ = _steps(tiny.config(optim__accumulate=4), batch, 2)
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # noqa: E731
-    jax.tree.map(close, whole.params, parts.params)
+    weights = {"w": jnp.arange(3.0)}
+
+    def gradients(micro):
+        images = micro["image"] / 255
+        value = lambda w: jnp.mean(jnp.tanh(images @ w["w"]) * micro["index"][:, None, None])  # noqa: E731
+        return jax.grad(value)(weights), {"psnr": (images.sum(), jnp.float32(len(images)))}
+
+    whole, parts = (cnn.accumulate(gradients, jax.tree.map(jnp.asarray, batch), count) for count in (1, 4))
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5)  # noqa: E731
+    jax.tree.map(close, whole, parts)
 
 
 def test_bfloat16_computes_on_float32_parameters(batch):
@@ -166,6 +173,13 @@ def test_folders_without_a_model_are_refused(tmp_path):
 def test_what_cannot_be_trained_is_refused(source, tmp_path, fields, message):
     with pytest.raises(UserError, match=message):
         _train(tiny.config(**fields), tmp_path, source)
+
+
+def test_a_disk_without_room_is_named(source, tmp_path, monkeypatch):
+    free = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: free)
+    with pytest.raises(UserError, match="no checkpoint was saved before; free space"):
+        _train(tiny.config(train__duration="3steps"), tmp_path, source)
 
 
 def test_full_batch_share_for_every_device():
