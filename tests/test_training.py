@@ -13,7 +13,7 @@ import pytest
 
 from faceflax.errors import UserError
 from faceflax.training import arms, checkpoints, cnn, loop, optimizer, parallel
-from tests import tiny
+from tests import random_networks, tiny
 
 
 class Source(list):
@@ -80,6 +80,29 @@ def test_bfloat16_computes_on_float32_parameters(batch):
     state, losses = _steps(tiny.config(model__dtype="bfloat16"), batch, 25)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
+
+
+def test_networks_of_the_loss_are_arguments_and_not_constants(batch, monkeypatch):
+    random_networks.install(monkeypatch)
+    config = tiny.config(loss__perceptual=0.1, loss__identity=0.1)
+    devices = parallel.create(config.parallel.mesh)
+    arm = arms.create(config, lambda step: 3e-3, devices.map_images)
+    networks = arm.load_networks()
+    program = jax.make_jaxpr(arm.step)(jax.eval_shape(arm.init), batch, networks)
+    assert (
+        sum(const.nbytes for const in program.consts) < 2**20 < sum(leaf.nbytes for leaf in jax.tree.leaves(networks))
+    )
+    _, losses = _steps(tiny.config(loss__perceptual=0.1), batch, 3)
+    assert np.isfinite(losses).all()
+
+
+def test_a_network_that_cannot_be_fetched_stops_the_run_before_training(source, tmp_path, monkeypatch):
+    for name, value in {"FACEFLAX_CACHE": str(tmp_path / "cache"), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=r"--config.loss.perceptual=0$"):
+        _train(tiny.config(loss__perceptual=0.1), tmp_path, source)
+    assert not (tmp_path / "checkpoints").exists()
+    assert not (tmp_path / "metrics.jsonl").exists()
 
 
 def test_schedule_warms_up_and_decays_as_a_cosine():

@@ -23,22 +23,24 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
         params = model.init(init_key, config.data.image_size)
         return TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
 
-    def loss_fn(params: Any, clean: jax.Array, degraded: jax.Array, mask: jax.Array) -> tuple[jax.Array, Metrics]:
+    def loss_fn(
+        params: Any, clean: jax.Array, degraded: jax.Array, mask: jax.Array, networks: Any
+    ) -> tuple[jax.Array, Metrics]:
         restored = model.apply(params, degraded, mask)
-        loss, terms = objectives.reconstruction_loss(restored, clean, config.loss)
+        loss, terms = objectives.reconstruction_loss(restored, clean, config.loss, networks)
         values = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
         count = jnp.float32(clean.shape[0])
         sums = {name: (value * count, count) for name, value in values.items()}
         return loss, sums | {"psnr": metrics.weighted(metrics.psnr(restored, clean), jnp.ones(len(clean)))}
 
-    def step(state: TrainState, batch: dict[str, jax.Array]) -> tuple[TrainState, Metrics]:
+    def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(step_key, state.step)
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
             clean = micro["image"].astype(jnp.float32) / 255
             degrade = map_images(lambda image, index: degradations.degrade(key, image, index, groups))
             degraded, mask = degrade(clean, micro["index"])
-            return jax.grad(loss_fn, has_aux=True)(state.params, clean, degraded, mask)
+            return jax.grad(loss_fn, has_aux=True)(state.params, clean, degraded, mask, networks)
 
         grads, sums = accumulate(gradients, batch, config.optim.accumulate)
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
@@ -48,7 +50,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
         sums |= {"grad_norm": (optax.global_norm(grads), one), "lr": (learning_rate(state.step), one)}
         return TrainState(state.step + 1, params, ema, opt_state), sums
 
-    return Arm(init, step, model.apply)
+    return Arm(init, step, model.apply, lambda: objectives.load_networks(config.loss))
 
 
 def accumulate(gradients: Any, batch: dict[str, jax.Array], num_micro: int) -> tuple[Any, Metrics]:

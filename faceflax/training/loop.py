@@ -72,13 +72,15 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
       Whether training is complete; False when SIGTERM ended it early (after saving).
 
     Raises:
-      UserError: the loss is not finite, the checkpoint is of another model, or the disk is full.
+      UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
+        be fetched, or the disk is full.
     """
     plan = Plan.create(config, len(source))
     devices = parallel.create(config.parallel.mesh)
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
     arm = arms.create(config, learning_rate, devices.map_images)
     devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
+    networks = arm.load_networks()
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)
         stack.callback(checkpoints.close)
@@ -99,7 +101,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
         run = _Run(
             plan=plan,
             batch_size=config.data.batch_size,
-            step_fn=devices.compile_step(arm.step, abstract_state),
+            step_fn=devices.compile_step(arm.step, abstract_state, networks),
             batches=devices.prefetch(batches),
             evaluate=make_evaluate(arm),
             checkpoints=checkpoints,

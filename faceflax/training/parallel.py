@@ -101,15 +101,21 @@ class Parallel:
         # The check cannot type a switch inside a mapped loop.
         return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
-    def compile_step(self, step: Callable, abstract_state: Any) -> Callable:
-        """Compiles `step(state, batch) -> (state, metrics)`; the old state's memory is given to the new one."""
+    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Callable:
+        """Compiles `step(state, batch, networks)` into `(state, batch) -> (state, metrics)`.
+
+        The old state's memory is given to the new one. `networks` are whole on every device, and arguments of the
+        compiled program: as constants they would be copied into it.
+        """
         state = _shardings(abstract_state)
-        return jax.jit(
+        compiled = jax.jit(
             step,
-            in_shardings=(state, self._batch),
+            in_shardings=(state, self._batch, self._replicated),
             out_shardings=(state, self._replicated),
             donate_argnums=0,
         )
+        networks = self.replicate(networks)
+        return lambda state, batch: compiled(state, batch, networks)
 
     def compile_batched(self, function: Callable) -> Callable:
         """Compiles `function(params, batch) -> outputs`; what it returns is whole on every device."""

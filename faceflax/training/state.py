@@ -25,10 +25,13 @@ class Arm(NamedTuple):
 
     Attributes:
       init: `() -> TrainState`, a function of the seed alone.
-      step: `(state, batch) -> (state, metrics)`, pure; written for the whole batch.
+      step: `(state, batch, networks) -> (state, metrics)`, pure; written for the whole batch.
       restore: `(params, degraded [B, H, W, 3], mask [B, H, W, 1]) -> restored [B, H, W, 3]`.
+      load_networks: `() -> networks`, arrays that the step reads and nothing changes: pretrained networks of its
+        losses. No checkpoint holds them. Raises `UserError` when they cannot be fetched.
     """
 
     init: Callable[[], TrainState]
-    step: Callable[[TrainState, dict[str, jax.Array]], tuple[TrainState, Metrics]]
+    step: Callable[[TrainState, dict[str, jax.Array], Any], tuple[TrainState, Metrics]]
     restore: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    load_networks: Callable[[], Any]

@@ -22,7 +22,7 @@ def main(output, *assignments):
     devices = parallel.create(config.parallel.mesh)
     arm = arms.create(config, lambda step: 1e-3, devices.map_images)
     abstract = devices.abstract_state(arm.init)
-    step = devices.compile_step(arm.step, abstract)
+    step = devices.compile_step(arm.step, abstract, arm.load_networks())
     state = devices.create_state(arm.init)
     shares = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     source = registry.load(config.data.dataset, "train")
