@@ -4,9 +4,9 @@ The network is that of Iandola et al., 2016 (version 1.1), the distance equation
 the weights that they learnt: figures are not to be compared with theirs.
 """
 
-import functools
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +60,7 @@ def features(params: Params, images: jax.Array) -> dict[str, jax.Array]:
     found = {"conv1": (hidden := jax.nn.relu(hidden + params["conv1/bias"]))}
     for name in _FIRES:
         if name in _POOLED_BEFORE:
-            hidden = _max_pool(hidden)
+            hidden = nn.max_pool(hidden, (3, 3), (2, 2))
         found[name] = hidden = _fire(params, hidden, name)
     return {name: found[name] for name in LAYERS}
 
@@ -75,16 +75,6 @@ def _fire(params: Params, images: jax.Array, name: str) -> jax.Array:
 
     squeezed = layer("squeeze1x1", images)
     return jnp.concatenate([layer("expand1x1", squeezed), layer("expand3x3", squeezed)], -1)
-
-
-def _max_pool(images: jax.Array) -> jax.Array:
-    """Maxima of 3x3 windows two pixels apart, of those that lie inside.
-
-    As maxima of nine slices, because the gradient of `lax.reduce_window` is slow on CPUs.
-    """
-    height, width = ((side - 3) // 2 * 2 + 1 for side in images.shape[1:3])
-    taps = [images[:, y : y + height : 2, x : x + width : 2] for y in range(3) for x in range(3)]
-    return functools.reduce(jnp.maximum, taps)
 
 
 def distance(params: Params, a: jax.Array, b: jax.Array) -> jax.Array:
