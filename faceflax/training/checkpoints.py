@@ -101,7 +101,7 @@ class Checkpoints:
 
 
 class Trained(NamedTuple):
-    """A trained restorer: its configuration, averaged parameters (on the first device), and what is known of them."""
+    """A trained restorer: its configuration, averaged parameters (numpy arrays), and what is known of them."""
 
     config: ConfigDict
     params: Any
@@ -119,10 +119,10 @@ def load_for_inference(workdir: Path) -> Trained:
     step = checkpoints.latest_step if step is None else step
     if step is None:
         raise UserError(f"{workdir} holds no checkpoint yet; train it first")
-    device = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
     abstract = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
-    params = checkpoints.restore_ema(abstract, step)
+    params = jax.device_get(checkpoints.restore_ema(abstract, step))
     info = {"step": step, "metrics": checkpoints.metrics(step)}
     checkpoints.close()
     return Trained(config, params, info)

@@ -62,7 +62,7 @@ def read_config(workdir: Path) -> ConfigDict:
 def write_config(workdir: Path, config: ConfigDict) -> None:
     """Records `config` as the workdir's own.
 
-    Raises `UserError` when the workdir holds a checkpoint made with another one, in a field that decides the parameters.
+    Raises `UserError` when it holds a checkpoint made with another one, in a field that decides the parameters.
     """
     if any((workdir / "checkpoints").glob("*")) and (workdir / "config.json").exists():
         old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
