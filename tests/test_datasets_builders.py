@@ -1,4 +1,5 @@
 import hashlib
+import importlib.util
 import io
 import shutil
 import subprocess
@@ -328,3 +329,38 @@ def test_what_cannot_be_loaded_says_so(place):
     NoPictures(data_dir=place).download_and_prepare(file_format="array_record")
     with pytest.raises(UserError, match="no image"):
         registry.load("no_pictures", "train", data_dir=place)
+
+
+class NeedsTensorFlow(NoPictures):
+    """Its examples are read with TensorFlow, after a download."""
+
+    def _split_generators(self, dl_manager):
+        del dl_manager
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        yield "a", {"text": importlib.import_module("tensorflow").constant("a")}
+
+
+class ByHand(NoPictures):
+    """Its files must be downloaded by hand."""
+
+    MANUAL_DOWNLOAD_INSTRUCTIONS = "Sign the form\nof the authors."
+
+    def _split_generators(self, dl_manager):
+        return {"train": iter([("a", {"text": str(dl_manager.manual_dir)})])}
+
+
+def test_what_a_public_dataset_lacks_is_named(place, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match=r"needs_tensor_flow needs TensorFlow: pip install 'faceflax\[tensorflow\]'"):
+        registry.build(NeedsTensorFlow(data_dir=place))
+    with pytest.raises(UserError, match=r"by_hand must be downloaded by hand: .*Sign the form of the authors\."):
+        registry.build(ByHand(data_dir=place))
+
+
+def test_tensorflow_is_missed_before_anything_is_downloaded(place, monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", lambda *_, **__: pytest.fail("downloaded"))
+    with pytest.raises(UserError, match="building lfw needs TensorFlow"):
+        registry.build(registry.builder("lfw", data_dir=place))

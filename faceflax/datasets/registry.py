@@ -5,15 +5,18 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.util
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 from absl import logging as absl_logging
+from tensorflow_datasets.core.utils import lazy_imports_utils
 
 from faceflax.assets import cache_folder
 from faceflax.datasets.face_folder import listing
@@ -123,7 +126,10 @@ def _check(name: str, source: Source) -> None:
 
 
 def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.DatasetBuilder:
-    """Returns the builder of one of `OURS`, or of a public dataset; raises `UserError` for an unknown name."""
+    """Returns the builder of one of `OURS`, or of a public dataset.
+
+    Raises `UserError` for an unknown name, and for a package that is missing.
+    """
     place = str(data_folder(data_dir))
     if name in OURS:
         module = importlib.import_module(f"faceflax.datasets.{name}.{name}")
@@ -132,6 +138,8 @@ def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.D
             return kind(data_dir=place, config=config)
     try:
         return tfds.builder(name, data_dir=place)
+    except ImportError as error:
+        raise _missing_package(name, error.name) from error
     except tfds.core.DatasetNotFoundError as error:
         raise UserError(f'there is no dataset "{name}": faceflax datasets list shows those there are') from error
 
@@ -139,13 +147,21 @@ def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.D
 def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     """Prepares a dataset as array records where it is not prepared yet, and returns its builder.
 
-    Of a public dataset tfds shows its own progress. Raises `UserError` when that cannot be downloaded, or the place
-    cannot be written.
+    Of a public dataset tfds shows its own progress. Raises `UserError` when that cannot be downloaded, needs a package
+    that is missing or files that must be fetched by hand, or the place cannot be written.
     """
     try:
         with _quiet() if dataset.name in OURS else contextlib.nullcontext():
             if not dataset.is_prepared():
+                if _uses_tensorflow(dataset) and importlib.util.find_spec("tensorflow") is None:
+                    raise _missing_package(dataset.name, "tensorflow")
                 dataset.download_and_prepare(file_format="array_record")
+    except ImportError as error:
+        raise _missing_package(dataset.name, error.name) from error
+    except AssertionError as error:
+        if not dataset.MANUAL_DOWNLOAD_INSTRUCTIONS:
+            raise
+        raise UserError(" ".join(f"{dataset.name} must be downloaded by hand: {error}".split())) from error
     except (OSError, RuntimeError, tfds.download.DownloadError) as error:  # array_record's writer raises RuntimeError
         if not Path(dataset.data_dir).exists():  # else another process was quicker
             reason = getattr(error, "strerror", None) or str(error).split(";")[0]
@@ -153,6 +169,17 @@ def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
                 f"cannot build {dataset.name} in {dataset.data_dir}: {reason}; mend that, or choose another data_dir"
             ) from error
     return dataset
+
+
+def _uses_tensorflow(dataset: tfds.core.DatasetBuilder) -> bool:
+    """Whether the builder's module names TensorFlow, which tfds imports at its first use: after the download."""
+    return any(value is lazy_imports_utils.tensorflow for value in vars(sys.modules[type(dataset).__module__]).values())
+
+
+def _missing_package(dataset: str, package: str | None) -> UserError:
+    if package == "tensorflow":
+        return UserError(f"building {dataset} needs TensorFlow: pip install 'faceflax[tensorflow]'")
+    return UserError(f"building {dataset} needs the Python package {package}: install it with pip")
 
 
 @contextlib.contextmanager
