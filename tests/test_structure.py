@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 # A room imports only rooms of earlier rows.
 ROWS = (
     ("errors",),
-    ("files", "config"),
+    ("files", "config", "progress"),
     ("assets",),
     ("preprocessing",),
     ("datasets",),
@@ -40,6 +40,20 @@ def _imported(path):
             assert node.level == 0, f"{path}: relative import"
             names += [f"{node.module}.{alias.name}" for alias in node.names]
     return names
+
+
+def _used(path):
+    """Full names of what a file imports or reaches as an attribute: "jax.sharding.Mesh", "jax.jit"."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    aliases = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            aliases |= {alias.asname: alias.name for alias in node.names if alias.asname}
+        elif isinstance(node, ast.ImportFrom):
+            aliases |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    chains = (ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+    parts = (chain.partition(".") for chain in chains)
+    return [*_imported(path), *(f"{aliases.get(first, first)}.{rest}" for first, _, rest in parts)]
 
 
 def _room(path):
@@ -70,7 +84,7 @@ def test_a_library_has_one_user(library, user):
     users = {
         str(path.relative_to(ROOT / "faceflax"))
         for path in FILES
-        if any(name.startswith(library) for name in _imported(path))
+        if any(name == library or name.startswith(f"{library}.") for name in _used(path))
     }
     assert user in users
     if library == "optax":  # arms apply the updates that the optimiser module makes
@@ -79,14 +93,38 @@ def test_a_library_has_one_user(library, user):
 
 
 def test_only_parallel_compiles():
-    offenders = [
-        f"{path.name}:{node.lineno}"
+    compilers = {"jit", "pmap", "make_mesh", "shard_map", "set_mesh"}
+    offenders = {
+        f"{path.relative_to(ROOT)}: {name}"
         for path in FILES
         if path.name != "parallel.py"
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-        if isinstance(node, ast.Attribute) and node.attr in ("jit", "pmap", "make_mesh", "shard_map", "set_mesh")
-    ]
+        for name in _used(path)
+        if name.startswith("jax.") and compilers & set(name.split("."))
+    }
     assert not offenders
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import jax\njax.jit(f)",
+        "import jax as j\nj.jit(f)",
+        "from jax import jit",
+        "from jax import jit as compile",
+        "from jax import pmap",
+        "from jax.experimental.shard_map import shard_map",
+        "import jax\ndef f(x):\n    return jax.sharding.SingleDeviceSharding(x)",
+        "from jax import sharding as s\ns.Mesh(x)",
+        "from jax.sharding import Mesh",
+        "import jax.sharding",
+    ],
+)
+def test_every_way_to_name_a_library_is_seen(tmp_path, code):
+    (tmp_path / "code.py").write_text(code)
+    used = _used(tmp_path / "code.py")
+    assert any({"jit", "pmap", "shard_map", "sharding"} & set(n.split(".")) and n.startswith("jax.") for n in used), (
+        used
+    )
 
 
 @pytest.mark.parametrize(

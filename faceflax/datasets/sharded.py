@@ -9,11 +9,10 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from faceflax.files import atomic_path
+from faceflax.progress import progress_bar
 
 
 class ShardedBuilder(FileReaderBuilder):
@@ -39,7 +38,7 @@ class ShardedBuilder(FileReaderBuilder):
             for index, items in enumerate(shards)
             if not self._finished(split, index).exists()
         }
-        with _progress() as progress:
+        with progress_bar() as progress:
             task = progress.add_task(self.name, total=sum(map(len, todo.values())))
             for path, items in todo.items():
                 self._write(path, items, lambda: progress.advance(task))
@@ -94,8 +93,3 @@ def _link(source: Path, target: Path) -> None:
         os.link(source, target)
     except OSError:  # the file system has no hard links
         shutil.copyfile(source, target)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=Console(stderr=True))

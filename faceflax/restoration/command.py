@@ -6,12 +6,11 @@ import sys
 from pathlib import Path
 
 import cv2
-import rich.console
-import rich.progress
 from absl import logging
 
 from faceflax import models
 from faceflax.errors import UserError
+from faceflax.progress import progress_bar
 from faceflax.restoration import aligned
 from faceflax.restoration.inputs import plan
 from faceflax.training import checkpoints, parallel, runtime
@@ -61,9 +60,7 @@ def _make_folder(out: Path) -> None:
 def _restore(jobs: list, trained: checkpoints.Trained, batch_size: int) -> int:
     devices = parallel.create({"data": -1, "fsdp": 1})
     apply = models.create(trained.config.model).apply
-    console = rich.console.Console(stderr=True)
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
-    with rich.progress.Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
         return aligned.restore_files(
             jobs,
