@@ -1,10 +1,12 @@
 """What an evaluation measured, image by image."""
 
 import dataclasses
+import functools
 
 import numpy as np
 
 from faceflax.degradations import Task
+from faceflax.evaluation.statistics import Interval, bootstrap
 
 METHODS = ("input", "baseline", "model")
 METRICS = ("psnr", "ssim", "hole_psnr", "known_psnr")
@@ -49,3 +51,13 @@ class TaskResult:
     def gain(self, metric: str, over: str) -> np.ndarray:
         """The model's score minus that of the method `over`, image by image: [N]."""
         return self.scores["model"][metric] - self.scores[over][metric]
+
+    def gain_interval(self, metric: str, over: str) -> Interval:
+        """The mean gain over the method `over` and its 95% bootstrap interval, computed at the first call alone."""
+        if (metric, over) not in self._intervals:
+            self._intervals[metric, over] = bootstrap(self.gain(metric, over))
+        return self._intervals[metric, over]
+
+    @functools.cached_property
+    def _intervals(self) -> dict[tuple[str, str], Interval]:
+        return {}

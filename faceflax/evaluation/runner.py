@@ -121,9 +121,10 @@ class _Collector:
 
 
 def _example(numbers: dict[str, Any], pictures: dict[str, np.ndarray], place: int) -> Example:
+    """One image's pictures, copied: a view would keep its whole batch in memory."""
     return Example(
         index=int(numbers["index"][place]),
-        clean=pictures["clean"][place],
-        pictures={method: pictures[method][place] for method in METHODS if method in pictures},
+        clean=pictures["clean"][place].copy(),
+        pictures={method: pictures[method][place].copy() for method in METHODS if method in pictures},
         psnr={method: float(scores["psnr"][place]) for method, scores in numbers["scores"].items()},
     )

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from faceflax.evaluation.results import METHODS, METRICS, TaskResult
-from faceflax.evaluation.statistics import bootstrap
 
 _DECIMALS = {"psnr": 2, "ssim": 4, "hole_psnr": 2, "known_psnr": 2}
 
@@ -82,7 +81,7 @@ def _mean(result: TaskResult, method: str, metric: str) -> str:
 
 
 def _interval(result: TaskResult, metric: str, over: str) -> str:
-    mean, low, high = (_fixed(value, _DECIMALS[metric]) for value in bootstrap(result.gain(metric, over)))
+    mean, low, high = (_fixed(value, _DECIMALS[metric]) for value in result.gain_interval(metric, over))
     return f"{mean} [{low}, {high}]"
 
 
@@ -120,7 +119,7 @@ def _csv_row(result: TaskResult, signature: str) -> dict[str, str]:
         for method in METHODS:
             row[f"{metric}_{method}"] = _fixed(np.nanmean(result.scores[method][metric]), 5)
         for over in METHODS[:2] if metric != "known_psnr" else ():
-            interval = bootstrap(result.gain(metric, over))
+            interval = result.gain_interval(metric, over)
             for suffix, value in zip(("", "_low", "_high"), interval, strict=True):
                 row[f"{metric}_gain_over_{over}{suffix}"] = _fixed(value, 5)
     return row
