@@ -7,12 +7,15 @@ from there (fields as --config.eval.batch_size=8), and the network is the workdi
 """
 
 import datetime
+import json
 from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from experiments import program
+from faceflax import config as config_lib
+from faceflax.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/ whose data and eval are used instead.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
@@ -27,24 +30,28 @@ def main() -> int:
     from faceflax.evaluation.report import write_report
     from faceflax.evaluation.runner import Evaluator
     from faceflax.evaluation.tables import brief, to_text
+    from faceflax.progress import progress_bar
     from faceflax.training import checkpoints, parallel, runtime, workdir
 
     runtime.start()
     trained = checkpoints.load_for_inference(Path(_WORKDIR.value))
     config = trained.config
+    origin = _origin(Path(_WORKDIR.value), config_lib.fingerprint(config))
     if _CONFIG.value is not None:
+        _check_size(_CONFIG.value.data.image_size, config.data.image_size)
         config.data, config.eval = _CONFIG.value.data, _CONFIG.value.eval
     source = _load(config)
     devices = parallel.create({"data": -1, "fsdp": 1})
     evaluator = Evaluator(models.create(config.model).apply, source, config, devices, baselines=True)
     count = min(len(source), config.eval.max_images or len(source))
-    with _progress(active=jax.process_index() == 0) as progress:
+    with progress_bar(active=jax.process_index() == 0) as progress:
         bar = progress.add_task("evaluating", total=count * len(evaluator.tasks))
         results = evaluator(devices.replicate(trained.params), lambda images: progress.advance(bar, images))
     if jax.process_index() == 0:
         manifest = workdir.manifest(config, source.fingerprint) | {
             "step": trained.info["step"],
             "validation": trained.info["metrics"],
+            "trained": origin,
             "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         manifest["dataset"] |= {"split": config.data.test_split, "image_size": config.data.image_size}
@@ -54,21 +61,26 @@ def main() -> int:
     return 0
 
 
+def _check_size(measured: int, trained: int) -> None:
+    if measured != trained:
+        raise UserError(
+            f"the network was trained at {trained} pixels and --config measures at {measured}: "
+            f"add --config.data.image_size={trained}"
+        )
+
+
+def _origin(workdir: Path, config: str) -> dict[str, str]:
+    """The training's config fingerprint, and its commit where the workdir has a manifest."""
+    manifest = workdir / "manifest.json"
+    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
+    return {"config": config, "commit": known.get("commit", "")}
+
+
 def _load(config: ConfigDict):
     from faceflax.datasets import registry
 
     data = config.data
     return registry.load(data.dataset, data.test_split, data_dir=data.data_dir, folder=data.folder)
-
-
-def _progress(*, active: bool):
-    """A bar on a terminal's stderr, and nothing elsewhere."""
-    import rich.console
-    import rich.progress
-
-    console = rich.console.Console(stderr=True)
-    columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
-    return rich.progress.Progress(*columns, console=console, disable=not (active and console.is_terminal))
 
 
 if __name__ == "__main__":

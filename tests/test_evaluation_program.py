@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from faceflax import config as config_lib
 from tests import untrained
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,8 @@ def evaluate(*arguments):
 @pytest.mark.slow
 def test_writes_the_same_report_twice(tmp_path):
     workdir = untrained.make_workdir(tmp_path, 32)
+    (workdir / "manifest.json").write_text('{"commit": "c0ffee"}')
+    config = config_lib.from_json((workdir / "config.json").read_text(encoding="utf-8"))
     first = evaluate(f"--workdir={workdir}", *FLAGS)
     assert first.returncode == 0, first.stderr
     assert "noise 50" in first.stdout and "occlude 25, hole" in first.stdout and str(workdir / "report") in first.stdout
@@ -40,6 +43,8 @@ def test_writes_the_same_report_twice(tmp_path):
         assert float(row["psnr_baseline"]) > float(row["psnr_input"])
     manifest = json.loads((workdir / "report" / "manifest.json").read_text())
     assert manifest["step"] == 1 and manifest["dataset"]["split"] == "test" and "made" in manifest
+    assert manifest["trained"]["commit"] == "c0ffee" != manifest["commit"]
+    assert manifest["trained"]["config"] == config_lib.fingerprint(config) != manifest["config"]
     assert evaluate(f"--workdir={workdir}", *FLAGS).returncode == 0
     assert (workdir / "report" / "table.csv").read_bytes() == table
 
@@ -48,3 +53,10 @@ def test_a_folder_without_a_model_is_one_sentence(tmp_path):
     found = evaluate(f"--workdir={tmp_path}")
     assert found.returncode == 1
     assert "not a workdir of a trained model" in found.stderr and found.stderr.count("\n") == 1
+
+
+def test_another_size_than_that_of_the_training_is_refused(tmp_path):
+    found = evaluate(f"--workdir={untrained.make_workdir(tmp_path, 32)}", "--config=configs/smoke.py")
+    assert found.returncode == 1
+    assert "trained at 32 pixels" in found.stderr and "--config.data.image_size=32" in found.stderr
+    assert found.stderr.count("\n") == 1

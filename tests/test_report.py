@@ -14,7 +14,8 @@ import pytest
 
 from faceflax.degradations import Task
 from faceflax.errors import UserError
-from faceflax.evaluation import grid
+from faceflax.evaluation import grid, statistics
+from faceflax.evaluation import results as results_lib
 from faceflax.evaluation.report import write_report
 from faceflax.evaluation.results import METHODS, Example, TaskResult
 from faceflax.evaluation.tables import Table, brief, escape_latex, tables, to_csv, to_markdown, to_text
@@ -28,6 +29,7 @@ MANIFEST = {
     "dataset": {"name": "mini_faces", "split": "test", "fingerprint": "ba9876543210", "image_size": SIZE},
     "seed": 7,
     "step": 1234,
+    "trained": {"config": "fedcba987654", "commit": "beefed"},
 }
 
 
@@ -97,7 +99,15 @@ def test_every_table_is_signed(report, name):
     text = report[name].read_text().replace("\\_", "_")
     for part in ("RGB", "crop 0", "data range 1", "8 bits", "SSIM Gaussian 11/1.5", "mini_faces test", "20 images"):
         assert part in text, part
-    for part in ("ba9876543210", "faceflax 0.1.0", "0123456789ab", "step 1234", "seed 7"):
+    for part in (
+        "ba9876543210",
+        "faceflax 0.1.0",
+        "0123456789ab",
+        "step 1234",
+        "seed 7",
+        "fedcba987654",
+        "commit beefed",
+    ):
         assert part in text, part
 
 
@@ -208,3 +218,13 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(results, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         write_report(results, tmp_path / "file" / "report", MANIFEST)
+
+
+def test_an_interval_is_computed_once(monkeypatch):
+    calls = []
+    monkeypatch.setattr(results_lib, "bootstrap", lambda gain: calls.append(len(gain)) or statistics.bootstrap(gain))
+    made = [make_result("noise", 50)]
+    once = brief(made), tables(made), to_csv(made, "")
+    assert len(calls) == 4  # PSNR and SSIM, over the input and over the classical method
+    fresh = [make_result("noise", 50)]
+    assert (brief(fresh), tables(fresh), to_csv(fresh, "")) == once

@@ -15,11 +15,12 @@ PROTOCOL = "RGB, crop 0, data range 1, inputs and results rounded to 8 bits; SSI
 
 def signature(results: Sequence[TaskResult], manifest: Mapping[str, Any]) -> str:
     """Returns one line that says how and on what a table was measured: without it numbers cannot be compared."""
-    data = manifest["dataset"]
+    data, trained = manifest["dataset"], manifest["trained"]
     return (
         f"faceflax {manifest['faceflax']}; {data['name']} {data['split']} ({data['fingerprint']}), "
         f"{len(results[0].index)} images at {data['image_size']}x{data['image_size']}; {PROTOCOL}; "
-        f"config {manifest['config']}, step {manifest['step']}, seed {manifest['seed']}"
+        f"config {manifest['config']}, step {manifest['step']}, seed {manifest['seed']}; "
+        f"trained with config {trained['config']}, commit {trained['commit'] or 'unknown'}"
     )
 
 
@@ -32,8 +33,8 @@ def write_report(results: Sequence[TaskResult], folder: Path, manifest: Mapping[
     Args:
       results: one for each task and severity, at least one.
       folder: is made; files of that name are replaced.
-      manifest: as `training.workdir.manifest` gives it, with the checkpoint's `step`, and the `split` and `image_size`
-        in `dataset`.
+      manifest: as `training.workdir.manifest` gives it, with the checkpoint's `step`, the `config` and `commit` of its
+        training in `trained`, and the `split` and `image_size` in `dataset`.
 
     Returns:
       The paths written, in the order above.
@@ -42,7 +43,7 @@ def write_report(results: Sequence[TaskResult], folder: Path, manifest: Mapping[
       UserError: the folder cannot be written, or the disk is full.
     """
     signed, shown = signature(results, manifest), tables(results)
-    commit = f"commit {manifest['commit'] or 'unknown'}"
+    commit = f"measured at commit {manifest['commit'] or 'unknown'}"
     texts = {
         "table.csv": to_csv(results, signed),
         "table.md": "\n".join([*map(to_markdown, shown), f"{signed}; {commit}\n"]),
