@@ -1,4 +1,4 @@
-"""A workdir of a network as small as can be, which was never trained and so returns its input."""
+"""A workdir of a network as small as can be, which was never trained and so returns its input, with holes filled."""
 
 import jax
 
@@ -12,7 +12,7 @@ def make_workdir(folder, size):
     config.data.image_size, config.model.width = size, 8
     config.model.encoder_blocks = config.model.decoder_blocks = (1,)
     config.parallel.mesh.data = 8  # it was trained on more devices than there are here
-    workdir.write_config(folder, config)
+    workdir.write_start(folder, config, {"commit": "c0ffee"}, active=True)
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
     saved.save(jax.jit(arms.create(config, lambda step: 0.0, lambda function: function).init)(), 1, None)
     saved.close()
