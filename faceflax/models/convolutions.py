@@ -1,7 +1,8 @@
 """Convolutions over NHWC images, written so that XLA's CPU backend is fast and accelerators keep their own kernels.
 
 All have stride 1, no bias, and zero padding that keeps height and width. They are pure functions with exact
-gradients; the measurements behind each choice are in `docs/performance.md`.
+gradients. What each choice gains, in milliseconds, is in `docs/performance.md`. Compile what uses them with
+`CPU_COMPILER_OPTIONS` on a CPU.
 """
 
 import functools
@@ -11,6 +12,14 @@ import jax.numpy as jnp
 from jax import lax
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+# For `jax.jit(..., compiler_options=...)` on CPU. XLA there gives convolutions to its YNNPACK library, which runs those
+# of few channels on one thread, and weight gradients three to four times slower than the Eigen kernels it replaces.
+# This leaves that library products and sums only.
+CPU_COMPILER_OPTIONS = {
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+}
 
 
 def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -33,38 +42,35 @@ def _conv3x3_forward(images, kernel):
 
 def _conv3x3_backward(residuals, gradient):
     images, kernel = residuals
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    image_gradient = lax.conv_general_dilated(gradient, turned, (1, 1), "SAME", dimension_numbers=_LAYOUT)
+    image_gradient = conv3x3(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
     kernel_gradient = lax.platform_dependent(
-        images, gradient, cpu=conv3x3_kernel_gradient_by_products, default=conv3x3_kernel_gradient_by_convolution
+        images, gradient, cpu=kernel_gradient_over_fewer_channels, default=kernel_gradient_over_images
     )
-    return image_gradient, kernel_gradient.astype(kernel.dtype)
+    return image_gradient, kernel_gradient
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
-def conv3x3_kernel_gradient_by_convolution(images: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Returns the gradient [3, 3, C, O] of `conv3x3`'s kernel.
+def kernel_gradient_over_images(images: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Returns the gradient [3, 3, C, O] of `conv3x3`'s kernel, as accelerators' libraries know it.
 
-    Takes its `images` [B, H, W, C] and the gradient of its result, [B, H, W, O].
+    Takes its `images` [B, H, W, C] and the gradient of its result, [B, H, W, O]. Channels and batch change places: the
+    images are correlated with the gradient as if that were a kernel of their own size.
     """
     return lax.conv_general_dilated(
         images, gradient, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("CHWN", "IHWO", "HWNC")
     )
 
 
-def conv3x3_kernel_gradient_by_products(images: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Returns what `conv3x3_kernel_gradient_by_convolution` does, as nine matrix products of shifted images."""
-    _, height, width, channels = images.shape
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    flat = gradient.reshape(-1, gradient.shape[-1])
-    taps = [
-        padded[:, dy : dy + height, dx : dx + width].reshape(-1, channels).T @ flat
-        for dy in range(3)
-        for dx in range(3)
-    ]
-    return jnp.stack(taps).reshape(3, 3, channels, -1)
+def kernel_gradient_over_fewer_channels(images: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Returns what `kernel_gradient_over_images` does, with the two exchanged where `gradient` has fewer channels.
+
+    The CPU copies nine shifts of the first operand, so that should be the smaller.
+    """
+    if gradient.shape[-1] >= images.shape[-1]:
+        return kernel_gradient_over_images(images, gradient)
+    return kernel_gradient_over_images(gradient, images)[::-1, ::-1].swapaxes(2, 3)
 
 
 def depthwise3x3(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -83,9 +89,7 @@ def depthwise3x3_by_convolution(images: jax.Array, kernel: jax.Array) -> jax.Arr
 @jax.custom_vjp
 def depthwise3x3_by_shifts(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """Computes `depthwise3x3` as nine shifted multiply-adds."""
-    height, width = images.shape[1:3]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    terms = [padded[:, dy : dy + height, dx : dx + width] * kernel[dy, dx] for dy in range(3) for dx in range(3)]
+    terms = [shifted * kernel[row, column] for row, column, shifted in _shifts(images)]
     return functools.reduce(jnp.add, terms)
 
 
@@ -95,14 +99,16 @@ def _depthwise_forward(images, kernel):
 
 def _depthwise_backward(residuals, gradient):
     images, kernel = residuals
-    height, width = images.shape[1:3]
-    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    taps = [
-        jnp.sum(padded[:, dy : dy + height, dx : dx + width] * gradient, (0, 1, 2))
-        for dy in range(3)
-        for dx in range(3)
-    ]
-    return depthwise3x3_by_shifts(gradient, kernel[::-1, ::-1]), jnp.stack(taps).reshape(kernel.shape)
+    sums = [jnp.sum(shifted * gradient, (0, 1, 2)) for _, _, shifted in _shifts(images)]
+    return depthwise3x3_by_shifts(gradient, kernel[::-1, ::-1]), jnp.stack(sums).reshape(kernel.shape)
 
 
 depthwise3x3_by_shifts.defvjp(_depthwise_forward, _depthwise_backward)
+
+
+def _shifts(images: jax.Array) -> list[tuple[int, int, jax.Array]]:
+    """Returns (row, column, images as that tap of a 3x3 kernel sees them) for the nine taps."""
+    height, width = images.shape[1:3]
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    taps = [(row, column) for row in range(3) for column in range(3)]
+    return [(row, column, padded[:, row : row + height, column : column + width]) for row, column in taps]
