@@ -21,20 +21,21 @@ def main() -> int:
     """Trains by the flags; returns the process's exit status."""
     import jax
 
+    from faceflax import config as config_lib
     from faceflax.datasets import registry
     from faceflax.evaluation import validation
     from faceflax.training import loop, runtime, workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
+    config_lib.validate(config)
     runtime.start()
     load = lambda split: registry.load(  # noqa: E731
         config.data.dataset, split, data_dir=config.data.data_dir, folder=config.data.folder
     )
     source, held_out = load(config.data.train_split), load(config.data.eval_split)
-    with workdir.locked(folder, active=jax.process_index() == 0):
-        if jax.process_index() == 0:
-            workdir.write_config(folder, config)
-            workdir.write_manifest(folder, workdir.manifest(config, source.fingerprint))
+    is_first = jax.process_index() == 0
+    with workdir.locked(folder, active=is_first):
+        workdir.write_start(folder, config, workdir.manifest(config, source.fingerprint), active=is_first)
         complete = loop.train(config, folder, source, lambda arm: validation.create(arm.restore, held_out, config))
     return 0 if complete else 128 + signal.SIGTERM
 

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 
+BEST_METRICS = ("psnr", "ssim")  # what every validation measures, whatever its tasks
+
 
 def default() -> ConfigDict:
     """Returns a new configuration with every field that exists; the reference CNN at 128x128."""
@@ -88,6 +90,31 @@ def default() -> ConfigDict:
     config.wandb.tags = ()
     config.lock()
     return config
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises `UserError` for a number or a word that nothing can be done with; the parts check what they know best."""
+    positive = ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep")
+    limits = {name: (1, float("inf")) for name in positive} | {
+        "data.crop": (0, 1),
+        "data.workers": (0, float("inf")),
+        "eval.max_images": (0, float("inf")),
+        "optim.ema_decay": (0, 1),
+    }
+    for name, (least, most) in limits.items():
+        value = _get(config, name)
+        if not least <= value <= most:
+            where = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
+            raise UserError(f"config.{name} is {value}; it must be {where}")
+    choices = {"eval.best_metric": BEST_METRICS, "wandb.mode": ("auto", "online", "offline", "disabled")}
+    for name, words in choices.items():
+        if _get(config, name) not in words:
+            raise UserError(f'config.{name} is "{_get(config, name)}"; choose one of {", ".join(words)}')
+
+
+def _get(config: ConfigDict, name: str) -> Any:
+    section, field = name.split(".")
+    return config[section][field]
 
 
 def to_json(config: ConfigDict) -> str:

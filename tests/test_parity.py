@@ -1,6 +1,5 @@
 """The same three steps on one device, on eight, and in two processes give the same parameters."""
 
-import socket
 import subprocess
 import sys
 
@@ -20,12 +19,6 @@ def _finish(*processes):
     for process in processes:
         output = process.communicate(timeout=240)[0].decode()
         assert process.returncode == 0, output
-
-
-def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _assert_equal(path, reference):
@@ -57,7 +50,7 @@ def test_eight_devices(one_device, tmp_path, fields):
 @pytest.mark.slow
 def test_two_processes(one_device, tmp_path):
     output = tmp_path / "arrays.npz"
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{tiny.free_port()}"
     processes = [
         _start(output, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index) for index in (0, 1)
     ]

@@ -21,9 +21,13 @@ def _steps_done(workdir):
         return 0
 
 
-def _start_until(workdir, step):
+def _start_until(workdir, step, **fields):
     """Starts the training, and returns the process once it has logged `step`."""
-    process = subprocess.Popen(tiny.command(workdir), cwd=tiny.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        tiny.command(workdir, **fields), cwd=tiny.ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    while not process.stdout.readline().startswith(b"training"):  # what an earlier life logged is cut off by then
+        assert process.poll() is None
     deadline = time.monotonic() + 120
     while _steps_done(workdir) < step:
         assert process.poll() is None, process.stdout.read().decode()
@@ -42,7 +46,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.mark.slow
 def test_sigkill_at_random_steps_changes_nothing(undisturbed, tmp_path):
-    steps = sorted(random.SystemRandom().sample(range(1, STEPS - 2), 3))
+    steps = [random.SystemRandom().randrange(start, start + 12) for start in (1, 13, 25)]
     print("killed at", steps)
     for step in steps:
         process = _start_until(tmp_path, step)
@@ -62,13 +66,42 @@ def _train_lines(workdir):
 
 @pytest.mark.slow
 def test_sigterm_saves_at_once_and_says_so(tmp_path):
-    process = _start_until(tmp_path, 3)
+    process = _start_until(tmp_path, 3, train__duration="5000steps", train__checkpoint_every="5000steps")
     process.send_signal(signal.SIGTERM)
     output = process.communicate(timeout=60)[0].decode()
     assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM, saved at step" in output
+    assert "stopped by SIGTERM at step" in output
     steps = [int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()]
     assert steps == [_steps_done(tmp_path)]
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_processes_saves_for_both_and_one_goes_on(tmp_path):
+    long = {"train__duration": "5000steps", "train__checkpoint_every": "5000steps", "train__eval_every": "5000steps"}
+    address = f"127.0.0.1:{tiny.free_port()}"
+    processes = [
+        subprocess.Popen(
+            tiny.command(tmp_path, **long),
+            cwd=tiny.ROOT,
+            env=tiny.environment(JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        for index in (0, 1)
+    ]
+    deadline = time.monotonic() + 120
+    while _steps_done(tmp_path) < 3:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    processes[1].send_signal(signal.SIGTERM)
+    for process in processes:
+        output = process.communicate(timeout=120)[0].decode()
+        assert process.returncode == 128 + signal.SIGTERM, output
+    (step,) = (int(folder.name) for folder in (tmp_path / "checkpoints").iterdir())
+    assert step == _steps_done(tmp_path)
+    finished = tiny.run(tmp_path, train__duration=f"{step + 2}steps")
+    assert finished.returncode == 0, finished.stderr
+    assert f"step {step} to {step + 2}" in finished.stdout
 
 
 @pytest.mark.slow

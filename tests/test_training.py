@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.training import arms, checkpoints, cnn, loop, optimizer, parallel
 from tests import random_networks, tiny
@@ -40,7 +41,8 @@ def _train(config, workdir, source, psnr=lambda step: 0.0):
     """Runs the loop with an evaluation that gives `psnr` of the number of evaluations so far."""
     count = iter(range(1, 1000))
     picture = np.zeros((4, 4, 3), np.uint8)
-    (workdir / "config.json").write_text(json.dumps(config.to_dict()))
+    config_lib.validate(config)
+    (workdir / "config.json").write_text(config_lib.to_json(config))
     return loop.train(config, workdir, source, lambda arm: lambda params: ({"psnr": psnr(next(count))}, picture))
 
 
@@ -145,11 +147,19 @@ def test_loop_keeps_the_newest_and_the_best(source, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path):
-    config = tiny.config(optim__lr=1e30, optim__clip_norm=0.0, train__checkpoint_every="1steps")
-    with pytest.raises(UserError, match=r"not finite at step \d+; the last good checkpoint is step \d+; .* lower"):
-        _train(config, tmp_path, source)
-    good = max(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir())
-    assert all(np.isfinite(leaf).all() for leaf in tiny.state(tmp_path, good))
+    fields = {"train__checkpoint_every": "1steps", "train__keep": 5, "optim__clip_norm": 0.0}
+    _train(tiny.config(**fields, train__duration="4steps"), tmp_path, source)
+    with pytest.raises(UserError, match=r"not finite at step (6|7); the last good checkpoint is step 4; .* lower"):
+        _train(tiny.config(**fields, optim__lr=1e30, optim__warmup="1steps"), tmp_path, source)
+
+
+def test_a_damaged_checkpoint_is_named(source, tmp_path):
+    _train(tiny.config(train__duration="3steps"), tmp_path, source)
+    for file in (tmp_path / "checkpoints" / "3" / "default").glob("ocdbt.process_0/d/*"):
+        file.write_bytes(file.read_bytes()[:100])
+    for use in (lambda: _train(tiny.config(), tmp_path, source), lambda: checkpoints.load_for_inference(tmp_path)):
+        with pytest.raises(UserError, match="checkpoints/3 is damaged; delete it"):
+            use()
 
 
 def test_warm_start_takes_the_averaged_parameters(source, tmp_path):
@@ -185,11 +195,15 @@ def test_folders_without_a_model_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"eval__best_metric": "pnsr"}, "choose one of psnr, ssim"),
+        ({"data__batch_size": 0}, "config.data.batch_size is 0; it must be at least 1"),
+        ({"optim__accumulate": 0}, "at least 1"),
+        ({"data__crop": 1.5}, "between 0 and 1"),
         ({"arm": "cmm"}, "choose one of cnn"),
         ({"train__duration": "0steps"}, "less than one step"),
         ({"data__batch_size": 9, "optim__accumulate": 2}, "multiple of 2"),
         ({"parallel__mesh__data": 3}, "does not cover the 1 device"),
-        ({"tasks": "rain"}, "not a degradation task"),
+        ({"tasks": ("rain",)}, "not a degradation task"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(source, tmp_path, fields, message):

@@ -1,7 +1,10 @@
 import json
 import multiprocessing
 
+import cv2
+import numpy as np
 import pytest
+import wandb
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
@@ -34,32 +37,47 @@ def test_a_workdir_that_cannot_be_made(tmp_path):
         pass
 
 
+def _start(folder, config, fingerprint="abc", **values):
+    workdir.write_start(folder, config, workdir.manifest(config, fingerprint) | values, active=True)
+    return json.loads((folder / "manifest.json").read_text())
+
+
 def test_config_may_change_in_length_but_not_in_kind(tmp_path):
     config = config_lib.default()
     config.model.width = 24
-    workdir.write_config(tmp_path, config)
+    _start(tmp_path, config)
     config = config_lib.default()  # nothing is trained yet: any change is welcome
-    workdir.write_config(tmp_path, config)
+    _start(tmp_path, config)
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     config.train.duration = "7epochs"
-    workdir.write_config(tmp_path, config)
+    config.data.workers = 1
+    _start(tmp_path, config)
     assert workdir.read_config(tmp_path).train.duration == "7epochs"
     config.seed, config.model.width = 1, 48
     with pytest.raises(UserError, match="config.model.width was 32, now 48; config.seed was 0, now 1"):
-        workdir.write_config(tmp_path, config)
+        _start(tmp_path, config)
     assert workdir.read_config(tmp_path).seed == 0
 
 
-def test_manifest_lists_later_starts(tmp_path):
-    values = workdir.manifest(config_lib.default(), "abc")
-    assert values["dataset"] == {"name": "mini_faces", "fingerprint": "abc"}
-    assert values["versions"]["jax"]
-    workdir.write_manifest(tmp_path, values)
-    workdir.write_manifest(tmp_path, values)
-    assert json.loads((tmp_path / "manifest.json").read_text()) == values
-    later = values | {"commit": "another"}
-    workdir.write_manifest(tmp_path, later)
-    assert json.loads((tmp_path / "manifest.json").read_text()) == values | {"resumed": [later]}
+def test_manifest_tells_of_what_was_trained_and_lists_later_starts(tmp_path):
+    config = config_lib.default()
+    _start(tmp_path, config, commit="never trained")
+    first = _start(tmp_path, config)
+    assert first["dataset"] == {"name": "mini_faces", "fingerprint": "abc"}
+    assert first["commit"] != "never trained"
+    assert first["versions"]["jax"]
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    assert _start(tmp_path, config) == first
+    later = _start(tmp_path, config, commit="another")
+    assert later == first | {"resumed": [first | {"commit": "another"}]}
+
+
+def test_other_data_are_refused(tmp_path):
+    config = config_lib.default()
+    _start(tmp_path, config)
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    with pytest.raises(UserError, match="trained on mini_faces abc, which is now def"):
+        _start(tmp_path, config, fingerprint="def")
 
 
 def test_metrics_of_steps_that_are_done_again_are_dropped(tmp_path):
@@ -81,15 +99,30 @@ def test_metrics_that_do_not_fit_the_disk(tmp_path):
         file.write(1, {"loss": 0.0})
 
 
-@pytest.mark.slow
-def test_wandb_without_a_key_is_offline_and_the_same_run_again(tmp_path, monkeypatch):
-    monkeypatch.delenv("WANDB_MODE")
-    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+@pytest.fixture
+def no_key(tmp_path, monkeypatch):
+    for name in ("WANDB_MODE", "WANDB_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    config = config_lib.default()
+
+
+@pytest.mark.slow
+def test_wandb_without_a_key_is_offline_and_the_same_run_again(tmp_path, no_key):
+    tracker = None
     for step in (1, 2):
-        run = tracking.Wandb(config, tmp_path)
-        run.write(step, {"train/loss": 1.0})
-        run.close()
+        tracker = tracking.Tracker(config_lib.default(), tmp_path, step - 1, active=True)
+        tracker.write(step, {"train/loss": 1.0})
+        tracker.write_image(step, "validation", np.full((8, 8, 3), (255, 0, 0), np.uint8))
+        tracker.close(failed=False)
     names = {path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-run-*")}
     assert names == {(tmp_path / "wandb_id.txt").read_text()}
+    assert cv2.imread(str(tmp_path / "report" / "validation.png"))[0, 0].tolist() == [0, 0, 255]
+
+
+def test_wandb_that_does_not_answer_is_one_sentence(tmp_path, no_key, monkeypatch):
+    def init(**options):
+        raise wandb.errors.CommError("no answer\nand much more")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(UserError, match=r"does not take the run \(no answer\); .*wandb.mode=offline"):
+        tracking.Wandb(config_lib.default(), tmp_path)

@@ -1,6 +1,7 @@
 """A training so small that a test can run it: its configuration, its command, and what it leaves behind."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 
 ROOT = Path(__file__).parent.parent
 FIELDS = {
-    "tasks": "noise 50",
+    "tasks": ("noise 50", "occlude 25", "jpeg 30"),
     "data.image_size": 32,
     "data.batch_size": 16,
     "model.width": 16,
@@ -22,7 +23,7 @@ FIELDS = {
     "train.log_every": "1steps",
     "train.eval_every": "40steps",
     "train.checkpoint_every": "10steps",
-    "eval.tasks": "noise 50",
+    "eval.tasks": ("noise 50",),
     "eval.max_images": 8,
     "wandb.mode": "disabled",
 }
@@ -31,8 +32,7 @@ FIELDS = {
 def command(workdir, **fields):
     """The command line that trains it; `fields` replace those above, with `__` for the dot."""
     fields = FIELDS | {name.replace("__", "."): value for name, value in fields.items()}
-    quoted = {name: f"'{value}'" for name, value in fields.items() if name in ("tasks", "eval.tasks")}
-    flags = [f"--config.{name}={value}" for name, value in (fields | quoted).items()]
+    flags = [f"--config.{name}={value}" for name, value in fields.items()]
     return [sys.executable, "-m", "experiments.train", "--config=configs/smoke.py", f"--workdir={workdir}", *flags]
 
 
@@ -42,13 +42,20 @@ def config(**fields):
 
     result = get_config()
     for name, value in (FIELDS | {name.replace("__", "."): value for name, value in fields.items()}).items():
-        result.update_from_flattened_dict({name: (value,) if name in ("tasks", "eval.tasks") else value})
+        result.update_from_flattened_dict({name: value})
     return result
 
 
 def environment(**variables):
     """The process's environment with `variables` added."""
     return os.environ | {name: str(value) for name, value in variables.items()}
+
+
+def free_port():
+    """A port of the loopback address that nothing listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def run(workdir, **fields):

@@ -11,6 +11,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from faceflax import models
 from faceflax.errors import UserError
+from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
 
@@ -37,9 +38,14 @@ class Checkpoints:
         return self._manager.latest_step()
 
     @property
+    def steps(self) -> list[int]:
+        """All steps that are whole on disk."""
+        return list(self._manager.all_steps())
+
+    @property
     def best_step(self) -> int | None:
         """The step of the best validation metric, or None when none was measured."""
-        measured = any(self._manager.metrics(step) for step in self._manager.all_steps())
+        measured = any(self._manager.metrics(step) for step in self.steps)
         return self._manager.best_step() if measured else None
 
     def save(self, state: TrainState, step: int, metrics: dict[str, float] | None) -> None:
@@ -57,28 +63,32 @@ class Checkpoints:
     def restore(self, abstract_state: Any, step: int) -> Any:
         """Reads the state of `step` into the given shapes, dtypes and shardings.
 
-        Raises `UserError` when the checkpoint holds other arrays: it is of another model.
+        Raises `UserError` when the checkpoint is damaged, or holds other arrays because it is of another model.
         """
-        return self._restore(step, ocp.args.StandardRestore(abstract_state))
+        return self._restore(step, abstract_state, ocp.args.StandardRestore(abstract_state))
 
     def restore_ema(self, abstract_params: Any, step: int) -> Any:
         """Reads the averaged parameters of `step` alone; otherwise as `restore`."""
         tree = {"ema": abstract_params}
         # Without these arguments orbax cuts or fills arrays of other shapes.
         exact = ocp.checkpoint_utils.construct_restore_args(tree)
-        return self._restore(step, ocp.args.PyTreeRestore(tree, restore_args=exact, partial_restore=True))["ema"]
+        return self._restore(step, tree, ocp.args.PyTreeRestore(tree, restore_args=exact, partial_restore=True))["ema"]
 
     def metrics(self, step: int) -> dict[str, float] | None:
         """The validation metrics that were saved with `step`, or None."""
         return self._manager.metrics(step)
 
-    def _restore(self, step: int, arguments: ocp.args.CheckpointArgs) -> Any:
+    def _restore(self, step: int, abstract: Any, arguments: ocp.args.CheckpointArgs) -> Any:
+        folder = self._folder / str(step)
         try:
-            return self._manager.restore(step, args=arguments)
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(
-                f"{self._folder} holds a checkpoint of another model; use another workdir, or the same config.model"
-            ) from error
+            saved = ocp.StandardCheckpointHandler().metadata(folder.absolute() / "default").tree
+            matches = _shapes(abstract).items() <= _shapes(saved).items()
+            restored = self._manager.restore(step, args=arguments) if matches else None
+        except Exception as error:  # orbax and tensorstore raise many kinds, plain Exception among them
+            raise UserError(f"the checkpoint {folder} is damaged; delete it to go on from an older one") from error
+        if not matches:
+            raise UserError(f"{folder} is a checkpoint of another model; use another workdir, or the same config.model")
+        return restored
 
     def wait(self) -> None:
         """Waits until what was saved is on disk; raises `UserError` when the disk was full."""
@@ -100,6 +110,11 @@ class Checkpoints:
         return UserError(f"cannot save to {self._folder}: {reason}; {kept}; free space and run the same command again")
 
 
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree.leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
+
+
 class Trained(NamedTuple):
     """A trained restorer: its configuration, averaged parameters (numpy arrays), and what is known of them."""
 
@@ -119,10 +134,8 @@ def load_for_inference(workdir: Path) -> Trained:
     step = checkpoints.latest_step if step is None else step
     if step is None:
         raise UserError(f"{workdir} holds no checkpoint yet; train it first")
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     shapes = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
-    abstract = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
-    params = jax.device_get(checkpoints.restore_ema(abstract, step))
+    params = jax.device_get(checkpoints.restore_ema(parallel.on_one_device(shapes), step))
     info = {"step": step, "metrics": checkpoints.metrics(step)}
     checkpoints.close()
     return Trained(config, params, info)

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -86,8 +85,9 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
         stack.callback(checkpoints.close)
         abstract_state = devices.abstract_state(arm.init)
         state, start = _first_state(config, arm, devices, checkpoints, abstract_state)
+        evaluate = make_evaluate(arm)
         tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
-        stack.callback(tracker.close)
+        stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
         batches = stream.train_stream(
             source,
@@ -103,7 +103,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
             batch_size=config.data.batch_size,
             step_fn=devices.compile_step(arm.step, abstract_state, networks),
             batches=devices.prefetch(batches),
-            evaluate=make_evaluate(arm),
+            evaluate=evaluate,
             checkpoints=checkpoints,
             tracker=tracker,
         )
@@ -111,7 +111,9 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
             return run.until_done(state, start)
         except NotFiniteError as error:
             checkpoints.wait()
-            raise UserError(_advice(error.step, checkpoints.latest_step)) from error
+            # What was saved just before may be what the loss is not finite of.
+            good = max((step for step in checkpoints.steps if step <= error.step - 2), default=None)
+            raise UserError(_advice(error.step, good)) from error
 
 
 def _first_state(
@@ -126,7 +128,7 @@ def _first_state(
     params = load_for_inference(Path(config.init_from)).params
     if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, abstract_state.params):
         raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
-    return devices.create_state(lambda: arm.init().replace(params=params, ema=params)), 0
+    return devices.create_state(lambda params: arm.init().replace(params=params, ema=params), params), 0
 
 
 def _opening(start: int, plan: Plan, state: TrainState, devices: parallel.Parallel) -> str:
@@ -159,8 +161,8 @@ class _Run:
 
     def until_done(self, state: TrainState, step: int) -> bool:
         meter, saved = Meter(), step
-        with _sigterm() as received:
-            while step < self.plan.total and not received:
+        with parallel.preemption() as stops:
+            while step < self.plan.total and not stops(step):
                 batch = meter.next_batch(self.batches)
                 state, sums = self.step_fn(state, batch)
                 step += 1
@@ -178,7 +180,7 @@ class _Run:
             if saved < step:
                 self.checkpoints.save(state, step, None)
             self.checkpoints.wait()
-            self.tracker.print(f"stopped by SIGTERM, saved at step {step}; run the same command to go on")
+            self.tracker.print(f"stopped by SIGTERM at step {step}; run the same command to go on")
         return step >= self.plan.total
 
     def _log(self, step: int, means: dict[str, float]) -> None:
@@ -197,18 +199,7 @@ class _Run:
         if self.plan.evaluates(step):
             metrics, picture = self.evaluate(state.ema)
             self.tracker.write(step, {f"eval/{name}": value for name, value in metrics.items()})
-            self.tracker.write_image(step, "eval/faces", picture)
+            self.tracker.write_image(step, "validation", picture)
             shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             self.tracker.print(f"step {step}/{self.plan.total}  evaluation: {shown}")
         self.checkpoints.save(state, step, metrics)
-
-
-@contextlib.contextmanager
-def _sigterm() -> Iterator[list[int]]:
-    """Yields a list that becomes non-empty when SIGTERM arrives; the former handler is put back afterwards."""
-    received: list[int] = []
-    former = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
-    try:
-        yield received
-    finally:
-        signal.signal(signal.SIGTERM, former)

@@ -6,16 +6,19 @@ split as well). Every process runs the same program and brings its own share of 
 """
 
 import collections
+import contextlib
 import dataclasses
 import itertools
 import math
 import os
+import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from faceflax.errors import UserError
 
@@ -26,18 +29,53 @@ _MIN_SPLIT_SIZE = 2**14
 def initialize_distributed() -> None:
     """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
 
-    Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID. Call it before the first use of a
-    device. Raises `UserError` when only some of the three are set.
+    Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; without them JAX finds the others
+    by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
+    when only some of the three are set, or a number is none.
     """
     names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
     values = [os.environ.get(name) for name in names]
     if not any(values):
+        if _in_cluster():
+            jax.distributed.initialize()
         return
     missing = [name for name, value in zip(names, values, strict=True) if not value]
     if missing:
         raise UserError(f"a run of several processes needs {' and '.join(missing)} in the environment as well")
     address, count, index = values
+    if not (count.isdecimal() and index.isdecimal()):
+        raise UserError(f"JAX_NUM_PROCESSES={count} and JAX_PROCESS_ID={index} must be whole numbers")
     jax.distributed.initialize(address, num_processes=int(count), process_id=int(index))
+
+
+def _in_cluster() -> bool:
+    tasks = (os.environ.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    tpu_hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
+
+
+@contextlib.contextmanager
+def preemption() -> Iterator[Callable[[int], bool]]:
+    """Yields `stops(step)`: whether SIGTERM asks the run to end after `step` steps.
+
+    Of several processes a signal to one is enough: JAX has them agree on a step that none has passed. Every process
+    must ask before every step. A lone process's former handler is put back at the end.
+    """
+    if jax.process_count() > 1:
+        yield multihost_utils.reached_preemption_sync_point
+        return
+    received: list[int] = []
+    former = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+    try:
+        yield lambda step: bool(received)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+
+
+def on_one_device(shapes: Any) -> Any:
+    """Returns the shapes and dtypes with arrays of them lying whole on this process's first device."""
+    device = SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), shapes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +115,14 @@ class Parallel:
                 f"{num_micro} micro-batch(es); make it a multiple of {share}"
             )
 
-    def abstract_state(self, init: Callable[[], Any]) -> Any:
-        """Returns the shapes, dtypes and shardings of what `init()` makes, without making it."""
-        shapes = jax.eval_shape(init)
+    def abstract_state(self, init: Callable, *arguments: Any) -> Any:
+        """Returns the shapes, dtypes and shardings of what `init(*arguments)` makes, without making it."""
+        shapes = jax.eval_shape(init, *arguments)
         return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._state_sharding(s)), shapes)
 
-    def create_state(self, init: Callable[[], Any]) -> Any:
-        """Runs `init()` compiled, each device making its own part."""
-        return jax.jit(init, out_shardings=_shardings(self.abstract_state(init)))()
+    def create_state(self, init: Callable, *arguments: Any) -> Any:
+        """Runs `init(*arguments)` compiled, each device making its own part."""
+        return jax.jit(init, out_shardings=_shardings(self.abstract_state(init, *arguments)))(*arguments)
 
     def adopt_state(self, state: Any) -> Any:
         """Passes arrays that jit did not make (a restored checkpoint) through it, so that they can be donated."""

@@ -1,5 +1,7 @@
 """How a program begins: what must be said to JAX before it touches a device."""
 
+import os
+
 import jax
 
 from faceflax import assets
@@ -8,6 +10,7 @@ from faceflax.training import parallel
 
 def start() -> None:
     """Keeps compiled programs between runs, and joins the other processes of a run. Call it once, first of all."""
-    jax.config.update("jax_compilation_cache_dir", str(assets.cache_folder() / "compiled"))
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", str(assets.cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     parallel.initialize_distributed()

@@ -1,15 +1,17 @@
 """Where a run's numbers go: `metrics.jsonl`, the console, and Weights & Biases as a mirror. The only user of wandb."""
 
 import json
+import os
 import uuid
 from pathlib import Path
 
+import cv2
 import numpy as np
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.files import write_text
+from faceflax.files import atomic_path, write_text
 
 
 class MetricsFile:
@@ -43,7 +45,10 @@ class Wandb:
     """A run in Weights & Biases, the same one when training is taken up again."""
 
     def __init__(self, config: ConfigDict, workdir: Path):
-        """Starts the run: online with a key, offline without, unless `config.wandb.mode` says which."""
+        """Starts the run: online with a key, offline without, unless `config.wandb.mode` or $WANDB_MODE says which.
+
+        Raises `UserError` when the server does not answer or refuses the key.
+        """
         import wandb
 
         id_file = workdir / "wandb_id.txt"
@@ -51,19 +56,27 @@ class Wandb:
             write_text(id_file, uuid.uuid4().hex[:8])
         mode = config.wandb.mode
         if mode == "auto":
-            mode = "online" if wandb.login(prompt=False) else "offline"
-        self._run = wandb.init(
-            mode=mode,
-            project=config.wandb.project,
-            group=config.wandb.group or None,
-            tags=list(config.wandb.tags),
-            id=id_file.read_text(encoding="utf-8").strip(),
-            resume="allow" if mode == "online" else None,
-            name=workdir.name,
-            dir=str(workdir),
-            config=json.loads(config_lib.to_json(config)),
-            settings=wandb.Settings(silent=True),
-        )
+            has_key = wandb.login(prompt=False, verify=False)
+            mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+        options = {
+            "project": config.wandb.project,
+            "group": config.wandb.group or None,
+            "tags": list(config.wandb.tags),
+            "id": id_file.read_text(encoding="utf-8").strip(),
+            "resume": "allow" if mode == "online" else None,
+            "name": workdir.name,
+            "dir": str(workdir),
+            "config": json.loads(config_lib.to_json(config)),
+            "settings": wandb.Settings(silent=True),
+        }
+        try:
+            self._run = wandb.init(mode=mode, **options)
+        except wandb.Error as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(
+                f"Weights & Biases does not take the run ({reason}); "
+                "train with --config.wandb.mode=offline and `wandb sync` it later"
+            ) from error
         self._image = wandb.Image
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
@@ -74,15 +87,16 @@ class Wandb:
         """Sends a uint8 RGB picture [H, W, 3]."""
         self._run.log({name: self._image(image)}, step=step)
 
-    def close(self) -> None:
+    def close(self, *, failed: bool) -> None:
         """Ends the run; an offline one waits in `workdir/wandb` for `wandb sync`."""
-        self._run.finish()
+        self._run.finish(exit_code=int(failed))
 
 
 class Tracker:
     """Sends each step's numbers to all places; processes other than the first send nothing."""
 
     def __init__(self, config: ConfigDict, workdir: Path, resume_step: int, *, active: bool):
+        self._workdir = workdir
         self._file = MetricsFile(workdir / "metrics.jsonl", resume_step) if active else None
         self._wandb = Wandb(config, workdir) if active and config.wandb.mode != "disabled" else None
 
@@ -94,7 +108,10 @@ class Tracker:
             self._wandb.write(step, metrics)
 
     def write_image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Records a uint8 RGB picture [H, W, 3] (Weights & Biases alone)."""
+        """Records a uint8 RGB picture [H, W, 3]; `report/NAME.png` of the workdir is the newest."""
+        if self._file:
+            with atomic_path(self._workdir / "report" / f"{name}.png") as path:
+                path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1])
         if self._wandb:
             self._wandb.write_image(step, name, image)
 
@@ -103,7 +120,7 @@ class Tracker:
         if self._file:
             print(text, flush=True)
 
-    def close(self) -> None:
-        """Ends the W&B run."""
+    def close(self, *, failed: bool) -> None:
+        """Ends the W&B run, as a failed one or not."""
         if self._wandb:
-            self._wandb.close()
+            self._wandb.close(failed=failed)

@@ -21,7 +21,16 @@ from faceflax.errors import UserError
 from faceflax.files import write_json, write_text
 
 # What may differ when a run is taken up again: how long, how often, where. The rest decides what the parameters become.
-_MAY_CHANGE = ("train", "eval", "wandb", "parallel")
+_MAY_CHANGE = (
+    "train.",
+    "eval.",
+    "wandb.",
+    "parallel.",
+    "data.workers",
+    "data.data_dir",
+    "data.eval_split",
+    "data.test_split",
+)
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "dm-pix", "numpy")
 
 
@@ -59,20 +68,46 @@ def read_config(workdir: Path) -> ConfigDict:
     return config_lib.from_json(path.read_text(encoding="utf-8"))
 
 
-def write_config(workdir: Path, config: ConfigDict) -> None:
-    """Records `config` as the workdir's own.
+def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, active: bool) -> None:
+    """Records `config` and `manifest` as the workdir's own; of a run of several processes only the active one writes.
 
-    Raises `UserError` when it holds a checkpoint made with another one, in a field that decides the parameters.
+    A workdir that holds checkpoints keeps its manifest, and later starts that differ are listed in it as `resumed`.
+    Raises `UserError`, in every process, when its checkpoints were made from other data, or with another config in a
+    field that decides the parameters.
     """
-    if any((workdir / "checkpoints").glob("*")) and (workdir / "config.json").exists():
+    if any((workdir / "checkpoints").glob("*")):
+        _check_config(workdir, config)
+        manifest = _add_start(workdir, manifest)
+    if active:
+        write_text(workdir / "config.json", config_lib.to_json(config) + "\n")
+        write_json(workdir / "manifest.json", manifest)
+
+
+def _check_config(workdir: Path, config: ConfigDict) -> None:
+    if (workdir / "config.json").exists():
         old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
-        changed = [c for c in _differences(old, new) if c.split(".")[0] not in _MAY_CHANGE]
+        changed = [name for name in _differences(old, new) if not name.startswith(_MAY_CHANGE)]
         if changed:
             raise UserError(
                 f"{workdir} was made with another config ({_describe(changed, old, new)}); "
                 "choose another --workdir, or run with the same config"
             )
-    write_text(workdir / "config.json", config_lib.to_json(config) + "\n")
+
+
+def _add_start(workdir: Path, manifest: dict[str, Any]) -> dict[str, Any]:
+    path = workdir / "manifest.json"
+    if not path.exists():
+        return manifest
+    first = json.loads(path.read_text(encoding="utf-8"))
+    if first["dataset"] != manifest["dataset"]:
+        raise UserError(
+            f"{workdir} was trained on {first['dataset']['name']} {first['dataset']['fingerprint']}, which is now "
+            f"{manifest['dataset']['fingerprint']}; choose another --workdir, or bring the former data back"
+        )
+    starts = [{key: value for key, value in first.items() if key != "resumed"}, *first.get("resumed", [])]
+    if manifest != starts[-1]:
+        starts.append(manifest)
+    return starts[0] | ({"resumed": starts[1:]} if starts[1:] else {})
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
@@ -118,18 +153,6 @@ def _command() -> str:
     spec = sys.modules["__main__"].__spec__
     program = ["python", "-m", spec.name] if spec else [Path(sys.argv[0]).name]
     return shlex.join([*program, *sys.argv[1:]])
-
-
-def write_manifest(workdir: Path, values: dict[str, Any]) -> None:
-    """Writes `workdir/manifest.json`; starts after the first are added to its list `resumed`, where they differ."""
-    path = workdir / "manifest.json"
-    if path.exists():
-        first = json.loads(path.read_text(encoding="utf-8"))
-        starts = [{k: v for k, v in first.items() if k != "resumed"}, *first.get("resumed", [])]
-        if values != starts[-1]:
-            starts.append(values)
-        values = starts[0] | ({"resumed": starts[1:]} if starts[1:] else {})
-    write_json(path, values)
 
 
 def _commit() -> str:
