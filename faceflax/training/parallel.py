@@ -21,6 +21,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from faceflax.errors import UserError
+from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
 
 # Smaller arrays stay whole on every device: gathering them costs more than the memory they would save.
 _MIN_SPLIT_SIZE = 2**14
@@ -151,13 +152,19 @@ class Parallel:
             in_shardings=(state, self._batch, self._replicated),
             out_shardings=(state, self._replicated),
             donate_argnums=0,
+            compiler_options=_compiler_options(),
         )
         networks = self.replicate(networks)
         return lambda state, batch: compiled(state, batch, networks)
 
     def compile_batched(self, function: Callable) -> Callable:
         """Compiles `function(params, batch) -> outputs`; what it returns is whole on every device."""
-        return jax.jit(function, in_shardings=(None, self._batch), out_shardings=self._replicated)
+        return jax.jit(
+            function,
+            in_shardings=(None, self._batch),
+            out_shardings=self._replicated,
+            compiler_options=_compiler_options(),
+        )
 
     def replicate(self, tree: Any) -> Any:
         """Places host arrays, equal in every process, whole on every device."""
@@ -182,6 +189,10 @@ class Parallel:
             yield queue.popleft()
             for batch in itertools.islice(batches, 1):
                 queue.append(self.shard_batch(batch))
+
+
+def _compiler_options() -> dict[str, str] | None:
+    return CPU_COMPILER_OPTIONS if jax.default_backend() == "cpu" else None
 
 
 def _shardings(tree: Any) -> Any:
