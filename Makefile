@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test install check clean
+.PHONY: demo test install clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m experiments.train --config=configs/demo.py --workdir=runs/demo

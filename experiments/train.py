@@ -1,10 +1,9 @@
 """Trains a network: python -m experiments.train --config=configs/cnn.py --workdir=runs/cnn [--config.FIELD=VALUE ...].
 
 The same command goes on where a stopped run was, from its newest checkpoint. Exit status: 0 when training is complete,
-143 when SIGTERM ended it after saving, 1 with one sentence for a mistake that the user can mend.
+143 when SIGTERM and 130 when Ctrl-C ended it after saving, 1 with one sentence for a mistake that the user can mend.
 """
 
-import signal
 from pathlib import Path
 
 from absl import flags
@@ -23,11 +22,14 @@ def main() -> int:
 
     from faceflax import config as config_lib
     from faceflax.datasets import registry
+    from faceflax.errors import UserError
     from faceflax.evaluation import validation
     from faceflax.training import loop, runtime, workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
     config_lib.validate(config)
+    if not _WORKDIR.value:
+        raise UserError("--workdir is empty; name a folder")
     runtime.start()
     load = lambda split: registry.load(  # noqa: E731
         config.data.dataset, split, data_dir=config.data.data_dir, folder=config.data.folder
@@ -36,8 +38,8 @@ def main() -> int:
     is_first = jax.process_index() == 0
     with workdir.locked(folder, active=is_first):
         workdir.write_start(folder, config, workdir.manifest(config, source.fingerprint), active=is_first)
-        complete = loop.train(config, folder, source, lambda arm: validation.create(arm.restore, held_out, config))
-    return 0 if complete else 128 + signal.SIGTERM
+        stopped_by = loop.train(config, folder, source, lambda arm: validation.create(arm.restore, held_out, config))
+    return 0 if not stopped_by else 128 + stopped_by
 
 
 if __name__ == "__main__":

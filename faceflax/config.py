@@ -131,7 +131,7 @@ def from_json(text: str) -> ConfigDict:
     config = default()
     try:
         _update(config, json.loads(text), "config")
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"config.json is not readable ({error}); it was changed by hand, or cut short") from error
     return config
 

@@ -65,12 +65,13 @@ def _train_lines(workdir):
 
 
 @pytest.mark.slow
-def test_sigterm_saves_at_once_and_says_so(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_at_once_and_says_so(tmp_path, number):
     process = _start_until(tmp_path, 3, train__duration="5000steps", train__checkpoint_every="5000steps")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     output = process.communicate(timeout=60)[0].decode()
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "stopped by SIGTERM at step" in output
+    assert process.returncode == 128 + number
+    assert f"stopped by {number.name} at step" in output
     steps = [int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()]
     assert steps == [_steps_done(tmp_path)]
 

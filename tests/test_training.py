@@ -136,7 +136,7 @@ def test_ema_follows_quickly_at_first_and_slowly_later():
 
 def test_loop_keeps_the_newest_and_the_best(source, tmp_path):
     config = tiny.config(train__duration="6steps", train__eval_every="1steps", train__keep=2)
-    assert _train(config, tmp_path, source, psnr=lambda count: {2: 30.0}.get(count, 20.0))
+    assert not _train(config, tmp_path, source, psnr=lambda count: {2: 30.0}.get(count, 20.0))
     assert sorted(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()) == [2, 5, 6]
     trained = checkpoints.load_for_inference(tmp_path)
     assert trained.info == {"step": 2, "metrics": {"psnr": 30.0}}

@@ -10,7 +10,10 @@ def decode(encoded: bytes) -> np.ndarray:
     Grey is repeated in the three channels, alpha is dropped, 16 bits become 8, and the EXIF orientation is applied.
     A truncated file may come out grey at its bottom: see `check`. Raises `ValueError` when it is no image at all.
     """
-    image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    try:
+        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
+    except cv2.error:  # such as a header that claims more pixels than OpenCV reads
+        image = None
     if image is None:
         raise ValueError("not an image that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)

@@ -43,6 +43,8 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("whole photographs are not supported yet; pass --aligned if each input is a cropped face")
     if not arguments.model:
         raise UserError("no trained model comes with faceflax yet; pass --model the workdir of one that you trained")
+    if not arguments.out or "" in arguments.inputs:
+        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of images; make it 1 or more")
 
@@ -59,6 +61,7 @@ def _make_folder(out: Path) -> None:
 
 def _restore(jobs: list, trained: checkpoints.Trained, batch_size: int) -> int:
     devices = parallel.create({"data": -1, "fsdp": 1})
+    batch_size = min(batch_size, max(1, len(jobs)))
     apply = models.create(trained.config.model).apply
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))

@@ -87,8 +87,10 @@ def _images_below(folder: Path, kept_out: Iterable[str], failures: list[str]) ->
             if not name.startswith(".") and os.path.realpath(Path(parent, name)) not in kept_out
         )
         for name in sorted(files):
-            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name)
+            path = Path(parent, name)
+            is_special = path.exists() and not path.is_file()  # reading a pipe would wait for ever
+            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and not is_special:
+                yield path
 
 
 def _masks_by_stem(folder: Path) -> dict[Path, list[Path]]:

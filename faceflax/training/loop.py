@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ class Plan:
         return step % self.checkpoint_every == 0 or self.evaluates(step)
 
 
-def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Callable[[Arm], Evaluate]) -> bool:
+def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Callable[[Arm], Evaluate]) -> int:
     """Trains until `config.train.duration`, from the workdir's newest checkpoint if it has one.
 
     Args:
@@ -68,7 +69,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
       make_evaluate: given the arm, returns `params -> (metrics, picture)`; metrics hold `config.eval.best_metric`.
 
     Returns:
-      Whether training is complete; False when SIGTERM ended it early (after saving).
+      0 when training is complete; the number of the signal (SIGTERM, SIGINT) that ended it early, after saving.
 
     Raises:
       UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
@@ -159,10 +160,10 @@ class _Run:
     checkpoints: Checkpoints
     tracker: Tracker
 
-    def until_done(self, state: TrainState, step: int) -> bool:
-        meter, saved = Meter(), step
+    def until_done(self, state: TrainState, step: int) -> int:
+        meter, saved, stopped_by = Meter(), step, 0
         with parallel.preemption() as stops:
-            while step < self.plan.total and not stops(step):
+            while step < self.plan.total and not (stopped_by := stops(step)):
                 batch = meter.next_batch(self.batches)
                 state, sums = self.step_fn(state, batch)
                 step += 1
@@ -175,13 +176,14 @@ class _Run:
                     self._save(state, step)
                     saved = step
                     meter.pause(paused)
-        if step < self.plan.total:
+        if stopped_by:
             meter.settle()
             if saved < step:
                 self.checkpoints.save(state, step, None)
             self.checkpoints.wait()
-            self.tracker.print(f"stopped by SIGTERM at step {step}; run the same command to go on")
-        return step >= self.plan.total
+            name = signal.Signals(stopped_by).name
+            self.tracker.print(f"stopped by {name} at step {step}; run the same command to go on")
+        return stopped_by
 
     def _log(self, step: int, means: dict[str, float]) -> None:
         line = f"step {step}/{self.plan.total}  loss {means['loss']:.4f}  psnr {means['psnr']:.2f}"

@@ -8,6 +8,7 @@ split as well). Every process runs the same program and brings its own share of 
 import collections
 import contextlib
 import dataclasses
+import functools
 import itertools
 import math
 import os
@@ -56,21 +57,27 @@ def _in_cluster() -> bool:
 
 
 @contextlib.contextmanager
-def preemption() -> Iterator[Callable[[int], bool]]:
-    """Yields `stops(step)`: whether SIGTERM asks the run to end after `step` steps.
+def preemption() -> Iterator[Callable[[int], int]]:
+    """Yields `stops(step)`: the signal that asks the run to end after `step` steps, or 0.
 
-    Of several processes a signal to one is enough: JAX has them agree on a step that none has passed. Every process
-    must ask before every step. A lone process's former handler is put back at the end.
+    Of several processes SIGTERM to one is enough: JAX has them agree on a step that none has passed. Every process must
+    ask before every step. A lone process heeds Ctrl-C as well, at once when it is pressed again.
     """
     if jax.process_count() > 1:
-        yield multihost_utils.reached_preemption_sync_point
+        yield lambda step: signal.SIGTERM * multihost_utils.reached_preemption_sync_point(step)
         return
     received: list[int] = []
-    former = signal.signal(signal.SIGTERM, lambda number, frame: received.append(number))
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield lambda step: bool(received)
+        yield lambda step: received[0] if received else 0
     finally:
-        signal.signal(signal.SIGTERM, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
 
 
 def on_one_device(shapes: Any) -> Any:
@@ -191,8 +198,15 @@ class Parallel:
                 queue.append(self.shard_batch(batch))
 
 
+@functools.cache
 def _compiler_options() -> dict[str, str] | None:
-    return CPU_COMPILER_OPTIONS if jax.default_backend() == "cpu" else None
+    if jax.default_backend() != "cpu":
+        return None
+    try:
+        jax.jit(lambda x: x, compiler_options=CPU_COMPILER_OPTIONS).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:  # a jaxlib that does not know the option computes the same, more slowly
+        return None
+    return CPU_COMPILER_OPTIONS
 
 
 def _shardings(tree: Any) -> Any:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,9 @@ class FaceFolder(ShardedBuilder):
     def example(self, item: str) -> dict[str, Any] | None:
         """Returns the photograph at relative path `item`; None when it cannot be used."""
         try:
+            item.encode()
             return {"image": normalise((self.builder_config.folder / item).read_bytes()), "name": item}
-        except (OSError, ValueError):
+        except (OSError, ValueError):  # a name that is not UTF-8 is a ValueError too
             return None
 
     def _download_and_prepare(self, dl_manager: tfds.download.DownloadManager, download_config: Any = None) -> None:
@@ -73,7 +75,7 @@ class FaceFolder(ShardedBuilder):
                 digest.update(hashlib.sha256(example["name"]).digest() + hashlib.sha256(example["image"]).digest())
             contents[split] = digest.hexdigest()
         left_out = [path for path in listing.photographs(self.builder_config.folder) if path not in names]
-        reasons = [f"{path}: {self._reason(path)}" for path in left_out]
+        reasons = [f"{os.fsencode(path).decode(errors='replace')}: {self._reason(path)}" for path in left_out]
         if not names:
             raise UserError(f"none of the photographs in {self.builder_config.folder} can be used: {reasons[0]}")
         self.info.metadata["contents"] = contents
@@ -86,6 +88,8 @@ class FaceFolder(ShardedBuilder):
             return error.strerror or str(error)
         except ValueError as error:
             return str(error)
+        if "\ufffd" in os.fsencode(path).decode(errors="replace"):
+            return "its name is not UTF-8"
         return "it changed while the dataset was built"
 
 
