@@ -10,9 +10,9 @@ def get_config():
     config = config_lib.default()
     config.tasks = ("noise 50", "sr 4", "occlude 25")
     config.data.batch_size = 4  # so few faces are learned better in many small steps than in few large ones
-    config.train.duration = "1700steps"
-    config.train.eval_every = "850steps"
-    config.train.checkpoint_every = "425steps"
+    config.train.duration = "1600steps"
+    config.train.eval_every = "800steps"
+    config.train.checkpoint_every = "400steps"
     config.optim.lr = 1e-3
     config.optim.warmup = "50steps"
     config.eval.tasks = config.tasks
