@@ -2,7 +2,8 @@
 
 python -m experiments.train --config=configs/demo.py --workdir=runs/demo
 
-Expect, in under four minutes on two cores: 25.8 dB on noise 50, 27.2 on sr 4, 17.5 in the hole of occlude 25 (test split).
+Expect, in under four minutes on two cores: 25.8 dB on noise 50, 27.2 on sr 4, 17.5 in the hole of occlude 25 (on the
+test split, by `python -m experiments.evaluate --workdir=runs/demo`).
 """
 
 from faceflax import config as config_lib
