@@ -40,6 +40,7 @@ def main() -> int:
     if _CONFIG.value is not None:
         _check_size(_CONFIG.value.data.image_size, config.data.image_size)
         config.data, config.eval = _CONFIG.value.data, _CONFIG.value.eval
+    config_lib.validate(config)
     source = _load(config)
     devices = parallel.create({"data": -1, "fsdp": 1})
     evaluator = Evaluator(models.create(config.model).apply, source, config, devices, baselines=True)
