@@ -107,6 +107,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
             evaluate=evaluate,
             checkpoints=checkpoints,
             tracker=tracker,
+            shown=arm.shown,
         )
         try:
             return run.until_done(state, start)
@@ -159,6 +160,7 @@ class _Run:
     evaluate: Evaluate
     checkpoints: Checkpoints
     tracker: Tracker
+    shown: Sequence[str]
 
     def until_done(self, state: TrainState, step: int) -> int:
         meter, saved, stopped_by = Meter(), step, 0
@@ -186,7 +188,7 @@ class _Run:
         return stopped_by
 
     def _log(self, step: int, means: dict[str, float]) -> None:
-        line = f"step {step}/{self.plan.total}  loss {means['loss']:.4f}  psnr {means['psnr']:.2f}"
+        line = "  ".join([f"step {step}/{self.plan.total}", *(f"{name} {means[name]:#.4g}" for name in self.shown)])
         if "seconds_per_step" in means:
             seconds = means["seconds_per_step"]
             means["images_per_s"] = self.batch_size / seconds

@@ -21,17 +21,20 @@ class TrainState:
 
 
 class Arm(NamedTuple):
-    """One way of training a restorer.
+    """One way of training a network.
 
     Attributes:
       init: `() -> TrainState`, a function of the seed alone.
       step: `(state, batch, networks) -> (state, metrics)`, pure; written for the whole batch.
-      restore: `(params, degraded [B, H, W, 3], mask [B, H, W, 1]) -> restored [B, H, W, 3]`.
+      restore: `(params, degraded [B, H, W, 3], mask [B, H, W, 1]) -> restored [B, H, W, 3]`; None for a network that
+        restores nothing.
       load_networks: `() -> networks`, arrays that the step reads and nothing changes: pretrained networks of its
         losses. No checkpoint holds them. Raises `UserError` when they cannot be fetched.
+      shown: the metrics of a step that the console shows; all are written to `metrics.jsonl`.
     """
 
     init: Callable[[], TrainState]
     step: Callable[[TrainState, dict[str, jax.Array], Any], tuple[TrainState, Metrics]]
-    restore: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    restore: Callable[[Any, jax.Array, jax.Array], jax.Array] | None
     load_networks: Callable[[], Any]
+    shown: tuple[str, ...] = ("loss", "psnr")
