@@ -1,5 +1,7 @@
 """The layers against XLA's own convolutions, scipy's correlation, and each other's gradients."""
 
+import time
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import scipy.ndimage
 from jax import lax
 
 from faceflax.models import convolutions, layers
+from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
 
 # batch, height, width, channels in, channels out: odd sides, one pixel, one image, more channels in than out.
 SHAPES = [(2, 8, 8, 4, 6), (1, 7, 5, 3, 2), (3, 1, 4, 2, 5), (1, 1, 1, 4, 4), (4, 16, 12, 16, 3)]
@@ -63,14 +66,38 @@ def test_conv3x3_correlates_as_scipy_does():
     np.testing.assert_allclose(convolutions.conv3x3(images, kernel)[0, :, :, 0], expected, atol=1e-4)
 
 
-def test_conv3x3_can_be_differentiated_twice():
-    images, kernel = _normal(0, 1, 4, 4, 2), _normal(1, 3, 3, 2, 1)
+@pytest.mark.parametrize("inner", [0, 1])
+def test_conv3x3_can_be_differentiated_twice(inner):
+    arguments = _normal(0, 1, 4, 4, 2), _normal(1, 3, 3, 2, 1)
 
-    def penalty(function, kernel):  # of a gradient with respect to the images, as R1 is
-        return jnp.sum(jax.grad(lambda images: jnp.sum(function(images, kernel) ** 2))(images) ** 2)
+    def penalty(function, *arguments):  # of a gradient, as R1 is
+        total = lambda *arguments: jnp.sum(function(*arguments) ** 2)  # noqa: E731
+        return jnp.sum(jax.grad(total, inner)(*arguments) ** 2)
 
-    ours, theirs = (jax.jit(jax.grad(lambda k, f=f: penalty(f, k)))(kernel) for f in (convolutions.conv3x3, _reference))
-    _assert_same([ours], [theirs])
+    ours, theirs = (
+        jax.jit(jax.grad(lambda *a, f=f: penalty(f, *a), (0, 1)))(*arguments)
+        for f in (convolutions.conv3x3, _reference)
+    )
+    _assert_same(ours, theirs)
+
+
+def test_a_branch_computes_gradients_as_fast_as_the_main_program():
+    images, kernel = _normal(0, 4, 32, 32, 32), _normal(1, 3, 3, 32, 32)
+
+    def gradient(images, kernel):
+        return jax.grad(lambda k: jnp.sum(convolutions.conv3x3(convolutions.conv3x3(images, k), k) ** 2))(kernel)
+
+    def milliseconds(function):
+        run = jax.jit(function, compiler_options=CPU_COMPILER_OPTIONS)
+        times = []
+        for _ in range(12):
+            start = time.perf_counter()
+            jax.block_until_ready(run(images, kernel, 1))
+            times.append(1e3 * (time.perf_counter() - start))
+        return min(times[2:])
+
+    in_branch = milliseconds(lambda i, k, n: lax.cond(n > 0, gradient, lambda i, k: jnp.zeros_like(k), i, k))
+    assert in_branch < 5 * milliseconds(lambda i, k, n: gradient(i, k))  # 40 times as slow where XLA must swap axes
 
 
 @pytest.mark.parametrize("shape", SHAPES)

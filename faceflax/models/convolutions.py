@@ -42,21 +42,46 @@ def _conv3x3_forward(images, kernel):
 
 def _conv3x3_backward(residuals, gradient):
     images, kernel = residuals
-    image_gradient = conv3x3(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
-    kernel_gradient = lax.platform_dependent(
-        images, gradient, cpu=kernel_gradient_over_fewer_channels, default=kernel_gradient_over_images
-    )
-    return image_gradient, kernel_gradient
+    return _conv3x3_adjoint(gradient, kernel), kernel_gradient(images, gradient)
+
+
+def _conv3x3_adjoint(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Returns the gradient [B, H, W, C] of `conv3x3`'s images, given that of its result."""
+    return conv3x3(gradient, kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 conv3x3.defvjp(_conv3x3_forward, _conv3x3_backward)
 
 
-def kernel_gradient_over_images(images: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Returns the gradient [3, 3, C, O] of `conv3x3`'s kernel, as accelerators' libraries know it.
+@jax.custom_vjp
+def kernel_gradient(images: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Returns the gradient [3, 3, C, O] of `conv3x3`'s kernel.
 
-    Takes its `images` [B, H, W, C] and the gradient of its result, [B, H, W, O]. Channels and batch change places: the
-    images are correlated with the gradient as if that were a kernel of their own size.
+    Takes its `images` [B, H, W, C] and the gradient of its result, [B, H, W, O]. Its own gradients, which penalties on
+    gradients need, are convolutions again.
+    """
+    return lax.platform_dependent(
+        images, gradient, cpu=kernel_gradient_over_fewer_channels, default=kernel_gradient_over_images
+    )
+
+
+def _kernel_gradient_forward(images, gradient):
+    return kernel_gradient(images, gradient), (images, gradient)
+
+
+def _kernel_gradient_backward(residuals, cotangent):
+    images, gradient = residuals
+    return _conv3x3_adjoint(gradient, cotangent), conv3x3(images, cotangent)
+
+
+kernel_gradient.defvjp(_kernel_gradient_forward, _kernel_gradient_backward)
+
+
+def kernel_gradient_over_images(images: jax.Array, gradient: jax.Array) -> jax.Array:
+    """Computes `kernel_gradient` as accelerators' libraries know it.
+
+    Channels and batch change places: the images are correlated with the gradient as if that were a kernel of their own
+    size.
     """
     return lax.conv_general_dilated(
         images, gradient, (1, 1), ((1, 1), (1, 1)), dimension_numbers=("CHWN", "IHWO", "HWNC")
@@ -64,13 +89,16 @@ def kernel_gradient_over_images(images: jax.Array, gradient: jax.Array) -> jax.A
 
 
 def kernel_gradient_over_fewer_channels(images: jax.Array, gradient: jax.Array) -> jax.Array:
-    """Returns what `kernel_gradient_over_images` does, with the two exchanged where `gradient` has fewer channels.
+    """Computes `kernel_gradient` with the two exchanged where `gradient` has fewer channels.
 
-    The CPU copies nine shifts of the first operand, so that should be the smaller.
+    The CPU copies nine shifts of the first operand, so that should be the smaller. The axes are exchanged by hand: the
+    CPU's compiler does it in a program's main part alone, and is 40 times slower inside a branch or a loop.
     """
-    if gradient.shape[-1] >= images.shape[-1]:
-        return kernel_gradient_over_images(images, gradient)
-    return kernel_gradient_over_images(gradient, images)[::-1, ::-1].swapaxes(2, 3)
+    if gradient.shape[-1] < images.shape[-1]:
+        return kernel_gradient_over_fewer_channels(gradient, images)[::-1, ::-1].swapaxes(2, 3)
+    images, gradient = images.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
+    kernels = lax.conv_general_dilated(images, gradient, (1, 1), ((1, 1), (1, 1)), dimension_numbers=_LAYOUT)
+    return kernels.transpose(1, 2, 0, 3)
 
 
 def depthwise3x3(images: jax.Array, kernel: jax.Array) -> jax.Array:
