@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
+from faceflax.models import segmenter
 from faceflax.models.blocks import BLOCKS
 from faceflax.models.encoder_decoder import EncoderDecoder
+from faceflax.models.unet import UNet
 
 Params = Any  # a tree of float32 arrays
 
@@ -29,25 +31,24 @@ class Model(NamedTuple):
     multiple: int
 
 
-def create(config: ConfigDict) -> Model:
-    """Returns the model that `config` (the experiment's `config.model`) describes.
+class Segmenter(NamedTuple):
+    """Finds things that cover faces.
 
-    Raises `UserError` when it names something that does not exist or asks for sizes that make no network.
+    `init` and `multiple` are as `Model`'s. `apply(params, images)` takes images [B, H, W, 3] in [0, 1] and returns
+    logits float32 [B, H, W, 1], positive where something covers the face.
     """
-    _check_choice("name", config.name, ("encoder_decoder",))
-    _check_choice("block", config.block, sorted(BLOCKS))
-    _check_choice("dtype", config.dtype, _DTYPES)
-    _check_sizes(config)
-    network = EncoderDecoder(
-        block=config.block,
-        width=config.width,
-        encoder_blocks=tuple(config.encoder_blocks),
-        middle_blocks=config.middle_blocks,
-        decoder_blocks=tuple(config.decoder_blocks),
-        patch=config.patch,
-        dtype=jnp.dtype(config.dtype),
-    )
-    multiple = config.patch * 2 ** len(config.encoder_blocks)
+
+    init: Callable[[jax.Array, int], Params]
+    apply: Callable[[Params, jax.Array], jax.Array]
+    multiple: int
+
+
+def create(config: ConfigDict) -> Model:
+    """Returns the restorer that `config` (the experiment's `config.model`) describes.
+
+    Raises `UserError` when it names something that is no restorer, or asks for sizes that make no network.
+    """
+    network, multiple = _create(config, "encoder_decoder", EncoderDecoder)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -61,9 +62,42 @@ def create(config: ConfigDict) -> Model:
     return Model(init, apply, multiple)
 
 
+def create_segmenter(config: ConfigDict) -> Segmenter:
+    """Returns the segmenter that `config` (the experiment's `config.model`) describes; raises as `create`."""
+    network, multiple = _create(config, "segmenter", segmenter.Segmenter)
+
+    def init(key: jax.Array, image_size: int) -> Params:
+        _check_multiple(image_size, image_size, multiple)
+        return network.init(key, jnp.zeros((1, image_size, image_size, 3)))["params"]
+
+    def apply(params: Params, images: jax.Array) -> jax.Array:
+        _check_multiple(*images.shape[1:3], multiple)
+        return network.apply({"params": params}, images)
+
+    return Segmenter(init, apply, multiple)
+
+
+def _create(config: ConfigDict, name: str, kind: type[UNet]) -> tuple[UNet, int]:
+    """The network of `config`, which must be called `name`, and what its images' sides are multiples of."""
+    _check_choice("name", config.name, (name,))
+    _check_choice("block", config.block, sorted(BLOCKS))
+    _check_choice("dtype", config.dtype, _DTYPES)
+    _check_sizes(config)
+    network = kind(
+        block=config.block,
+        width=config.width,
+        encoder_blocks=tuple(config.encoder_blocks),
+        middle_blocks=config.middle_blocks,
+        decoder_blocks=tuple(config.decoder_blocks),
+        patch=config.patch,
+        dtype=jnp.dtype(config.dtype),
+    )
+    return network, config.patch * 2 ** len(config.encoder_blocks)
+
+
 def _check_choice(field: str, value: str, choices: tuple[str, ...] | list[str]) -> None:
     if value not in choices:
-        raise UserError(f'config.model.{field} = "{value}" does not exist: choose one of {", ".join(choices)}')
+        raise UserError(f'config.model.{field} = "{value}" is not possible here: choose one of {", ".join(choices)}')
 
 
 def _check_sizes(config: ConfigDict) -> None:
