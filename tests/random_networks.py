@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from faceflax.models import perceptual
+from faceflax.models import mobilenet, perceptual
 from faceflax.models.face_encoder import faceres
 
 
@@ -24,7 +24,7 @@ def squeezenet():
     return params
 
 
-def mobilenet():
+def face_mobilenet():
     rng = np.random.default_rng(0)
     params = _layer(rng, "conv1", 3, 3, 3, 32)
     params["conv1/kernel"] /= 64  # pixels come in 0 to 255, and its activation ends at 6
@@ -35,7 +35,22 @@ def mobilenet():
     return params
 
 
+def mobilenet_v2():
+    rng = np.random.default_rng(0)
+    params = _layer(rng, "conv1", 3, 3, 3, 32)
+    widths = [32, 16, 24, 24, *[32] * 3, *[64] * 4, *[96] * 3, *[160] * 3, 320]
+    for block in range(1, 18):
+        inputs, outputs = widths[block - 1 : block + 1]
+        hidden = inputs if block == 1 else 6 * inputs
+        if block > 1:
+            params |= _layer(rng, f"expand{block}", inputs, hidden)
+        params |= _layer(rng, f"depthwise{block}", 3, 3, hidden)
+        params |= _layer(rng, f"project{block}", hidden, outputs)
+    return params | _layer(rng, "last", 320, 1280)
+
+
 def install(monkeypatch):
     """Makes the networks load as these."""
     monkeypatch.setattr(perceptual, "load", squeezenet)
-    monkeypatch.setattr(faceres, "load", mobilenet)
+    monkeypatch.setattr(faceres, "load", face_mobilenet)
+    monkeypatch.setattr(mobilenet, "load", mobilenet_v2)

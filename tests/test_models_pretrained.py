@@ -77,7 +77,7 @@ def test_gradients_are_those_of_small_steps(network, photographs):
         params = random_networks.squeezenet()
         function = lambda x: perceptual.distance(params, x, photographs).sum()  # noqa: E731
     else:
-        params = random_networks.mobilenet()
+        params = random_networks.face_mobilenet()
         weights = jax.random.normal(jax.random.key(0), (faceres.DIMENSION,))
         function = lambda x: (faceres.embed(params, x) @ weights).sum()  # noqa: E731
     start = 0.8 * photographs + 0.1
@@ -95,7 +95,7 @@ def test_equal_and_black_images_have_finite_gradients():
 
 
 def test_vectors_have_unit_length(photographs):
-    vectors = jax.jit(faceres.embed)(random_networks.mobilenet(), photographs)
+    vectors = jax.jit(faceres.embed)(random_networks.face_mobilenet(), photographs)
     assert vectors.shape == (2, faceres.DIMENSION)
     np.testing.assert_allclose(jnp.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
 

@@ -83,8 +83,17 @@ def distance(params: Params, a: jax.Array, b: jax.Array) -> jax.Array:
     Features are scaled to unit length at each position; their squared difference is summed over channels, and
     averaged over positions and then over `LAYERS`. Raises `UserError` for images under `LEAST_SIZE` pixels.
     """
-    pairs = zip(features(params, a).values(), features(params, b).values(), strict=True)
-    distances = [jnp.square(_unit(x) - _unit(y)).sum(-1).mean((1, 2)) for x, y in pairs]
+    return unit_distance(unit_features(params, a), unit_features(params, b))
+
+
+def unit_features(params: Params, images: jax.Array) -> dict[str, jax.Array]:
+    """Returns `features` scaled to unit length at each position: what `unit_distance` compares."""
+    return {name: _unit(values) for name, values in features(params, images).items()}
+
+
+def unit_distance(a: dict[str, jax.Array], b: dict[str, jax.Array]) -> jax.Array:
+    """Returns `distance` [B], from the `unit_features` of the images."""
+    distances = [jnp.square(a[name] - b[name]).sum(-1).mean((1, 2)) for name in LAYERS]
     return sum(distances) / len(distances)
 
 

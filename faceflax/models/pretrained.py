@@ -6,11 +6,13 @@ Nothing that such a file holds is ever run.
 import hashlib
 import io
 import json
+import math
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
@@ -79,20 +81,83 @@ class _Array:
         return np.frombuffer(content, "<" + dtype.arguments[0]).reshape(shape, order=order)
 
 
-class _ArraysOnly(pickle.Unpickler):
-    """Reads a pickle of containers and numpy arrays; no name in it leads to anything but `_Array`."""
+class _DataOnly(pickle.Unpickler):
+    """Reads a pickle of containers and of what `known` lists; no name in it leads to anything else."""
 
-    def find_class(self, module: str, name: str) -> type:
-        if (module, name) in (
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-        ):
-            return _Array
-        raise pickle.UnpicklingError(f"a file of weights names {module}.{name}")
+    known: Mapping[tuple[str, str], Any]
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.known:
+            raise pickle.UnpicklingError(f"a file of weights names {module}.{name}")
+        return self.known[module, name]
+
+
+class _ArraysOnly(_DataOnly):
+    known = {
+        ("numpy.core.multiarray", "_reconstruct"): _Array,
+        ("numpy", "ndarray"): _Array,
+        ("numpy", "dtype"): _Array,
+    }
 
 
 def read_pickled_arrays(path: Path) -> dict[str, list[np.ndarray]]:
     """Reads a pickled `{name: [little-endian arrays]}` as data; any other content raises `pickle.UnpicklingError`."""
     content = _ArraysOnly(io.BytesIO(path.read_bytes())).load()
     return {name: [array.value() for array in arrays] for name, arrays in content.items()}
+
+
+_TORCH_START = (0x1950A86A20F9469CFC6C, 1001)  # the magic number and the version of the format
+
+
+class _Tensor(NamedTuple):
+    """Stands in for a pickled tensor: how it lies in a storage that follows the pickle."""
+
+    storage: tuple[str, type, str, str, int, Any]  # "storage", type of its values, key, device, count, None
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    requires_gradient: bool
+    hooks: dict
+
+
+class _TensorsOnly(_DataOnly):
+    known = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _Tensor,
+        ("torch", "FloatStorage"): np.float32,
+        ("torch", "LongStorage"): np.int64,
+    }
+
+    def persistent_load(self, identity: tuple) -> tuple:
+        return identity
+
+
+def read_torch(path: Path) -> Weights:
+    """Reads a state dict that PyTorch saved before version 1.6: pickles, then the values of each storage.
+
+    Tensors are contiguous, of float32 or int64. Anything else in the file raises `pickle.UnpicklingError` or
+    `ValueError`; PyTorch is not needed.
+    """
+    content = io.BytesIO(path.read_bytes())
+    start, (_, tensors, keys) = tuple(_load(content, 2)), _load(content, 3)
+    if start != _TORCH_START:
+        raise ValueError(f"{path} is no checkpoint in PyTorch's old format")
+    kinds = {tensor.storage[2]: tensor.storage[1] for tensor in tensors.values()}
+    storages = {}
+    for key in keys:
+        (count,) = np.frombuffer(content.read(8), "<i8")
+        kind = np.dtype(kinds[key]).newbyteorder("<")
+        storages[key] = np.frombuffer(content.read(int(count) * kind.itemsize), kind)
+    return {name: _contiguous(tensor, storages[tensor.storage[2]]) for name, tensor in tensors.items()}
+
+
+def _load(content: IO[bytes], count: int) -> list[Any]:
+    """Reads the next `count` pickles."""
+    return [_TensorsOnly(content).load() for _ in range(count)]
+
+
+def _contiguous(tensor: _Tensor, storage: np.ndarray) -> np.ndarray:
+    values = storage[tensor.offset :][: math.prod(tensor.size)].reshape(tensor.size)
+    if values.strides != tuple(step * values.itemsize for step in tensor.stride):
+        raise ValueError(f"a tensor of shape {tensor.size} is not contiguous")
+    return values
