@@ -23,7 +23,7 @@ def main() -> int:
     from faceflax import config as config_lib
     from faceflax.datasets import registry
     from faceflax.errors import UserError
-    from faceflax.evaluation import validation
+    from faceflax.evaluation import segmentation, validation
     from faceflax.training import loop, runtime, workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
@@ -38,7 +38,11 @@ def main() -> int:
     is_first = jax.process_index() == 0
     with workdir.locked(folder, active=is_first):
         workdir.write_start(folder, config, workdir.manifest(config, source.fingerprint), active=is_first)
-        stopped_by = loop.train(config, folder, source, lambda arm: validation.create(arm.restore, held_out, config))
+        if config.arm == "segmenter":
+            make_evaluate = lambda arm: segmentation.create(held_out, config)  # noqa: E731
+        else:
+            make_evaluate = lambda arm: validation.create(arm.restore, held_out, config)  # noqa: E731
+        stopped_by = loop.train(config, folder, source, make_evaluate)
     return 0 if not stopped_by else 128 + stopped_by
 
 

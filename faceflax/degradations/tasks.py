@@ -29,6 +29,9 @@ TASKS: dict[str, tuple[float, ...]] = {
 }
 """Each task's severities, from the mildest to the hardest."""
 
+OCCLUDING = ("occlude", "facemask")
+"""The tasks that hide a part of the face; of all others every mask is empty."""
+
 Degraded = tuple[Array, Array]
 
 

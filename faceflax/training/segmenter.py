@@ -1,0 +1,92 @@
+"""The segmenter arm: a network that finds what covers a face, trained on what the degradations cover it with."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from faceflax import degradations, metrics, models
+from faceflax.errors import UserError
+from faceflax.training import optimizer
+from faceflax.training.accumulation import accumulate
+from faceflax.training.state import Arm, MapImages, Metrics, TrainState
+
+# So many faces stay uncovered, and so many are damaged besides: the network must not take damage for a cover.
+_BARE, _DAMAGED = 0.3, 0.5
+
+
+def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+    """Makes the arm of `config`; see `arms.create`. Raises `UserError` when no task of `config.tasks` covers a face."""
+    model = models.create_segmenter(config.model)
+    transform = optimizer.create(config.optim, learning_rate)
+    cover = _covering(degradations.parse(config.tasks))
+    init_key, step_key = jax.random.split(jax.random.key(config.seed))
+
+    def init() -> TrainState:
+        params = model.init(init_key, config.data.image_size)
+        return TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
+
+    def loss_fn(params: Any, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, Metrics]:
+        logits = model.apply(params, image)
+        cross_entropy = jnp.mean(optax.sigmoid_binary_cross_entropy(logits, mask))
+        dice = dice_loss(logits, mask)
+        loss = cross_entropy + dice
+        sums = metrics.counted(len(image), loss=loss, loss_cross_entropy=cross_entropy, loss_dice=dice)
+        return loss, sums | {"iou": intersection_over_union(logits, mask)}
+
+    def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(step_key, state.step)
+
+        def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
+            covered = map_images(lambda image, index: cover(key, image, index))
+            image, mask = covered(micro["image"].astype(jnp.float32) / 255, micro["index"])
+            return jax.grad(loss_fn, has_aux=True)(state.params, image, mask)
+
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate)
+        updates, opt_state = transform.update(grads, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optimizer.ema_update(state.ema, params, state.step + 1, config.optim.ema_decay)
+        sums |= metrics.counted(1, grad_norm=optax.global_norm(grads), lr=learning_rate(state.step))
+        return TrainState(state.step + 1, params, ema, opt_state), sums
+
+    return Arm(init, step, None, lambda: None, shown=("loss", "iou"))
+
+
+def dice_loss(logits: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over images of 1 - the Dice coefficient of probabilities (Milletari et al., 3DV 2016, with plain sums).
+
+    Both are [B, H, W, 1]. One pixel is added above and below, so that an empty mask asks for an empty answer.
+    """
+    found = jax.nn.sigmoid(logits)
+    both, either = (jnp.sum(values, axis=(1, 2, 3)) for values in (found * mask, found + mask))
+    return jnp.mean(1.0 - (2.0 * both + 1.0) / (either + 1.0))
+
+
+def intersection_over_union(logits: jax.Array, mask: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns (intersection, union) in pixels, summed over all images: what is found in bare faces counts as wrong."""
+    found = logits > 0
+    return jnp.sum((found & (mask > 0)).astype(jnp.float32)), jnp.sum((found | (mask > 0)).astype(jnp.float32))
+
+
+def _covering(groups: tuple[tuple[degradations.Task, ...], ...]) -> Callable:
+    """Returns `(key, image, index) -> (image, mask)`: covers most faces, and damages half of all by the other tasks."""
+    covers = tuple(group for group in groups if group[0].name in degradations.OCCLUDING)
+    damages = tuple(group for group in groups if group[0].name not in degradations.OCCLUDING)
+    if not covers:
+        raise UserError(f"config.tasks covers no face: a segmenter needs {' or '.join(degradations.OCCLUDING)} in it")
+
+    def cover(key: jax.Array, image: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
+        choice_key, cover_key, damage_key = jax.random.split(key, 3)
+        draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (2, 1, 1, 1)))(index)
+        covered, mask = degradations.degrade(cover_key, image, index, covers)
+        is_bare = draw[:, 0] < _BARE
+        image, mask = jnp.where(is_bare, image, covered), jnp.where(is_bare, 0.0, mask)
+        if damages:
+            damaged, _ = degradations.degrade(damage_key, image, index, damages)
+            image = jnp.where(draw[:, 1] < _DAMAGED, damaged, image)
+        return image, mask
+
+    return cover
