@@ -7,7 +7,6 @@ from there (fields as --config.eval.batch_size=8), and the network is the workdi
 """
 
 import datetime
-import json
 from pathlib import Path
 
 from absl import flags
@@ -72,9 +71,9 @@ def _check_size(measured: int, trained: int) -> None:
 
 def _origin(workdir: Path, config: str) -> dict[str, str]:
     """The training's config fingerprint, and its commit where the workdir has a manifest."""
-    manifest = workdir / "manifest.json"
-    known = json.loads(manifest.read_text(encoding="utf-8")) if manifest.is_file() else {}
-    return {"config": config, "commit": known.get("commit", "")}
+    from faceflax.training.workdir import read_manifest
+
+    return {"config": config, "commit": read_manifest(workdir).get("commit", "")}
 
 
 def _load(config: ConfigDict):

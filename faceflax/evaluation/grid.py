@@ -1,4 +1,4 @@
-"""The picture of an evaluation: faces before and after, one row a task and severity."""
+"""Faces before and after beside each other, one row a task and severity."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 
 from faceflax.evaluation.results import Example, TaskResult
+
+Person = Sequence[tuple[str, np.ndarray, str]]  # see `sheet`
 
 COLUMNS = ("clean", "degraded", "classical", "restored")
 _METHOD = {"degraded": "input", "classical": "baseline", "restored": "model"}
@@ -31,26 +33,35 @@ def caption(example: Example, column: str) -> str:
 
 
 def draw(results: Sequence[TaskResult], people: int = 2) -> np.ndarray:
-    """Returns the grid as uint8 RGB [H, W, 3]: `people` examples side by side, each in all its columns.
+    """Returns the grid as uint8 RGB [H, W, 3]: `people` examples side by side, each in all its columns."""
 
-    Faces smaller than 128 pixels are enlarged by a whole factor, so that their pixels stay what they are.
+    def shown(example: Example) -> Person:
+        return [(name, picture, caption(example, name)) for name, picture in columns(example).items()]
+
+    return sheet([(str(result.task), [shown(example) for example in result.examples[:people]]) for result in results])
+
+
+def sheet(rows: Sequence[tuple[str, Sequence[Person]]]) -> np.ndarray:
+    """Returns pictures in rows as uint8 RGB [H, W, 3]; each row has a title and as many people as the others.
+
+    A person is the pictures beside each other: (title of the column, uint8 RGB [S, S, 3], caption under it). Pictures
+    smaller than 128 pixels are enlarged by a whole factor, so that their pixels stay what they are.
     """
-    shown = [result.examples[:people] for result in results]
-    size = shown[0][0].clean.shape[0]
+    _, first = rows[0]
+    size = first[0][0][1].shape[0]
     side = size * -(-_MIN_SIDE // size)
-    names = list(columns(shown[0][0]))
     step, row_height = side + _GAP, side + _CAPTION
-    person_width = len(names) * step + _BETWEEN
-    height, width = _TITLE + len(results) * row_height, _LABEL + len(shown[0]) * person_width - _BETWEEN
+    person_width = len(first[0]) * step + _BETWEEN
+    height, width = _TITLE + len(rows) * row_height, _LABEL + len(first) * person_width - _BETWEEN
     canvas = np.full((height, width, 3), _PAPER, np.uint8)
-    for row, (result, examples) in enumerate(zip(results, shown, strict=True)):
+    for row, (label, people) in enumerate(rows):
         top = _TITLE + row * row_height
-        _write(canvas, str(result.task), 8, top + side // 2, 0.55)
-        for person, example in enumerate(examples):
-            for column, (name, picture) in enumerate(columns(example).items()):
-                left = _LABEL + person * person_width + column * step
+        _write(canvas, label, 8, top + side // 2, 0.55)
+        for number, person in enumerate(people):
+            for column, (name, picture, text) in enumerate(person):
+                left = _LABEL + number * person_width + column * step
                 canvas[top : top + side, left : left + side] = _enlarge(picture, side)
-                _write(canvas, caption(example, name), left + 2, top + side + 14, 0.42)
+                _write(canvas, text, left + 2, top + side + 14, 0.42)
                 if row == 0:
                     _write(canvas, name, left + 2, 18, 0.5)
     return canvas

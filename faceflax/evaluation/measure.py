@@ -1,4 +1,4 @@
-"""What is computed on the devices for one batch and one task: degrade, restore, score. Pure functions.
+"""What is computed on the devices for one batch: degrade, restore, score. Pure functions.
 
 A picture is judged as the file that a user would have: degraded images are rounded to 8 bits before any method sees
 them, and results before they are scored.
@@ -13,6 +13,7 @@ from jax import Array, lax
 
 from faceflax import metrics
 from faceflax.degradations import Task, degrade_for_evaluation
+from faceflax.evaluation import judges
 
 Restore = Callable[[Any, Array, Array], Array]
 Scores = dict[str, Array]
@@ -29,24 +30,51 @@ def create_step(restore: Restore, tasks: Sequence[Task]) -> Callable[[tuple[Any,
     where the model's output was not finite, and `scores`, by method ("input", "model") as `score` gives them; and
     `pictures`: `clean`, `input`, `model` uint8 [B, H, W, 3] and `mask` uint8 [B, H, W, 1], 1 where pixels are missing.
     """
+    degrade, run = create_degrade(tasks), create_restore(restore)
 
     def step(params_and_number: tuple[Any, Array], batch: dict[str, Array]) -> dict[str, Any]:
         params, number = params_and_number
-        clean = _to_float(batch["image"])
-        branches = [lambda image, index, task=task: degrade_for_evaluation(image, index, task) for task in tasks]
-        degraded, mask = lax.switch(number, branches, clean, batch["index"])
-        degraded = _to_uint8(degraded)
-        restored = restore(params, _to_float(degraded), mask)
-        failed = ~jnp.all(jnp.isfinite(restored), axis=(1, 2, 3))
-        restored = _to_uint8(jnp.where(jnp.isfinite(restored), restored, 0.0))
-        image = batch["image"]
-        scores = {"input": score(image, degraded, mask), "model": score(image, restored, mask)}
+        damaged = degrade(number, batch)
+        made = run(params, damaged)
+        image, degraded, mask = batch["image"], damaged["degraded"], damaged["mask"]
+        scores = {"input": score(image, degraded, mask), "model": score(image, made["restored"], mask)}
+        numbers = {"index": batch["index"], "weight": batch["weight"], "failed": made["failed"], "scores": scores}
         return {
-            "numbers": {"index": batch["index"], "weight": batch["weight"], "failed": failed, "scores": scores},
-            "pictures": {"clean": image, "mask": mask.astype(jnp.uint8), "input": degraded, "model": restored},
+            "numbers": numbers,
+            "pictures": {"clean": image, "mask": mask, "input": degraded, "model": made["restored"]},
         }
 
     return step
+
+
+def create_degrade(tasks: Sequence[Task]) -> Callable[[Array, dict[str, Array]], dict[str, Array]]:
+    """Returns `degrade(number, batch)`: `batch` under `tasks[number]`, one program for all tasks.
+
+    It takes `image` uint8 [B, H, W, 3] and `index` [B]; it returns `degraded` uint8 [B, H, W, 3] and `mask` uint8
+    [B, H, W, 1], 1 where pixels are missing.
+    """
+    branches = [lambda image, index, task=task: degrade_for_evaluation(image, index, task) for task in tasks]
+
+    def degrade(number: Array, batch: dict[str, Array]) -> dict[str, Array]:
+        degraded, mask = lax.switch(number, branches, to_float(batch["image"]), batch["index"])
+        return {"degraded": to_uint8(degraded), "mask": mask.astype(jnp.uint8)}
+
+    return degrade
+
+
+def create_restore(restore: Restore) -> Callable[[Any, dict[str, Array]], dict[str, Array]]:
+    """Returns `run(params, damaged)`, where `damaged` is what `create_degrade` returns and `restore` a network.
+
+    It returns `restored` uint8 [B, H, W, 3], with pixels that are not finite black, and `failed` [B]: where there were
+    such pixels.
+    """
+
+    def run(params: Any, damaged: dict[str, Array]) -> dict[str, Array]:
+        restored = restore(params, to_float(damaged["degraded"]), damaged["mask"].astype(jnp.float32))
+        failed = ~jnp.all(jnp.isfinite(restored), axis=(1, 2, 3))
+        return {"restored": to_uint8(jnp.where(jnp.isfinite(restored), restored, 0.0)), "failed": failed}
+
+    return run
 
 
 def score(clean: Array, candidate: Array, mask: Array) -> Scores:
@@ -55,7 +83,7 @@ def score(clean: Array, candidate: Array, mask: Array) -> Scores:
     `clean` and `candidate` are uint8 [B, H, W, 3], `mask` [B, H, W, 1] is 1 where pixels are missing. The two last are
     NaN for images without a hole, `known_psnr` also for those that are all hole.
     """
-    clean, candidate, mask = _to_float(clean), _to_float(candidate), jnp.asarray(mask, jnp.float32)
+    clean, candidate, mask = to_float(clean), to_float(candidate), jnp.asarray(mask, jnp.float32)
     hole, known = metrics.has_pixels(mask) > 0, metrics.has_pixels(1 - mask) > 0
     return {
         "psnr": metrics.psnr(candidate, clean),
@@ -70,9 +98,27 @@ def score_candidate(candidate_and_mask: tuple[Array, Array], batch: dict[str, ja
     return score(batch["image"], *candidate_and_mask)
 
 
-def _to_float(image: Array) -> Array:
+def describe(networks: Any, batch: dict[str, Array]) -> dict[str, Any]:
+    """What the judges' `networks` see in the batch's clean images; see `judges.describe`."""
+    return judges.describe(networks, to_float(batch["image"]))
+
+
+def score_described(networks: Any, batch: dict[str, Any]) -> dict[str, Scores]:
+    """Scores `candidate` uint8 [B, H, W, 3] against `image` under `mask`, whose `description` is known (`describe`).
+
+    Returns `scores`, those of `score` and those that the judges give to each image, and `descriptors` [B, D]: what
+    the judges see in the candidates, where sets of images are compared by it.
+    """
+    seen = judges.describe(networks, to_float(batch["candidate"]))
+    scores = score(batch["image"], batch["candidate"], batch["mask"]) | judges.compare(batch["description"], seen)
+    return {"scores": scores, "descriptors": {name: seen[name] for name in ("identity", "kid") if name in seen}}
+
+
+def to_float(image: Array) -> Array:
+    """Returns a uint8 image in [0, 1]."""
     return image.astype(jnp.float32) / 255
 
 
-def _to_uint8(image: Array) -> Array:
+def to_uint8(image: Array) -> Array:
+    """Returns an image in [0, 1] rounded to 8 bits; what lies outside is clipped."""
     return jnp.round(jnp.clip(image, 0.0, 1.0) * 255).astype(jnp.uint8)

@@ -13,6 +13,7 @@ from faceflax.evaluation import grid
 from faceflax.evaluation.results import Example, TaskResult
 from faceflax.evaluation.tables import Table
 
+FIRST_IMAGES = "The first images of the split, not chosen. Under each picture: its PSNR against the clean one."
 _QUALITY = 95  # of the embedded JPEGs; 4:4:4
 
 _STYLE = """
@@ -26,6 +27,7 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25em .7em; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
 th { vertical-align: bottom; border-bottom: 2px solid #8888; }
 th:first-child, td:first-child { text-align: left; }
+.figure { max-width: 100%; width: auto; height: auto; }
 .row { display: flex; gap: 6px; align-items: flex-start; margin: .4em 0 1em; }
 .row h3 { flex: 0 0 6em; font-size: 1em; margin: 0; }
 .row figure { margin: 0; } .row figure.clean:not(:first-of-type) { margin-left: 18px; }
@@ -39,29 +41,36 @@ def render(
 ) -> str:
     """Returns the page: tables, then `people` faces of every task before and after, then the manifest."""
     rows = "".join(_row(result, people) for result in results)
+    body = f"""{"".join(table_html(table) for table in tables)}
+<h2>Before and after</h2>
+<p class="signature">{FIRST_IMAGES}</p>
+<div class="scroll">{rows}</div>
+"""
+    return document("Evaluation", signature, body, manifest)
+
+
+def document(title: str, signature: str, body: str, manifest: Mapping[str, Any]) -> str:
+    """Returns a whole page: `title` and `signature` (text), `body` (HTML), and the manifest."""
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>faceflax: evaluation</title>
+<title>faceflax: {html.escape(title.lower())}</title>
 <style>{_STYLE}</style>
 </head>
 <body>
-<h1>Evaluation</h1>
+<h1>{html.escape(title)}</h1>
 <p class="signature">{html.escape(signature)}</p>
-{"".join(_table(table) for table in tables)}
-<h2>Before and after</h2>
-<p class="signature">The first images of the split, not chosen. Under each picture: its PSNR against the clean one.</p>
-<div class="scroll">{rows}</div>
-<h2>Manifest</h2>
+{body}<h2>Manifest</h2>
 <pre>{html.escape(json.dumps(manifest, indent=2, sort_keys=True))}</pre>
 </body>
 </html>
 """
 
 
-def _table(table: Table) -> str:
+def table_html(table: Table) -> str:
+    """Returns the table under its title."""
     header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
     rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
@@ -82,11 +91,17 @@ def _row(result: TaskResult, people: int) -> str:
 
 def _figures(result: TaskResult, example: Example) -> str:
     return "".join(
-        f'<figure class="{name}"><img src="{_embed(picture)}" alt="{html.escape(f"{name}, {result.task}")}">'
+        f'<figure class="{name}"><img src="{embed(picture)}" alt="{html.escape(f"{name}, {result.task}")}">'
         f"<figcaption>{name}<br>{grid.caption(example, name)}</figcaption></figure>"
         for name, picture in grid.columns(example).items()
     )
 
 
-def _embed(picture: np.ndarray) -> str:
-    return "data:image/jpeg;base64," + base64.b64encode(encode_jpeg(picture, _QUALITY)).decode("ascii")
+def embed(picture: np.ndarray) -> str:
+    """Returns a uint8 RGB picture as the source of an `img`, a JPEG."""
+    return embed_bytes(encode_jpeg(picture, _QUALITY), "jpeg")
+
+
+def embed_bytes(data: bytes, kind: str) -> str:
+    """Returns an image file of `kind` ("png") as the source of an `img`."""
+    return f"data:image/{kind};base64," + base64.b64encode(data).decode("ascii")

@@ -77,16 +77,16 @@ def _holes(results: Sequence[TaskResult]) -> Table:
 
 def _mean(result: TaskResult, method: str, metric: str) -> str:
     scores = result.scores[method][metric]
-    return _fixed(np.nanmean(scores), _DECIMALS[metric])
+    return fixed(np.nanmean(scores), _DECIMALS[metric])
 
 
 def _interval(result: TaskResult, metric: str, over: str) -> str:
-    mean, low, high = (_fixed(value, _DECIMALS[metric]) for value in result.gain_interval(metric, over))
+    mean, low, high = (fixed(value, _DECIMALS[metric]) for value in result.gain_interval(metric, over))
     return f"{mean} [{low}, {high}]"
 
 
-def _fixed(value: float, decimals: int) -> str:
-    """Fixed decimals without a negative zero; nothing for NaN."""
+def fixed(value: float, decimals: int) -> str:
+    """Returns `value` with so many decimals, without a negative zero; nothing for NaN."""
     return "" if np.isnan(value) else f"{round(float(value), decimals) + 0.0:.{decimals}f}"
 
 
@@ -117,11 +117,11 @@ def _csv_row(result: TaskResult, signature: str) -> dict[str, str]:
     }
     for metric in METRICS if result.has_holes else METRICS[:2]:
         for method in METHODS:
-            row[f"{metric}_{method}"] = _fixed(np.nanmean(result.scores[method][metric]), 5)
+            row[f"{metric}_{method}"] = fixed(np.nanmean(result.scores[method][metric]), 5)
         for over in METHODS[:2] if metric != "known_psnr" else ():
             interval = result.gain_interval(metric, over)
             for suffix, value in zip(("", "_low", "_high"), interval, strict=True):
-                row[f"{metric}_gain_over_{over}{suffix}"] = _fixed(value, 5)
+                row[f"{metric}_gain_over_{over}{suffix}"] = fixed(value, 5)
     return row
 
 
@@ -154,7 +154,9 @@ def _justify(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -
 
 def _numeric_columns(table: Table) -> list[bool]:
     columns = range(len(table.header))
-    return [all(re.fullmatch(r"[-\d.]*( \[.*\])?", row[column]) for row in table.rows) for column in columns]
+    return [
+        all(re.fullmatch(r"[-\d.]*( ≈)?( \[.*\])?( \(.*\))?", row[column]) for row in table.rows) for column in columns
+    ]
 
 
 def to_latex(table: Table, notes: Sequence[str] = ()) -> str:
@@ -175,6 +177,7 @@ _LATEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
+    "≈": r"$\approx$",
     "^": r"\textasciicircum{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",

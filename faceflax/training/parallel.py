@@ -14,7 +14,7 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -87,6 +87,42 @@ def on_one_device(shapes: Any) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
+class Step:
+    """A training step with the networks that it reads: `(state, batch) -> (state, metrics)`."""
+
+    program: Callable
+    networks: Any
+
+    def __call__(self, state: Any, batch: Any) -> Any:
+        """Takes one step."""
+        return self.program(state, batch, self.networks)
+
+    def lower(self, state: Any, batch: Any) -> Any:
+        """Returns the program before compilation, for arguments of these shapes."""
+        return self.program.lower(state, batch, self.networks)
+
+
+class Costs(NamedTuple):
+    """What XLA counts of a program: floating-point operations, and bytes held at once; NaN where it does not count."""
+
+    flops: float
+    peak_bytes: float
+
+
+def costs(program: Any, *arguments: Any) -> Costs:
+    """Compiles `program` (a `Step`, or of `compile_batched`) for `arguments` and returns what XLA counts of it.
+
+    The bytes are those of arguments, results and temporaries on one device, less what results share with arguments.
+    """
+    compiled = program.lower(*arguments).compile()
+    counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+    if memory is None:
+        return Costs(counted.get("flops", math.nan), math.nan)
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return Costs(counted.get("flops", math.nan), held - memory.alias_size_in_bytes)
+
+
+@dataclasses.dataclass(frozen=True)
 class Parallel:
     """A mesh of devices, and the ways to place arrays on it and to compile functions over it."""
 
@@ -147,7 +183,7 @@ class Parallel:
         # The check cannot type a switch inside a mapped loop.
         return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
-    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Callable:
+    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> "Step":
         """Compiles `step(state, batch, networks)` into `(state, batch) -> (state, metrics)`.
 
         The old state's memory is given to the new one. `networks` are whole on every device, and arguments of the
@@ -161,8 +197,7 @@ class Parallel:
             donate_argnums=0,
             compiler_options=_compiler_options(),
         )
-        networks = self.replicate(networks)
-        return lambda state, batch: compiled(state, batch, networks)
+        return Step(compiled, self.replicate(networks))
 
     def compile_batched(self, function: Callable) -> Callable:
         """Compiles `function(params, batch) -> outputs`; what it returns is whole on every device."""
@@ -181,10 +216,10 @@ class Parallel:
         """Returns the arrays whole, as numpy arrays, in every process."""
         return jax.device_get(jax.jit(lambda arrays: arrays, out_shardings=self._replicated)(tree))
 
-    def shard_batch(self, batch: Mapping[str, np.ndarray]) -> dict[str, jax.Array]:
-        """Places this process's share of a batch on its devices; together the shares are one global batch."""
+    def shard_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Places this process's share of a batch, a tree of numpy arrays, on its devices; the shares are one batch."""
         sharding = self._batch
-        return {name: jax.make_array_from_process_local_data(sharding, value) for name, value in batch.items()}
+        return jax.tree.map(lambda value: jax.make_array_from_process_local_data(sharding, value), dict(batch))
 
     def prefetch(self, batches: Iterable[Mapping[str, np.ndarray]], size: int = 2) -> Iterator[dict[str, jax.Array]]:
         """Yields the batches on the devices, `size` of them under way ahead of the one in use."""

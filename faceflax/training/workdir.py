@@ -68,6 +68,12 @@ def read_config(workdir: Path) -> ConfigDict:
     return config_lib.from_json(path.read_text(encoding="utf-8"))
 
 
+def read_manifest(workdir: Path) -> dict[str, Any]:
+    """Returns the manifest of the workdir's training; empty when it has none."""
+    path = workdir / "manifest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
 def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, active: bool) -> None:
     """Records `config` and `manifest` as the workdir's own; of a run of several processes only the active one writes.
 
@@ -134,14 +140,20 @@ def _describe(changed: list[str], old: dict, new: dict) -> str:
 
 def manifest(config: ConfigDict, dataset_fingerprint: str) -> dict[str, Any]:
     """What somebody else needs to make the same result: commit, config, data, versions, device, seed, command."""
+    return provenance() | {
+        "config": config_lib.fingerprint(config),
+        "dataset": {"name": config.data.dataset, "fingerprint": dataset_fingerprint},
+        "seed": config.seed,
+    }
+
+
+def provenance() -> dict[str, Any]:
+    """What made a result, whatever it is: commit, command, versions, device."""
     devices = jax.devices()
     return {
         "faceflax": faceflax.__version__,
         "commit": _commit(),
         "command": _command(),
-        "config": config_lib.fingerprint(config),
-        "dataset": {"name": config.data.dataset, "fingerprint": dataset_fingerprint},
-        "seed": config.seed,
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in _PACKAGES},
         "device": {"kind": devices[0].device_kind, "count": len(devices), "processes": jax.process_count()},

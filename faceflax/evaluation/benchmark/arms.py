@@ -1,0 +1,36 @@
+"""What each arm is, in a table: how it was trained, for how long, and by which losses."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from faceflax.evaluation.tables import Table
+from faceflax.objectives import NETWORK_TERMS, TERMS
+
+
+def to_table(settings: ConfigDict, runs: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Returns a row an arm, from `runs` of `measured.json` (by the run's name).
+
+    A run without perceptual or identity terms is said to be so.
+    """
+    rows = []
+    for arm in settings.arms:
+        found = [each for each in runs.values() if each["arm"] == arm]
+        first = found[0]
+        steps = " ".join(str(each["step"]) for each in found)
+        start = first["init_from"] or "new"
+        rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), losses(first["loss"], first["gan"])])
+    header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights"]
+    return Table("The arms", header, rows)
+
+
+def losses(weights: Mapping[str, float], gan: Mapping[str, Any]) -> str:
+    """Says by which losses a run was trained: `weights` of `config.loss`, and `config.gan` for an adversarial one."""
+    used = [f"{name} {weights[name]:g}" for name in (*TERMS, *NETWORK_TERMS) if weights[name]]
+    if gan:
+        used.append(f"adversarial {gan['weight']:g} ({gan['loss']})")
+    missing = [name for name in NETWORK_TERMS if not weights[name]]
+    if gan and missing:
+        used.append(f"no {' and no '.join(missing)} term")
+    return ", ".join(used)

@@ -1,0 +1,171 @@
+"""What each arm costs: parameters, operations, memory, and seconds of a training step and of restoring."""
+
+import dataclasses
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from faceflax import models
+from faceflax.evaluation import measure
+from faceflax.evaluation.benchmark.tables import to_csv
+from faceflax.evaluation.tables import Table, fixed
+from faceflax.training import arms, parallel
+from faceflax.training.checkpoints import Trained
+from faceflax.training.parallel import Parallel
+
+
+@dataclasses.dataclass(frozen=True)
+class Efficiency:
+    """The costs of an arm. Everything but `parameters` and the bytes is by image.
+
+    Attributes:
+      parameters: of the network that restores.
+      train_flops, restore_flops: XLA's count of one training step and of restoring.
+      train_bytes, restore_bytes: held at once on a device, for a whole batch.
+      train_seconds, restore_seconds: one timing a round; the rounds of all arms took turns.
+      trained_seconds: the whole training's, without validation and checkpoints; NaN where no metrics were kept.
+    """
+
+    parameters: int
+    train_flops: float
+    restore_flops: float
+    train_bytes: float
+    restore_bytes: float
+    train_seconds: tuple[float, ...]
+    restore_seconds: tuple[float, ...]
+    trained_seconds: float
+
+
+class _Program:
+    """Something to time: run it, wait for it, by image."""
+
+    def __init__(self, run: Callable[[], Any], images: int):
+        self._run, self._images = run, images
+
+    def seconds(self, repeats: int) -> float:
+        start = time.perf_counter()
+        for _ in range(repeats):
+            out = self._run()
+        jax.block_until_ready(out)
+        return (time.perf_counter() - start) / (repeats * self._images)
+
+
+def measure_all(
+    settings: ConfigDict, trained: Mapping[str, Trained], devices: Parallel, workdirs: Mapping[str, Path]
+) -> dict[str, Efficiency]:
+    """Times the arms `trained` (name -> a run of it) by `settings.efficiency`, taking turns round by round.
+
+    Raises `UserError` when a pretrained network of an arm's loss cannot be fetched.
+    """
+    images = np.random.default_rng(0).integers(0, 256, (settings.data.image_size, settings.data.image_size, 3))
+    programs, counted = {}, {}
+    for name, each in trained.items():
+        programs[name], counted[name] = _prepare(each, images.astype(np.uint8), settings.eval.batch_size, devices)
+    seconds = {(name, what): [] for name in trained for what in ("train", "restore")}
+    repeats = {"train": settings.efficiency.steps, "restore": settings.efficiency.batches}
+    for number in range(settings.efficiency.rounds + 1):
+        for (name, what), found in seconds.items():
+            found.append(programs[name][what].seconds(repeats[what] if number else 1))
+    return {
+        name: Efficiency(
+            **counted[name],
+            train_seconds=tuple(seconds[name, "train"][1:]),  # the first was the compiler's
+            restore_seconds=tuple(seconds[name, "restore"][1:]),
+            trained_seconds=training_seconds(workdirs[name]),
+        )
+        for name in trained
+    }
+
+
+def _prepare(
+    trained: Trained, image: np.ndarray, restored_at_once: int, devices: Parallel
+) -> tuple[dict[str, _Program], dict[str, float]]:
+    config, params = trained.config, devices.replicate(trained.params)
+    arm = arms.create(config, lambda step: config.optim.lr, devices.map_images)
+    abstract_state = devices.abstract_state(arm.init)
+    step = devices.compile_step(arm.step, abstract_state, arm.load_networks())
+    restore = devices.compile_batched(measure.create_restore(models.create(config.model).apply))
+    count = -(-restored_at_once // devices.num_devices) * devices.num_devices
+    batch = {"image": np.stack([image] * config.data.batch_size), "index": np.arange(config.data.batch_size)}
+    batch = devices.shard_batch(batch | {"index": batch["index"].astype(np.int32)})
+    damaged = {"degraded": np.stack([image] * count), "mask": np.zeros((count, *image.shape[:2], 1), np.uint8)}
+    damaged = devices.shard_batch(damaged)
+    state = [devices.create_state(arm.init)]
+
+    def train() -> Any:
+        state[0], sums = step(state[0], batch)
+        return sums
+
+    train_costs = parallel.costs(step, state[0], batch)
+    restore_costs = parallel.costs(restore, params, damaged)
+    counted = {
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
+        "train_flops": train_costs.flops / config.data.batch_size,
+        "restore_flops": restore_costs.flops / count,
+        "train_bytes": train_costs.peak_bytes,
+        "restore_bytes": restore_costs.peak_bytes,
+    }
+    programs = {
+        "train": _Program(train, config.data.batch_size),
+        "restore": _Program(lambda: restore(params, damaged), count),
+    }
+    return programs, counted
+
+
+def training_seconds(workdir: Path) -> float:
+    """Returns how long the workdir's steps took, from its `metrics.jsonl`; NaN where that has no times."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    logged = [line for line in map(json.loads, lines) if "train/seconds_per_step" in line]
+    if not logged:
+        return math.nan
+    steps = np.diff([0, *(line["step"] for line in logged)])
+    return float(np.dot(steps, [line["train/seconds_per_step"] for line in logged]))
+
+
+def to_table(found: Mapping[str, Efficiency]) -> Table:
+    """Returns the costs as a table; times are medians over the rounds."""
+    header = ["arm", "parameters, M", "GFLOPs training", "GFLOPs restoring", "MiB training", "MiB restoring"]
+    header += ["images/s training", "images/s restoring", "training took, s"]
+    rows = [
+        [
+            name,
+            fixed(each.parameters / 1e6, 2),
+            *(fixed(value / 1e9, 2) for value in (each.train_flops, each.restore_flops)),
+            *(fixed(value / 2**20, 0) for value in (each.train_bytes, each.restore_bytes)),
+            *(fixed(1 / np.median(seconds), 1) for seconds in (each.train_seconds, each.restore_seconds)),
+            fixed(each.trained_seconds, 0),
+        ]
+        for name, each in found.items()
+    ]
+    return Table("Efficiency: operations by image, memory of a batch, medians of the times", header, rows)
+
+
+def costs_csv(found: Mapping[str, Efficiency]) -> str:
+    """Returns one row an arm; times are medians over the rounds, and differ from run to run."""
+    rows = []
+    for name, each in found.items():
+        row = {"arm": name} | dataclasses.asdict(each)
+        row |= {key: np.median(value) for key, value in row.items() if isinstance(value, tuple)}
+        rows.append({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
+    return to_csv(rows)
+
+
+def to_json(found: Mapping[str, Efficiency]) -> dict[str, Any]:
+    """Returns the costs as JSON knows them."""
+    return {name: dataclasses.asdict(each) for name, each in found.items()}
+
+
+def from_json(fields: Mapping[str, Any]) -> dict[str, Efficiency]:
+    """Returns what `to_json` was given."""
+    return {
+        name: Efficiency(**{key: tuple(value) if isinstance(value, list) else value for key, value in each.items()})
+        for name, each in fields.items()
+    }

@@ -1,0 +1,240 @@
+"""Fills a benchmark's cells: the same degraded faces for every method, each cell written as soon as it is measured."""
+
+import dataclasses
+import functools
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from faceflax.datasets import stream
+from faceflax.degradations import Task
+from faceflax.evaluation import judges, measure
+from faceflax.evaluation.baselines import BASELINES
+from faceflax.evaluation.benchmark import cells
+from faceflax.evaluation.benchmark.cells import Cell
+from faceflax.evaluation.judges.verification import FALSE_ACCEPTANCE_RATES
+from faceflax.training.parallel import Parallel
+
+DLIB = "dlib"  # the judge that works on the host
+SET_JUDGES = ("identity", "kid", "identity_dlib")  # what is kept of each image, to compare sets of them
+
+
+@dataclasses.dataclass(frozen=True)
+class Degraded:
+    """The faces under one task: batches of `degraded` uint8 [B, S, S, 3] and `mask` uint8 [B, S, S, 1]."""
+
+    task: Task
+    batches: list[dict[str, np.ndarray]]
+    fingerprint: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """A way of restoring faces.
+
+    Attributes:
+      name: of its cells' folder.
+      made_from: what decides its results, as JSON knows it.
+      restore: gives for each batch of the degraded faces the restored ones, uint8 [B, S, S, 3], and `failed` [B].
+      tasks: what it is measured on.
+    """
+
+    name: str
+    made_from: dict[str, Any]
+    restore: Callable[[Degraded], list[tuple[np.ndarray, np.ndarray]]]
+    tasks: Sequence[Task]
+
+
+class Faces:
+    """The clean faces, what the judges see in them, and the programs that degrade and score; compiled once each."""
+
+    def __init__(self, source: Sequence, settings: ConfigDict, tasks: Sequence[Task], devices: Parallel):
+        """Reads the images and describes them.
+
+        Raises `UserError` when the split is empty, a judge cannot be fetched, or images are too small for one.
+        """
+        self._devices, self._tasks = devices, list(tasks)
+        self._names = tuple(settings.eval.judges)
+        self._num_pictures = settings.eval.faces
+        self.batches = list(
+            stream.eval_stream(
+                source,
+                image_size=settings.data.image_size,
+                batch_size=-(-settings.eval.batch_size // devices.num_devices) * devices.num_devices,
+                max_images=settings.eval.max_images,
+            )
+        )
+        self.fingerprint = cells.fingerprint([batch["image"] for batch in self.batches])
+        self._real = np.concatenate([batch["weight"] for batch in self.batches]) > 0
+        networks = judges.load([name for name in self._names if name != DLIB])
+        self.judges = {name: cells.fingerprint(params) for name, params in networks.items()}
+        self._networks = devices.replicate(networks)
+        self._degrade = devices.compile_batched(measure.create_degrade(self._tasks))
+        self._score = devices.compile_batched(measure.score_described)
+        describe = devices.compile_batched(measure.describe)
+        images = [devices.shard_batch({"image": batch["image"]}) for batch in self.batches]
+        self._descriptions = [jax.device_get(describe(self._networks, image)) for image in images]
+        self._dlib = _dlib_judge() if DLIB in self._names else None
+        if self._dlib:
+            self.judges[DLIB] = "face-recognition-models"
+            self._dlib_clean = self._real_rows([self._dlib(batch["image"]) for batch in self.batches])
+
+    @property
+    def num_images(self) -> int:
+        """How many faces there are."""
+        return int(self._real.sum())
+
+    def degrade(self, task: Task) -> Degraded:
+        """Returns all faces under `task`."""
+        number = np.int32(self._tasks.index(task))
+        found = []
+        for batch in self.batches:
+            on_devices = self._devices.shard_batch({"image": batch["image"], "index": batch["index"]})
+            found.append(jax.device_get(self._degrade(number, on_devices)))
+        return Degraded(task, found, cells.fingerprint(found))
+
+    def clean(self) -> Cell:
+        """Returns the faces themselves as a cell, without scores: with what sets of restored ones are compared."""
+        descriptors = {}
+        for name in SET_JUDGES:
+            if name in self.judges:
+                descriptors[name] = self._real_rows([description[name] for description in self._descriptions])
+        if self._dlib:
+            descriptors["identity_dlib"] = self._dlib_clean
+        made_from = {"format": cells.FORMAT, "clean": self.fingerprint, "judges": self.judges}
+        pictures = self._real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
+        return self._cell(made_from, {}, descriptors, np.zeros(self.num_images, bool), pictures)
+
+    def score(self, degraded: Degraded, results: Sequence[tuple[np.ndarray, np.ndarray]], made_from: dict) -> Cell:
+        """Returns the cell of what a method made of the degraded faces."""
+        scored = []
+        for batch, description, damaged, (restored, _) in zip(
+            self.batches, self._descriptions, degraded.batches, results, strict=True
+        ):
+            whole = {"image": batch["image"], "mask": damaged["mask"], "candidate": restored}
+            on_devices = self._devices.shard_batch(whole | {"description": description})
+            scored.append(jax.device_get(self._score(self._networks, on_devices)))
+        scores = {name: self._real_rows([part["scores"][name] for part in scored]) for name in scored[0]["scores"]}
+        descriptors = {
+            name: self._real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
+        }
+        if self._dlib:
+            vectors = self._real_rows([self._dlib(restored) for restored, _ in results])
+            descriptors["identity_dlib"] = vectors
+            scores["identity_dlib"] = (vectors * self._dlib_clean).sum(1)
+        pictures = self._real_rows([restored for restored, _ in results])[: self._num_pictures]
+        failed = self._real_rows([failed for _, failed in results])
+        return self._cell(made_from, scores, descriptors, failed, pictures)
+
+    def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, pictures: np.ndarray) -> Cell:
+        return Cell(
+            made_from=made_from,
+            index=self._real_rows([batch["index"] for batch in self.batches]),
+            scores={name: values.astype(np.float64) for name, values in scores.items()},
+            descriptors={name: vectors.astype(np.float16) for name, vectors in descriptors.items()},
+            of_set={},
+            failed=failed,
+            pictures=pictures,
+        )
+
+    def _real_rows(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """The batches' rows in one array, without the padding."""
+        return np.concatenate(parts)[self._real]
+
+
+def _dlib_judge() -> Callable[[np.ndarray], np.ndarray]:
+    from faceflax.evaluation.judges import dlib_judge  # an optional extra
+
+    return dlib_judge.DlibJudge()
+
+
+def untouched(tasks: Sequence[Task]) -> Method:
+    """The degraded input itself."""
+
+    def restore(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
+        return [(damaged["degraded"], np.zeros(len(damaged["mask"]), bool)) for damaged in degraded.batches]
+
+    return Method("input", {}, restore, tasks)
+
+
+def classical(tasks: Sequence[Task]) -> Method:
+    """The classical method of each task (`faceflax.evaluation.baselines`), in threads of the host."""
+
+    def restore(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
+        task = degraded.task
+        method = functools.partial(BASELINES[task.name].restore, severity=task.severity)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return [
+                (
+                    np.stack(list(pool.map(method, damaged["degraded"], damaged["mask"][..., 0]))),
+                    np.zeros(len(damaged["mask"]), bool),
+                )
+                for damaged in degraded.batches
+            ]
+
+    names = {name: method.name for name, method in BASELINES.items()}
+    return Method("classical", {"methods": names}, restore, tasks)
+
+
+def network(
+    name: str, made_from: dict[str, Any], restore: Callable, params: Any, devices: Parallel, tasks: Sequence[Task]
+) -> Method:
+    """A trained network: `restore(params, damaged)` is compiled, `params` are host arrays."""
+
+    def run(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
+        placed = devices.replicate(params)
+        made = [jax.device_get(restore(placed, devices.shard_batch(damaged))) for damaged in degraded.batches]
+        return [(batch["restored"], batch["failed"]) for batch in made]
+
+    return Method(name, made_from | {"params": cells.fingerprint(params)}, run, tasks)
+
+
+def fill(
+    workdir: Path, faces: Faces, methods: Sequence[Method], advance: Callable[[int], None] = lambda count: None
+) -> dict[str, str]:
+    """Measures every cell that is missing or stale; returns the fingerprints of the degraded faces, by task.
+
+    `advance` is called with 1 for each cell that is there. Raises `UserError` when the disk does not take a cell.
+    """
+    clean = faces.clean()
+    clean_file = workdir / "cells" / "clean.npz"
+    if not cells.is_fresh(clean_file, clean.made_from):
+        cells.write(clean_file, clean)
+    fingerprints = {}
+    for task in dict.fromkeys(task for method in methods for task in method.tasks):
+        degraded = faces.degrade(task)
+        fingerprints[str(task)] = degraded.fingerprint
+        for method in methods:
+            if task not in method.tasks:
+                continue
+            file = cells.path(workdir, method.name, task)
+            made_from = clean.made_from | {
+                "method": method.name,
+                "task": str(task),
+                "degraded": degraded.fingerprint,
+                "made_from": method.made_from,
+                "pictures": len(clean.pictures),
+            }
+            if not cells.is_fresh(file, made_from):
+                cell = faces.score(degraded, method.restore(degraded), made_from)
+                cells.write(file, dataclasses.replace(cell, of_set=of_set(clean.descriptors, cell.descriptors)))
+            advance(1)
+    return fingerprints
+
+
+def of_set(clean: dict[str, np.ndarray], restored: dict[str, np.ndarray]) -> dict[str, float]:
+    """Returns the scores of sets of descriptors: `kid`, and for each identity judge `tar`s, as "tar_identity_0.01"."""
+    found = {}
+    for name, vectors in restored.items():
+        if name == "kid":
+            found["kid"] = judges.kid(clean[name], vectors)
+        else:
+            for rate in FALSE_ACCEPTANCE_RATES:
+                found[f"tar_{name}_{rate:g}"] = judges.verification(clean[name], vectors, rate)
+    return found

@@ -1,0 +1,88 @@
+"""The benchmark's plots. The only user of matplotlib; equal numbers give equal bytes of PNG."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot  # noqa: E402 (after the backend is chosen)
+from matplotlib.axes import Axes  # noqa: E402
+
+Points = Sequence[tuple[float, float]]
+
+_STYLE = {
+    "figure.dpi": 110,
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "svg.hashsalt": "faceflax",
+}
+_COLOURS = ("#999999", "#c08a2b", "#1f6fb4", "#5fa8d3", "#c0392b", "#8e44ad", "#2e8b57", "#444444")
+_MARKERS = "sD^voP*X"
+
+
+def lines(panels: Mapping[str, Mapping[str, Points]], x_label: str) -> bytes:
+    """Returns a PNG with a panel for each of `panels`: y label -> name -> points, joined by a line."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.2), squeeze=False)
+        for axis, (y_label, named) in zip(axes[0], panels.items(), strict=True):
+            for number, (name, points) in enumerate(named.items()):
+                axis.plot(*zip(*points, strict=True), label=name, **_look(number))
+            axis.set(xlabel=x_label, ylabel=y_label)
+        axes[0][0].legend()
+        return _png(figure)
+
+
+def scatter(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: str) -> bytes:
+    """Returns a PNG with a panel for each of `panels`: title -> name -> points, each point by itself."""
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    with mpl.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns, 2.9 * rows), squeeze=False)
+        for axis, (title, named) in zip(axes.flat, panels.items(), strict=False):
+            for number, (name, points) in enumerate(named.items()):
+                axis.plot(*zip(*points, strict=True), label=name, **_look(number) | {"linestyle": ""})
+            axis.set(title=title, xlabel=x_label, ylabel=y_label)
+        for axis in axes.flat[len(panels) :]:
+            axis.remove()
+        axes[0][0].legend()
+        return _png(figure)
+
+
+def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, y_label: str) -> bytes:
+    """Returns a PNG with a line for each of `named`, through points that bear a text each: (x, y, text)."""
+    with mpl.rc_context(_STYLE):
+        figure, axis = pyplot.subplots(figsize=(5.2, 3.8))
+        for number, (name, points) in enumerate(named.items()):
+            x, y, texts = zip(*points, strict=True)
+            axis.plot(x, y, label=name, **_look(number))
+            _annotate(axis, x, y, texts)
+        axis.set(xlabel=x_label, ylabel=y_label)
+        axis.legend()
+        return _png(figure)
+
+
+def _annotate(axis: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
+    for place, text in zip(zip(x, y, strict=True), texts, strict=True):
+        axis.annotate(text, place, textcoords="offset points", xytext=(4, 4), fontsize=7)
+
+
+def _look(number: int) -> dict:
+    return {
+        "color": _COLOURS[number % len(_COLOURS)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "markersize": 5,
+        "linewidth": 1.4,
+    }
+
+
+def _png(figure: pyplot.Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.tight_layout()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    pyplot.close(figure)
+    return buffer.getvalue()

@@ -1,0 +1,149 @@
+"""The benchmark's report: verdicts, tables and plots in every format. Equal cells give equal bytes."""
+
+import dataclasses
+import html
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from faceflax.datasets.images import encode_jpeg
+from faceflax.evaluation import page
+from faceflax.evaluation.benchmark import arms, efficiency, pictures, tables, verdict
+from faceflax.evaluation.benchmark import settings as settings_lib
+from faceflax.evaluation.benchmark.analysis import Results
+from faceflax.evaluation.benchmark.efficiency import Efficiency
+from faceflax.evaluation.report import PROTOCOL
+from faceflax.evaluation.tables import Table, to_latex, to_markdown
+from faceflax.files import atomic_path, write_json, write_text
+
+_FACES_QUALITY = 92  # of the page of faces; 4:4:4
+_RECOGNITION = "tar_"
+_PERCEPTION = ("perceptual", "identity", "identity_dlib", "kid")
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A part of the report: text, then tables, then one picture (file name and contents)."""
+
+    title: str
+    text: str
+    tables: list[Table]
+    picture: tuple[str, bytes] | None = None
+
+
+def write(results: Results, measured: Mapping[str, Any], workdir: Path) -> list[Path]:
+    """Writes `report/` into `workdir` and returns its files; raises `UserError` when it cannot be written.
+
+    Args:
+      results: the cells.
+      measured: what they were made from and by (`measured.json`); of it only fingerprints and `efficiency` enter
+        the tables.
+      workdir: the benchmark's.
+    """
+    folder = workdir / "report"
+    costs = efficiency.from_json(measured.get("efficiency", {}))
+    sections, signed = _sections(results, measured, costs), signature(results, measured)
+    texts = {
+        "scores.csv": tables.scores_csv(results),
+        "differences.csv": tables.differences_csv(results),
+        "report.md": _markdown(sections, signed),
+        "report.tex": "\n".join(to_latex(table, [signed]) for section in sections for table in section.tables),
+        "index.html": page.document("Benchmark", signed, _html(sections), measured),
+    }
+    if costs:
+        texts["efficiency.csv"] = efficiency.costs_csv(costs)
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    shown = dict(section.picture for section in sections if section.picture)
+    for name, data in shown.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(data)
+    write_json(folder / "manifest.json", measured)
+    return [folder / name for name in (*texts, *shown, "manifest.json")]
+
+
+def signature(results: Results, measured: Mapping[str, Any]) -> str:
+    """Returns one line that says how and on what was measured: without it numbers cannot be compared."""
+    data = measured["dataset"]
+    return (
+        f"faceflax {measured['faceflax']}; {data['name']} {data['split']} ({data['fingerprint']}), {data['images']} "
+        f"images at {data['image_size']}x{data['image_size']}; degraded set {measured['degraded']['fingerprint']}; "
+        f"{PROTOCOL}; seeds {', '.join(map(str, results.settings.seeds))}; config {measured['config']}; "
+        f"commit {measured['commit'] or 'unknown'}"
+    )
+
+
+def _sections(results: Results, measured: Mapping[str, Any], costs: Mapping[str, Efficiency]) -> list[Section]:
+    compare, by_metric = results.settings.compare, tables.by_metric(results)
+    is_recognition = {name: name.startswith(_RECOGNITION) for name in by_metric}
+    distortion = [table for name, table in by_metric.items() if name not in _PERCEPTION and not is_recognition[name]]
+    perception = [by_metric[name] for name in _PERCEPTION if name in by_metric]
+    recognition = [table for name, table in by_metric.items() if is_recognition[name]]
+    findings = verdict.findings(results, costs)
+    sections = []
+    if findings:
+        shown = [verdict.to_table(findings, compare.cnn, compare.gan), verdict.guidance(results)]
+        sections.append(Section("Verdict", _HOW_DECIDED, shown))
+    sections.append(Section("Arms", "", [arms.to_table(results.settings, measured["runs"])]))
+    sections.append(Section("Distortion", _how_marked(results), distortion))
+    if perception:
+        drawn = pictures.perception_distortion(results)
+        text = "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
+        sections.append(Section("Perception", text, perception, drawn and ("perception_distortion.png", drawn)))
+    if recognition:
+        sections.append(Section("Recognition", _BEFORE_AND_AFTER, recognition))
+    if costs:
+        sections.append(Section("Efficiency", "", [efficiency.to_table(costs)]))
+    curve = tables.curve(results, settings_lib.curve_tasks(results.settings))
+    if curve:
+        sections.append(Section("Occlusion", "", [curve], ("occlusion.png", pictures.occlusion_curve(results))))
+    between = tables.fidelity(results)
+    if between:
+        drawn = pictures.fidelity_curve(results)
+        sections.append(Section("Fidelity", _FIDELITY, [between], drawn and ("fidelity.png", drawn)))
+    faces = encode_jpeg(pictures.faces(results), _FACES_QUALITY)
+    return [*sections, Section("Faces", page.FIRST_IMAGES, [], ("faces.jpg", faces))]
+
+
+_HOW_DECIDED = (
+    "Decided by rule (faceflax/evaluation/benchmark/verdict.py): a claim holds, or does not, where the paired 95% "
+    "bootstrap interval over images leaves 0 out and every training seed agrees; otherwise these numbers do not decide "
+    "it. Numbers are the mean difference, [its interval], and with several seeds (the least and most of their means)."
+)
+_BEFORE_AND_AFTER = (
+    'Before restoration is the column "input": how many degraded faces still pass for the person of the clean one, at '
+    "a threshold that lets so many pairs of different faces pass. Empty where there are too few pairs for the rate."
+)
+_FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
+
+
+def _how_marked(results: Results) -> str:
+    return (
+        f"Means over seeds. {tables.NOT_SIGNIFICANT}: not told from {results.reference} by these numbers. The last "
+        "column is the mean difference, [its paired 95% bootstrap interval over images], and with several seeds (the "
+        "least and most of their means)."
+    )
+
+
+def _markdown(sections: list[Section], signed: str) -> str:
+    parts = ["# Benchmark\n"]
+    for section in sections:
+        parts.append(f"## {section.title}\n")
+        parts += [f"{section.text}\n"] if section.text else []
+        parts += [to_markdown(table) for table in section.tables]
+        parts += [f"![{section.title}]({section.picture[0]})\n"] if section.picture else []
+    return "\n".join([*parts, f"{signed}\n"])
+
+
+def _html(sections: list[Section]) -> str:
+    parts = []
+    for section in sections:
+        parts.append(f"<h1>{html.escape(section.title)}</h1>\n")
+        parts += [f"<p>{html.escape(section.text)}</p>\n"] if section.text else []
+        parts += [page.table_html(table) for table in section.tables]
+        if section.picture:
+            name, data = section.picture
+            source = page.embed_bytes(data, re.sub("jpg", "jpeg", name.rpartition(".")[2]))
+            parts.append(f'<p><img class="figure" src="{source}" alt="{html.escape(section.title)}"></p>\n')
+    return "".join(parts)

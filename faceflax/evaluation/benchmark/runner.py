@@ -1,0 +1,168 @@
+"""From trained runs to filled cells, and from filled cells to the report."""
+
+import datetime
+import functools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from faceflax import config as config_lib
+from faceflax import models
+from faceflax.datasets import registry
+from faceflax.degradations import Task
+from faceflax.errors import UserError
+from faceflax.evaluation import measure as measure_lib
+from faceflax.evaluation.benchmark import analysis, cells, efficiency, measuring
+from faceflax.evaluation.benchmark import report as report_lib
+from faceflax.evaluation.benchmark import settings as settings_lib
+from faceflax.evaluation.benchmark.measuring import Method
+from faceflax.evaluation.benchmark.plan import Run
+from faceflax.files import write_json
+from faceflax.models.interpolation import interpolate
+from faceflax.progress import progress_bar
+from faceflax.training import checkpoints, parallel, runtime
+from faceflax.training import workdir as workdir_lib
+from faceflax.training.checkpoints import Trained
+from faceflax.training.parallel import Parallel
+
+
+def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
+    """Fills the cells of `workdir` and writes `measured.json`: what was measured, on what, with what.
+
+    Raises `UserError` when a run holds no checkpoint or is of another size, a judge cannot be fetched, or the disk is
+    full.
+    """
+    runtime.start()
+    if jax.process_count() > 1:
+        raise UserError("a benchmark is measured by one process; train the arms apart and name them in config.trained")
+    trained = {run.name: _load(run, settings.data.image_size) for run in runs}
+    data = settings.data
+    source = registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    tasks = settings_lib.all_tasks(settings)
+    faces = measuring.Faces(source, settings, tasks, devices)
+    methods = [measuring.untouched(tasks), measuring.classical(tasks)]
+    methods += _networks(settings, trained, tasks, devices)
+    with progress_bar() as progress:
+        bar = progress.add_task("measuring", total=sum(len(method.tasks) for method in methods))
+        degraded = measuring.fill(workdir, faces, methods, lambda count: progress.advance(bar, count))
+    measured = _measured(settings, runs, trained, source, faces, degraded)
+    measured["efficiency"] = _efficiency(settings, runs, trained, devices, workdir / "efficiency.json")
+    write_json(workdir / "measured.json", measured)
+
+
+def _load(run: Run, image_size: int) -> Trained:
+    trained = checkpoints.load_for_inference(run.workdir)
+    if trained.config.data.image_size != image_size:
+        raise UserError(
+            f"{run.workdir} was trained at {trained.config.data.image_size} pixels and the benchmark measures at "
+            f"{image_size}: set --config.data.image_size"
+        )
+    return trained
+
+
+def _networks(
+    settings: ConfigDict, trained: dict[str, Trained], tasks: Sequence[Task], devices: Parallel
+) -> list[Method]:
+    """The trained runs, and the networks between two of them; those of one architecture share a compiled program."""
+
+    @functools.cache
+    def program(model: str) -> Any:
+        config = next(each.config for each in trained.values() if each.config.model.to_json() == model)
+        return devices.compile_batched(measure_lib.create_restore(models.create(config.model).apply))
+
+    def method(name: str, step: int, config: ConfigDict, params: Any, measured_on: Sequence[Task]) -> Method:
+        made_from = {"step": step, "model": config.model.to_dict()}
+        return measuring.network(name, made_from, program(config.model.to_json()), params, devices, measured_on)
+
+    found = [method(name, each.info["step"], each.config, each.params, tasks) for name, each in trained.items()]
+    for value in settings_lib.fidelity_between(settings):
+        cnn, gan = (trained[f"{settings.fidelity[end]}-{settings.seeds[0]}"] for end in ("cnn", "gan"))
+        params = interpolate(cnn.params, gan.params, value)
+        name, some = settings_lib.fidelity_name(value), settings_lib.fidelity_tasks(settings)
+        found.append(method(name, gan.info["step"], gan.config, params, some))
+    return found
+
+
+def _measured(
+    settings: ConfigDict,
+    runs: Sequence[Run],
+    trained: dict[str, Trained],
+    source: Any,
+    faces: measuring.Faces,
+    degraded: dict[str, str],
+) -> dict[str, Any]:
+    """What another group needs to measure the same, and to see that it did."""
+    data = settings.data
+    return workdir_lib.provenance() | {
+        "config": config_lib.fingerprint(settings),
+        "dataset": {
+            "name": data.dataset,
+            "split": data.split,
+            "fingerprint": source.fingerprint,
+            "image_size": data.image_size,
+            "images": faces.num_images,
+            "clean": faces.fingerprint,
+        },
+        "degraded": {"fingerprint": cells.fingerprint(sorted(degraded.items())), "tasks": degraded},
+        "judges": faces.judges,
+        "runs": {run.name: _describe(run, trained[run.name]) for run in runs},
+        "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _efficiency(
+    settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Trained], devices: Parallel, file: Path
+) -> dict[str, Any]:
+    """The costs of each arm's first run, from `file` when nothing that decides them has changed since."""
+    if not settings.efficiency.rounds:
+        return {}
+    first = {run.arm: run for run in reversed(runs)}
+    first = {arm: first[arm] for arm in settings.arms}
+    made_from = {
+        "settings": settings.efficiency.to_dict() | {"batch_size": settings.eval.batch_size},
+        "runs": {arm: config_lib.fingerprint(trained[run.name].config) for arm, run in first.items()},
+        "device": workdir_lib.provenance()["device"],
+    }
+    if file.is_file():
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if known["made_from"] == made_from:
+            return known["costs"]
+    costs = efficiency.measure_all(
+        settings,
+        {arm: trained[run.name] for arm, run in first.items()},
+        devices,
+        {arm: run.workdir for arm, run in first.items()},
+    )
+    write_json(file, {"made_from": made_from, "costs": efficiency.to_json(costs)})
+    return efficiency.to_json(costs)
+
+
+def _describe(run: Run, trained: Trained) -> dict[str, Any]:
+    made = workdir_lib.read_manifest(run.workdir)
+    return {
+        "arm": run.arm,
+        "seed": run.seed,
+        "workdir": str(run.workdir),
+        "init_from": run.after.removesuffix(f"-{run.seed}") or trained.config.init_from,
+        "kind": trained.config.arm,
+        "batch_size": trained.config.data.batch_size,
+        "loss": trained.config.loss.to_dict(),
+        "gan": trained.config.gan.to_dict() if trained.config.arm == "gan" else {},
+        "step": trained.info["step"],
+        "params": cells.fingerprint(trained.params),
+        "config": config_lib.fingerprint(trained.config),
+        "commit": made.get("commit", ""),
+        "seconds": efficiency.training_seconds(run.workdir),
+    }
+
+
+def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> list[Path]:
+    """Writes `report/` from the cells alone; returns its files. Raises `UserError` when it cannot be written."""
+    measured = json.loads((workdir / "measured.json").read_text(encoding="utf-8"))
+    found = analysis.load(settings, runs, workdir)
+    return report_lib.write(found, measured, workdir)

@@ -1,0 +1,157 @@
+"""A benchmark's configuration: which arms are trained how, what they are measured on, and which of them are compared.
+
+A file in `configs/benchmark/` defines `get_config()`, which gives `create` the arms' experiment configurations and
+changes what it needs. The fields are locked. Comments give each field's unit.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from faceflax import config as config_lib
+from faceflax.degradations import TASKS, Task, flatten
+from faceflax.errors import UserError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+RESERVED = ("input", "classical", "clean", "fidelity")  # what else is measured or kept beside the arms
+
+
+def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
+    """Returns a new benchmark of the arms `experiments`: name -> configuration (see `faceflax.config.default`).
+
+    The arms' order is that of the tables. An arm whose `init_from` is the name of another arm starts from that one's
+    parameters of the same seed.
+    """
+    config = ConfigDict()
+    config.arms = tuple(experiments)  # trained and measured, in the order of the tables
+    config.experiments = ConfigDict(dict(experiments))
+    config.trained = ConfigDict(dict.fromkeys(experiments, ()))  # workdirs to use instead of training, one a seed
+    config.seeds = (0, 1, 2)  # each arm is trained with each
+    config.workers = 0  # trainings at once; 0: one for each GPU, else one
+
+    config.data = ConfigDict()  # what is measured on
+    config.data.dataset = "mini_faces"
+    config.data.folder = ""
+    config.data.data_dir = ""
+    config.data.split = "test"
+    config.data.image_size = 128  # pixels; that of the trainings
+
+    config.eval = ConfigDict()
+    config.eval.tasks = ("mixed",)  # "mixed": all tasks at all severities
+    config.eval.curve = (10, 20, 30, 40, 50)  # % of the area: holes of the occlusion curve; (): no curve
+    config.eval.judges = ("perceptual", "identity", "kid")  # and "dlib", which is installed apart
+    config.eval.batch_size = 32
+    config.eval.max_images = 0  # 0: the whole split
+    config.eval.faces = 2  # images of each task that the page of faces shows
+
+    config.compare = ConfigDict()  # the two arms of the verdict, trained with equal budgets; "": no verdict
+    config.compare.cnn = ""
+    config.compare.gan = ""
+
+    config.fidelity = ConfigDict()  # weights interpolated between two arms, of the first seed
+    config.fidelity.cnn = ""  # the arm that the GAN started from; "": no fidelity curve
+    config.fidelity.gan = ""
+    config.fidelity.points = (0.0, 0.25, 0.5, 0.75, 1.0)  # 1: the CNN, 0: the GAN
+    config.fidelity.tasks = ("mixed",)
+
+    config.efficiency = ConfigDict()
+    config.efficiency.rounds = 5  # each round times every arm; 0: no efficiency table
+    config.efficiency.steps = 16  # of one timing of training: all that differ from step to step are among so many
+    config.efficiency.batches = 4  # of one timing of restoring
+    config.lock()
+    return config
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises `UserError` for a benchmark that cannot be run; the parts check what they know best."""
+    if not config.arms or not config.seeds:
+        raise UserError("a benchmark needs at least one of config.arms and one of config.seeds")
+    for name in config.arms:
+        _check_arm(config, name)
+    if len(set(config.seeds)) < len(config.seeds):
+        raise UserError(f"config.seeds {tuple(config.seeds)} names a seed twice")
+    named = [config.compare.cnn, config.compare.gan, config.fidelity.cnn, config.fidelity.gan]
+    for name in filter(None, named):
+        if name not in config.arms:
+            raise UserError(f'"{name}" of config.compare or config.fidelity is not among config.arms: {_list(config)}')
+    for section in ("compare", "fidelity"):
+        if bool(config[section].cnn) != bool(config[section].gan):
+            raise UserError(f"config.{section} needs both cnn and gan, or neither")
+    least = {"eval.batch_size": 1, "eval.max_images": 0, "eval.faces": 1, "efficiency.rounds": 0, "workers": 0}
+    for field, limit in (least | {"efficiency.steps": 1, "efficiency.batches": 1, "data.image_size": 1}).items():
+        section, _, name = field.rpartition(".")
+        value = config[section][name] if section else config[name]
+        if value < limit:
+            raise UserError(f"config.{field} is {value}; it must be at least {limit}")
+    if not all(0 < share <= 60 for share in config.eval.curve):
+        raise UserError(f"config.eval.curve {tuple(config.eval.curve)} must hold percentages over 0, up to 60")
+    table_tasks(config)
+
+
+def _check_arm(config: ConfigDict, name: str) -> None:
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise UserError(f'"{name}" cannot name an arm: use small letters, digits and _, and none of {RESERVED}')
+    if name not in config.experiments:
+        raise UserError(f'config.experiments has no "{name}", which config.arms names')
+    experiment, given = config.experiments[name], trained(config, name)
+    if given:
+        if len(given) != len(config.seeds):
+            raise UserError(f"config.trained.{name} needs one workdir for each of the seeds {tuple(config.seeds)}")
+        return
+    config_lib.validate(experiment)
+    size = experiment.data.image_size
+    if size != config.data.image_size:
+        raise UserError(f"{name} is trained at {size} pixels and config.data.image_size is {config.data.image_size}")
+
+
+def _list(config: ConfigDict) -> str:
+    return ", ".join(config.arms)
+
+
+def trained(config: ConfigDict, name: str) -> tuple[str, ...]:
+    """The workdirs given for the arm `name`, one a seed; empty when it is to be trained."""
+    given = config.trained.get(name, ())
+    return (given,) if isinstance(given, str) and given else tuple(given)
+
+
+def table_tasks(config: ConfigDict) -> tuple[Task, ...]:
+    """The tasks of the tables, in order; raises `UserError` for one that does not exist."""
+    return flatten(config.eval.tasks)
+
+
+def curve_tasks(config: ConfigDict) -> tuple[Task, ...]:
+    """The tasks of the occlusion curve; most of their severities are in no table."""
+    return tuple(Task("occlude", float(share)) for share in sorted(config.eval.curve))
+
+
+def all_tasks(config: ConfigDict) -> tuple[Task, ...]:
+    """Everything that is measured: the tables' tasks, then what the curve has besides."""
+    return tuple(dict.fromkeys((*table_tasks(config), *curve_tasks(config))))
+
+
+def fidelity_tasks(config: ConfigDict) -> tuple[Task, ...]:
+    """The tasks that interpolated networks are measured on: those of `fidelity.tasks` that the tables have."""
+    chosen: set[Any] = set(flatten(config.fidelity.tasks))
+    return tuple(task for task in table_tasks(config) if task in chosen)
+
+
+def fidelity_between(config: ConfigDict) -> tuple[float, ...]:
+    """The values of the fidelity curve at which neither end lies; empty when there is no curve."""
+    return tuple(sorted(value for value in config.fidelity.points if 0 < value < 1)) if config.fidelity.gan else ()
+
+
+def fidelity_name(value: float) -> str:
+    """The method's name of a network between two arms."""
+    return f"fidelity_{value:g}"
+
+
+def is_light(task: Task) -> bool:
+    """Whether the task is light damage: the mildest severity of its kind, where that is no large occlusion."""
+    return task.severity == TASKS[task.name][0] and not is_large_occlusion(task)
+
+
+def is_large_occlusion(task: Task) -> bool:
+    """Whether the task takes a large part of the face away: half of the area, or what a surgical mask covers."""
+    return task.name == "facemask" or (task.name == "occlude" and task.severity >= 50)
