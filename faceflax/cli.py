@@ -13,6 +13,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_datasets(commands)
     _add_restore(commands)
+    _add_mask(commands)
     return parser
 
 
@@ -66,12 +67,59 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--model", metavar="WORKDIR", help="the workdir of a trained model")
     parser.add_argument(
         "--mask",
-        metavar="FILE|FOLDER",
+        metavar="FILE|FOLDER|auto",
         help="a mask for every image, or a folder of masks under the images' names, each of its image's size: what is "
-        "not black (and not transparent) is missing, all other pixels are kept exactly",
+        "not black (and not transparent) is missing, all other pixels are kept exactly; auto: what --segmenter finds",
+    )
+    parser.add_argument(
+        "--segmenter", metavar="WORKDIR", help="for --mask auto: a trained network that finds what covers a face"
+    )
+    parser.add_argument(
+        "--fidelity",
+        type=float,
+        metavar="F",
+        help="for a GAN: from 0, its own result, to 1, that of the CNN it was trained from, true to the pixels",
     )
     parser.add_argument(
         "--batch-size", type=int, default=8, metavar="N", help="images restored at once (default: %(default)s)"
+    )
+
+
+def _add_mask(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import mask_command
+
+        return mask_command.run(arguments)
+
+    parser = commands.add_parser(
+        "mask",
+        help="put masks on faces",
+        description="Draws a mask on every face: DIR/faces/NAME.png is the masked image, DIR/masks/NAME.png its mask, "
+        "white where the face is covered, as `faceflax restore DIR/faces --mask DIR/masks` takes them. Other pixels "
+        "stay as they are. A file that cannot be done is reported, the others are done, and the exit status is 1.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, framed as FFHQ's are")
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        help="where each face is: a CSV of file,x0,y0,...,x4,y4 or a JSON of file: [[x, y], ...], with left eye, right "
+        "eye, nose, left and right corner of the mouth as seen in the image, in pixels; files are named as below the "
+        "folder given",
+    )
+    parser.add_argument("--wear", default="surgical", help="surgical, glasses or both (default: %(default)s)")
+    parser.add_argument(
+        "--cloth", default="random", help="blue, mint, white, black, rose, navy or random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--texture", default="pleats", help="pleats, plain, weave, stripes, dots or random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of place, size, tilt and random choices (default: %(default)s)"
     )
 
 

@@ -176,7 +176,7 @@ def test_few_images_are_in_memory(tmp_path, monkeypatch):
     jobs = _jobs(tmp_path, 60)
     started, most = [], 0
     read_one = aligned._read
-    monkeypatch.setattr(aligned, "_read", lambda job, size: (started.append(1), read_one(job, size))[1])
+    monkeypatch.setattr(aligned, "_read", lambda job, **options: (started.append(1), read_one(job, **options))[1])
 
     def watch(image, mask):
         nonlocal most

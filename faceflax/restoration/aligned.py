@@ -1,30 +1,27 @@
 """Restores face crops of any size and number: decoded, restored in batches, encoded, a few at a time in memory."""
 
 import collections
-import contextlib
 import dataclasses
-import errno
 import functools
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
 
 import cv2
-import jax
 import numpy as np
 
 from faceflax.degradations.occlusion import HOLE_COLOUR
 from faceflax.errors import UserError
 from faceflax.restoration import images
+from faceflax.restoration.console import reported
 from faceflax.restoration.images import Photograph
 from faceflax.restoration.inputs import Job
-from faceflax.training.parallel import Parallel
 
 # (images float32 [n, S, S, 3], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3]
 RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}  # the next file would meet them too
+# images float32 [n, S, S, 3] -> what covers the faces, bool [n, S, S]
+FindBatch = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,20 +116,13 @@ def _pad(image: np.ndarray, size: int, top: int, left: int) -> np.ndarray:
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101)
 
 
-def create_restorer(
-    apply: Callable[[Any, jax.Array, jax.Array], jax.Array], params: Any, devices: Parallel, batch_size: int
-) -> RestoreBatch:
-    """Returns a function that restores up to `batch_size` images at once, padded to that number: compiled once."""
-    batch_size = -(-batch_size // devices.num_devices) * devices.num_devices
-    params = devices.replicate(params)
-    compiled = devices.compile_batched(lambda params, batch: apply(params, batch["image"], batch["mask"]))
+def cover(crop: Crop, found: np.ndarray) -> Crop:
+    """Returns the crop with the pixels missing that `found`, bool [S, S], says; it was made with a mask, an empty one.
 
-    def restore(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        padding = [(0, batch_size - len(image)), (0, 0), (0, 0), (0, 0)]
-        batch = {"image": np.pad(image, padding), "mask": np.pad(mask, padding)}
-        return np.asarray(compiled(params, devices.shard_batch(batch)))[: len(image)]
-
-    return restore
+    A pixel of the file is missing where the mask, enlarged smoothly, is nearer to 1 than to 0.
+    """
+    missing = _resize(found[crop.window].astype(np.float32), crop.shape, cv2.INTER_LINEAR) > 0.5
+    return prepare(Photograph(crop.original, crop.alpha), missing, len(found))
 
 
 def restore_files(
@@ -143,6 +133,7 @@ def restore_files(
     batch_size: int,
     on_failure: Callable[[str], None],
     advance: Callable[[], None],
+    find: FindBatch | None = None,
 ) -> int:
     """Restores every job's file and writes its result; returns how many were written.
 
@@ -155,6 +146,7 @@ def restore_files(
       batch_size: images restored at once.
       on_failure: called with one sentence for each file that could not be restored; the rest goes on.
       advance: called once for every job, when it is done with.
+      find: finds the missing pixels, where no job has a mask; all other pixels are kept.
 
     Raises:
       UserError: the disk is full or read-only, so that going on is no use.
@@ -164,15 +156,17 @@ def restore_files(
     def settle(futures: Iterable[Future]) -> None:
         nonlocal written
         for future in futures:
-            with _reported(on_failure):
+            with reported(on_failure):
                 future.result()
                 written += 1
             advance()
 
     def prepared() -> Iterator[tuple[Job, Crop]]:
-        for job, future in _submit_ahead(pool, functools.partial(_read, size=size), jobs, 2 * batch_size):
+        for job, future in _submit_ahead(
+            pool, functools.partial(_read, size=size, is_searched=find is not None), jobs, 2 * batch_size
+        ):
             crop = None
-            with _reported(on_failure):
+            with reported(on_failure):
                 crop = future.result()
             if crop is None:
                 advance()
@@ -182,6 +176,8 @@ def restore_files(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         crops, writing = prepared(), []
         while batch := list(itertools.islice(crops, batch_size)):
+            if find is not None:
+                batch = _search(batch, find)
             restored = restore(np.stack([crop.image for _, crop in batch]), np.stack([crop.mask for _, crop in batch]))
             settle(writing)
             writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
@@ -201,20 +197,17 @@ def _submit_ahead(
     yield from queue
 
 
-@contextlib.contextmanager
-def _reported(on_failure: Callable[[str], None]) -> Iterator[None]:
-    """Reports a file's `UserError`; lets one through that will meet every other file."""
-    try:
-        yield
-    except UserError as error:
-        if getattr(error.__cause__, "errno", None) in _FATAL:
-            raise
-        on_failure(str(error))
+def _search(batch: list[tuple[Job, Crop]], find: FindBatch) -> list[tuple[Job, Crop]]:
+    found = find(np.stack([crop.image for _, crop in batch]))
+    return [(job, cover(crop, mask)) for (job, crop), mask in zip(batch, found, strict=True)]
 
 
-def _read(job: Job, size: int) -> Crop:
+def _read(job: Job, size: int, is_searched: bool) -> Crop:
     photograph = images.read(job.source)
-    missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
+    shape = photograph.pixels.shape[:2]
+    if is_searched:
+        return prepare(photograph, np.zeros(shape, bool), size)
+    missing = None if job.mask is None else images.read_mask(job.mask, shape)
     return prepare(photograph, missing, size)
 
 

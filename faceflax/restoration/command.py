@@ -1,19 +1,21 @@
 """What `faceflax restore` does."""
 
 import argparse
-import os
-import sys
 from pathlib import Path
 
 import cv2
+import numpy as np
 from absl import logging
 
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.progress import progress_bar
-from faceflax.restoration import aligned
-from faceflax.restoration.inputs import plan
+from faceflax.restoration import aligned, console, networks
+from faceflax.restoration.inputs import Job, plan
 from faceflax.training import checkpoints, parallel, runtime
+from faceflax.training.checkpoints import Trained
+
+AUTO = "auto"  # for --mask: the segmenter finds it
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -23,18 +25,20 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check(arguments)
     out = Path(arguments.out)
-    _make_folder(out)
+    console.make_folder(out)
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
-    trained = checkpoints.load_for_inference(Path(arguments.model))
+    restorer = networks.load_restorer(Path(arguments.model), arguments.fidelity)
+    finder = checkpoints.load_segmenter(Path(arguments.segmenter)) if arguments.segmenter else None
     inputs = [Path(name) for name in arguments.inputs]
-    jobs, failures = plan(inputs, out, Path(arguments.mask) if arguments.mask else None)
+    masks = Path(arguments.mask) if arguments.mask and not finder else None
+    jobs, failures = plan(inputs, out, masks)
     for failure in failures:
-        _report(failure)
+        console.report(failure)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
-    written = _restore(jobs, trained, arguments.batch_size)
+    written = _restore(jobs, restorer, finder, arguments.batch_size)
     total = len(jobs) + len(failures)
-    print(f"restored {written} of {total} images into {_printable(str(out))}")
+    print(f"restored {written} of {total} images into {console.printable(str(out))}")
     return 0 if written == total else 1
 
 
@@ -47,38 +51,41 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of images; make it 1 or more")
-
-
-def _make_folder(out: Path) -> None:
-    """Fails before the model is loaded when nothing can be written."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write into the folder {out}; choose another --out")
-
-
-def _restore(jobs: list, trained: checkpoints.Trained, batch_size: int) -> int:
-    devices = parallel.create({"data": -1, "fsdp": 1})
-    batch_size = min(batch_size, max(1, len(jobs)))
-    apply = models.create(trained.config.model).apply
-    with progress_bar() as progress:
-        bar = progress.add_task("restoring", total=len(jobs))
-        return aligned.restore_files(
-            jobs,
-            aligned.create_restorer(apply, trained.params, devices, batch_size),
-            size=trained.config.data.image_size,
-            batch_size=batch_size,
-            on_failure=_report,
-            advance=lambda: progress.advance(bar),
+    if (arguments.mask == AUTO) != bool(arguments.segmenter):
+        raise UserError(
+            "--mask auto and --segmenter WORKDIR belong together: the segmenter finds what covers the faces "
+            "(a mask file of that name is ./auto)"
         )
 
 
-def _report(failure: str) -> None:
-    print(f"error: {_printable(failure)}", file=sys.stderr)
+def _restore(jobs: list[Job], restorer: Trained, finder: Trained | None, batch_size: int) -> int:
+    """Restores the files, with a `finder` where it finds something before the face; returns how many were written."""
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    batch_size = min(batch_size, max(1, len(jobs)))
+    bare: list[bool] = []  # for each image that was searched, whether nothing was found
+    with progress_bar() as progress:
+        bar = progress.add_task("restoring", total=len(jobs))
+        written = aligned.restore_files(
+            jobs,
+            networks.create_restorer(models.create(restorer.config.model).apply, restorer.params, devices, batch_size),
+            size=restorer.config.data.image_size,
+            batch_size=batch_size,
+            on_failure=console.report,
+            advance=lambda: progress.advance(bar),
+            find=_create_search(finder, devices, batch_size, bare) if finder else None,
+        )
+    if any(bare):
+        print(f"found nothing before the face in {sum(bare)} images, which came out as they went in")
+    return written
 
 
-def _printable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8, which a stream would refuse."""
-    return os.fsencode(text).decode(errors="replace")
+def _create_search(finder: Trained, devices: parallel.Parallel, batch_size: int, bare: list[bool]) -> aligned.FindBatch:
+    segment = models.create_segmenter(finder.config.model).apply
+    find = networks.create_finder(segment, finder.params, finder.config.data.image_size, devices, batch_size)
+
+    def search(images: np.ndarray) -> np.ndarray:
+        found = find(images)
+        bare.extend(~found.any(axis=(1, 2)))
+        return found
+
+    return search

@@ -1,0 +1,43 @@
+"""What the commands on image files say, and the folder that they write to."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from faceflax.errors import UserError
+
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}  # the next file would meet them too
+
+
+def make_folder(out: Path) -> None:
+    """Makes the folder of the results; raises `UserError`, before any work, when nothing can be written there."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write into the folder {out}; choose another --out")
+
+
+def report(failure: str) -> None:
+    """Prints one sentence on stderr for a file that could not be done."""
+    print(f"error: {printable(failure)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def reported(on_failure: Callable[[str], None]) -> Iterator[None]:
+    """Calls `on_failure` with a file's `UserError`; lets one through that will meet every other file."""
+    try:
+        yield
+    except UserError as error:
+        if getattr(error.__cause__, "errno", None) in _FATAL:
+            raise
+        on_failure(str(error))
+
+
+def printable(text: str) -> str:
+    """File names may hold bytes that are no UTF-8, which a stream would refuse."""
+    return os.fsencode(text).decode(errors="replace")

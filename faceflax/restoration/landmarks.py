@@ -1,0 +1,96 @@
+"""Five points of a face: read from a file that people write, and the place of the face that follows from them."""
+
+import csv
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceflax.errors import UserError
+
+# On faces aligned as FFHQ's, in parts of the image's sides: eyes, tip of the nose, corners of the mouth; left in the
+# image comes first.
+TEMPLATE = np.array([(0.37, 0.465), (0.63, 0.465), (0.5, 0.61), (0.395, 0.73), (0.605, 0.73)])
+_LEAST_LIKENESS = 0.5  # a face in profile has about 0.8, one whose left and right are swapped about 0
+
+
+def whole_image(height: int, width: int) -> np.ndarray:
+    """Returns the placement [2, 3] of an aligned face: the template's square about the middle, its side the longer one.
+
+    A placement maps the template's (x, y, 1) to pixels from the image's upper left corner.
+    """
+    side = max(height, width)
+    return np.array([[side, 0.0, (width - side) / 2], [0.0, side, (height - side) / 2]])
+
+
+def fit(points: np.ndarray) -> np.ndarray:
+    """Returns the placement [2, 3] by shift, turn and scale that brings `TEMPLATE` nearest to `points` [5, 2].
+
+    Nearest in the sum of squares (Umeyama, IEEE TPAMI 1991). Raises `ValueError` when the points are not like a face's.
+    """
+    template, target = (values @ (1, 1j) for values in (TEMPLATE, np.asarray(points, np.float64)))
+    centred, moved = template - template.mean(), target - target.mean()
+    spread = np.sum(np.abs(moved) ** 2)
+    turn = np.sum(centred.conj() * moved) / np.sum(np.abs(centred) ** 2)
+    if not spread or np.abs(turn) ** 2 * np.sum(np.abs(centred) ** 2) < _LEAST_LIKENESS * spread:
+        raise ValueError(
+            "its five points do not lie like a face's; give left eye, right eye, nose, left and right corner of the "
+            "mouth, as seen in the image"
+        )
+    shift = target.mean() - turn * template.mean()
+    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    """Returns the points [5, 2] of each face by its file's name, out of a CSV or JSON file.
+
+    A row of a CSV is `file,x0,y0,...,x4,y4`; the first may hold titles. A JSON is `{file: [[x0, y0], ...]}`. Points are
+    in pixels from the upper left corner. Raises `UserError` with the place of what is wrong.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UserError(f"--landmarks {path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"--landmarks {path}: is no text; write a CSV or JSON file in UTF-8") from error
+    if path.suffix.lower() == ".json":
+        return _from_json(path, text)
+    return _from_csv(path, text)
+
+
+def _from_csv(path: Path, text: str) -> dict[str, np.ndarray]:
+    found = {}
+    for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        if not row or (number == 1 and not _is_number(row[-1])):
+            continue
+        found[row[0].strip()] = _points(row[1:], f"{path}, line {number}")
+    return found
+
+
+def _from_json(path: Path, text: str) -> dict[str, np.ndarray]:
+    try:
+        faces = json.loads(text)
+        rows = {name: [value for point in points for value in point] for name, points in faces.items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"--landmarks {path}: is not a JSON object of file names, each with five [x, y]") from error
+    return {name: _points(row, f"{path}, {name}") for name, row in rows.items()}
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _points(values: list[Any], place: str) -> np.ndarray:
+    try:
+        numbers = [float(value) for value in values]
+    except (TypeError, ValueError):
+        numbers = []
+    if len(numbers) != TEMPLATE.size or not all(map(math.isfinite, numbers)):
+        raise UserError(f"--landmarks {place}: needs ten numbers, x and y of five points")
+    return np.reshape(numbers, TEMPLATE.shape)

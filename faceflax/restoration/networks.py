@@ -1,0 +1,88 @@
+"""The networks that work on people's images: read from workdirs, and compiled for batches of one size."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+
+from faceflax.errors import UserError
+from faceflax.models.interpolation import interpolate
+from faceflax.restoration.aligned import FindBatch, RestoreBatch
+from faceflax.training import checkpoints
+from faceflax.training.parallel import Parallel
+
+# Of the image's side, by which what was found is grown, so that no rim of it stays.
+_MARGIN = 2 / 128
+
+
+def load_restorer(workdir: Path, fidelity: float | None) -> checkpoints.Trained:
+    """Reads a restorer; with a `fidelity` of 0 to 1, that between a GAN (0) and the CNN that it was trained from (1).
+
+    Raises `UserError` when there is no such model, or `fidelity` is given and the workdir is not that of a GAN, its
+    CNN is gone or of another model, or `fidelity` is out of range.
+    """
+    trained = checkpoints.load_for_inference(workdir)
+    if fidelity is None:
+        return trained
+    if trained.config.arm != "gan" or not trained.config.init_from:
+        raise UserError(
+            f"--fidelity chooses between a GAN and the CNN that it was trained from; {workdir} is no such GAN"
+        )
+    origin = Path(trained.config.init_from)
+    if not origin.is_dir():
+        raise UserError(
+            f"--fidelity: the CNN that {workdir} was trained from is not at {origin}; bring it back, or start this "
+            "command where the training was started"
+        )
+    cnn = checkpoints.load_for_inference(origin)
+    return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
+
+
+def create_restorer(
+    apply: Callable[[Any, Array, Array], Array], params: Any, devices: Parallel, batch_size: int
+) -> RestoreBatch:
+    """Returns a function that restores up to `batch_size` images at once, padded to that number: compiled once."""
+    run = _create_runner(
+        lambda params, batch: apply(params, batch["image"], batch["mask"]), params, devices, batch_size
+    )
+    return lambda image, mask: run({"image": image, "mask": mask})
+
+
+def create_finder(
+    apply: Callable[[Any, Array], Array], params: Any, size: int, devices: Parallel, batch_size: int
+) -> FindBatch:
+    """Returns a function that finds what covers the faces of up to `batch_size` images at once, of any size.
+
+    The segmenter `apply(params, images) -> logits` works at `size` pixels, whatever the images' size. What it finds
+    is grown by 2 pixels at 128.
+    """
+
+    def search(params: Any, batch: dict[str, Array]) -> Array:
+        image = batch["image"]
+        count, side = image.shape[:2]
+        logits = apply(params, jax.image.resize(image, (count, size, size, 3), "linear"))
+        found = jax.image.resize(logits, (count, side, side, 1), "linear")[..., 0] > 0
+        window = 2 * max(1, round(_MARGIN * side)) + 1
+        return lax.reduce_window(found, False, jnp.logical_or, (1, window, window), (1, 1, 1), "SAME")
+
+    run = _create_runner(search, params, devices, batch_size)
+    return lambda image: run({"image": image})
+
+
+def _create_runner(
+    function: Callable[[Any, dict[str, Array]], Array], params: Any, devices: Parallel, batch_size: int
+) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    batch_size = -(-batch_size // devices.num_devices) * devices.num_devices
+    params = devices.replicate(params)
+    compiled = devices.compile_batched(function)
+
+    def run(batch: dict[str, np.ndarray]) -> np.ndarray:
+        count = len(batch["image"])
+        padded = {name: np.pad(value, [(0, batch_size - count), *[(0, 0)] * 3]) for name, value in batch.items()}
+        return np.asarray(compiled(params, devices.shard_batch(padded)))[:count]
+
+    return run
