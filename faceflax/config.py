@@ -13,7 +13,8 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 
-BEST_METRICS = ("psnr", "ssim")  # what every validation measures, whatever its tasks
+BEST_METRICS = ("psnr", "ssim", "step")  # what every validation knows, whatever its tasks; "step": the newest is best
+SEGMENTER_METRICS = ("iou", "step")  # the same of a segmenter
 
 
 def default() -> ConfigDict:
@@ -56,6 +57,23 @@ def default() -> ConfigDict:
     config.loss.perceptual = 0.0  # a distance of SqueezeNet's features; fetches that network
     config.loss.identity = 0.0  # 1 - cosine of faceres' vectors; fetches that network
 
+    config.gan = ConfigDict()  # read by arm = "gan" alone; the loss above is its reconstruction loss
+    config.gan.loss = "hinge"  # hinge | non_saturating | relativistic
+    config.gan.weight = 0.1  # of the adversarial loss beside the reconstruction loss
+    config.gan.adaptive = False  # multiply the weight by the ratio of the two losses' gradients
+    config.gan.start = 0  # steps in which the discriminator learns and the generator does not heed it
+    config.gan.r1 = 0.0  # weight of the penalty on the discriminator's gradient at real images
+    config.gan.r2 = 0.0  # the same at restored ones
+    config.gan.penalty_every = 16  # steps from one computation of the penalties to the next
+    config.gan.augment = ("color", "translation", "cutout")  # what the discriminator's images go through
+    config.gan.conditional = True  # the discriminator also sees the degraded image and the mask
+    config.gan.width = 32  # channels at half the image's side; doubled at each coarser scale
+    config.gan.scales = 3
+    config.gan.dtype = "float32"  # of the discriminator's activations; penalties are float32 always
+    config.gan.lr_ratio = 1.0  # the discriminator's learning rate, as a multiple of the generator's
+    config.gan.b1 = 0.0
+    config.gan.b2 = 0.99
+
     config.optim = ConfigDict()
     config.optim.lr = 1e-3  # peak learning rate of AdamW
     config.optim.final_lr = 1e-6
@@ -78,7 +96,7 @@ def default() -> ConfigDict:
     config.eval.batch_size = 32
     config.eval.tasks = ("mixed",)  # the degradations of tables, written as in `tasks`
     config.eval.max_images = 0  # 0: the whole split
-    config.eval.best_metric = "psnr"  # of the model, mean over `eval.tasks`: chooses the best checkpoint
+    config.eval.best_metric = "psnr"  # psnr | ssim, mean over `eval.tasks`, | step: chooses the best checkpoint
 
     config.parallel = ConfigDict()
     config.parallel.mesh = ConfigDict({"data": -1, "fsdp": 1})  # devices along each axis; -1: all that are left
@@ -95,6 +113,7 @@ def default() -> ConfigDict:
 def validate(config: ConfigDict) -> None:
     """Raises `UserError` for a number or a word that nothing can be done with; the parts check what they know best."""
     positive = ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep")
+    positive += ("gan.penalty_every",)
     limits = {name: (1, float("inf")) for name in positive} | {
         "data.crop": (0, 1),
         "data.workers": (0, float("inf")),
@@ -106,7 +125,8 @@ def validate(config: ConfigDict) -> None:
         if not least <= value <= most:
             where = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {where}")
-    choices = {"eval.best_metric": BEST_METRICS, "wandb.mode": ("auto", "online", "offline", "disabled")}
+    best_metrics = SEGMENTER_METRICS if config.arm == "segmenter" else BEST_METRICS
+    choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
     for name, words in choices.items():
         if _get(config, name) not in words:
             raise UserError(f'config.{name} is "{_get(config, name)}"; choose one of {", ".join(words)}')

@@ -94,6 +94,11 @@ def weighted(values: Array, weight: Array) -> tuple[Array, Array]:
     return jnp.sum(jnp.where(weight > 0, values * weight, 0.0)), jnp.sum(weight)
 
 
+def counted(count: float, **values: Array) -> Sums:
+    """Returns the metrics tree of means over `count` images, or of values that a step has one of (count 1)."""
+    return {name: (value * jnp.float32(count), jnp.float32(count)) for name, value in values.items()}
+
+
 def merge(a: Mapping[str, tuple[Array, Array]], b: Mapping[str, tuple[Array, Array]]) -> Sums:
     """Returns the metrics tree of what `a` and `b` have seen together; either may lack a metric."""
     merged = dict(a)

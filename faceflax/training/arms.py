@@ -1,13 +1,13 @@
-"""The arms by name: the ways of training a restorer that `config.arm` chooses from."""
+"""The arms by name: the ways of training a network that `config.arm` chooses from."""
 
 import optax
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
-from faceflax.training import cnn
+from faceflax.training import cnn, gan, segmenter
 from faceflax.training.state import Arm, MapImages
 
-ARMS = {"cnn": cnn.create}
+ARMS = {"cnn": cnn.create, "gan": gan.create, "segmenter": segmenter.create}
 
 
 def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:

@@ -1,6 +1,7 @@
 """Checkpoints on disk: the newest few and the best. The only user of orbax."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from faceflax import models
 from faceflax.errors import UserError
+from faceflax.models import discriminator
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
@@ -58,7 +60,8 @@ class Checkpoints:
         free = shutil.disk_usage(self._folder).free
         if free < size:
             raise self._failure(f"it needs {size / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB left")
-        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=metrics, force=True)
+        known = metrics and {**metrics, "step": step}  # so that the newest can count as the best
+        self._manager.save(step, args=ocp.args.StandardSave(state), metrics=known, force=True)
 
     def restore(self, abstract_state: Any, step: int) -> Any:
         """Reads the state of `step` into the given shapes, dtypes and shardings.
@@ -67,16 +70,17 @@ class Checkpoints:
         """
         return self._restore(step, abstract_state, ocp.args.StandardRestore(abstract_state))
 
-    def restore_ema(self, abstract_params: Any, step: int) -> Any:
-        """Reads the averaged parameters of `step` alone; otherwise as `restore`."""
-        tree = {"ema": abstract_params}
+    def restore_part(self, abstract_part: dict[str, Any], step: int) -> dict[str, Any]:
+        """Reads some fields of the state of `step` alone, such as "ema"; otherwise as `restore`."""
         # Without these arguments orbax cuts or fills arrays of other shapes.
-        exact = ocp.checkpoint_utils.construct_restore_args(tree)
-        return self._restore(step, tree, ocp.args.PyTreeRestore(tree, restore_args=exact, partial_restore=True))["ema"]
+        exact = ocp.checkpoint_utils.construct_restore_args(abstract_part)
+        arguments = ocp.args.PyTreeRestore(abstract_part, restore_args=exact, partial_restore=True)
+        return self._restore(step, abstract_part, arguments)
 
     def metrics(self, step: int) -> dict[str, float] | None:
         """The validation metrics that were saved with `step`, or None."""
-        return self._manager.metrics(step)
+        known = self._manager.metrics(step)
+        return known and {name: value for name, value in known.items() if name != "step"}
 
     def _restore(self, step: int, abstract: Any, arguments: ocp.args.CheckpointArgs) -> Any:
         folder = self._folder / str(step)
@@ -116,7 +120,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 class Trained(NamedTuple):
-    """A trained restorer: its configuration, averaged parameters (numpy arrays), and what is known of them."""
+    """A trained network: its configuration, averaged parameters (numpy arrays), and what is known of them."""
 
     config: ConfigDict
     params: Any
@@ -124,18 +128,43 @@ class Trained(NamedTuple):
 
 
 def load_for_inference(workdir: Path) -> Trained:
-    """Reads the averaged parameters of a workdir's best checkpoint, or of the newest when none was evaluated.
+    """Reads a restorer's averaged parameters, of its workdir's best checkpoint or the newest when none was evaluated.
 
-    Raises `UserError` when the workdir holds no checkpoint, or one that does not fit its configuration.
+    Raises `UserError` when the workdir holds no checkpoint, one that does not fit its configuration, or no restorer.
     """
     config = workdir_lib.read_config(workdir)
+    if config.arm == "segmenter":
+        raise UserError(f"{workdir} holds a segmenter, which restores nothing; name the workdir of a CNN or GAN")
+    return _load(workdir, config, models.create(config.model).init)
+
+
+def load_segmenter(workdir: Path) -> Trained:
+    """Reads a segmenter; otherwise as `load_for_inference`."""
+    config = workdir_lib.read_config(workdir)
+    if config.arm != "segmenter":
+        raise UserError(f"{workdir} holds no segmenter; train one with configs/segmenter.py")
+    return _load(workdir, config, models.create_segmenter(config.model).init)
+
+
+def load_discriminator(workdir: Path) -> Trained:
+    """Reads a GAN's discriminator, as `models.discriminator.Variables`; otherwise as `load_for_inference`."""
+    config = workdir_lib.read_config(workdir)
+    if config.arm != "gan":
+        raise UserError(f'{workdir} has no discriminator: its arm is "{config.arm}"')
+    opponent = discriminator.create(config.gan)
+    trained = _load(workdir, config, lambda *args: opponent.init(*args)._asdict(), field="extras")
+    return trained._replace(params=discriminator.Variables(**trained.params))
+
+
+def _load(workdir: Path, config: ConfigDict, init: Callable[[jax.Array, int], Any], field: str = "ema") -> Trained:
+    """Reads the part of the state that `init` makes; of `extras` it may be some of the entries."""
     checkpoints = Checkpoints(workdir, keep=1, best_metric=config.eval.best_metric, read_only=True)
     step = checkpoints.best_step
     step = checkpoints.latest_step if step is None else step
     if step is None:
         raise UserError(f"{workdir} holds no checkpoint yet; train it first")
-    shapes = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
-    params = jax.device_get(checkpoints.restore_ema(parallel.on_one_device(shapes), step))
+    shapes = {field: jax.eval_shape(lambda: init(jax.random.key(0), config.data.image_size))}
+    part = jax.device_get(checkpoints.restore_part(parallel.on_one_device(shapes), step))
     info = {"step": step, "metrics": checkpoints.metrics(step)}
     checkpoints.close()
-    return Trained(config, params, info)
+    return Trained(config, part[field], info)

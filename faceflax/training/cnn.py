@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from faceflax import degradations, metrics, models, objectives
 from faceflax.training import optimizer
+from faceflax.training.accumulation import accumulate
 from faceflax.training.state import Arm, MapImages, Metrics, TrainState
 
 
@@ -28,9 +29,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
     ) -> tuple[jax.Array, Metrics]:
         restored = model.apply(params, degraded, mask)
         loss, terms = objectives.reconstruction_loss(restored, clean, config.loss, networks)
-        values = {"loss": loss, **{f"loss_{name}": term for name, term in terms.items()}}
-        count = jnp.float32(clean.shape[0])
-        sums = {name: (value * count, count) for name, value in values.items()}
+        sums = metrics.counted(len(clean), loss=loss, **{f"loss_{name}": term for name, term in terms.items()})
         return loss, sums | {"psnr": metrics.weighted(metrics.psnr(restored, clean), jnp.ones(len(clean)))}
 
     def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
@@ -46,27 +45,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
         updates, opt_state = transform.update(grads, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optimizer.ema_update(state.ema, params, state.step + 1, config.optim.ema_decay)
-        one = jnp.float32(1)
-        sums |= {"grad_norm": (optax.global_norm(grads), one), "lr": (learning_rate(state.step), one)}
+        sums |= metrics.counted(1, grad_norm=optax.global_norm(grads), lr=learning_rate(state.step))
         return TrainState(state.step + 1, params, ema, opt_state), sums
 
     return Arm(init, step, model.apply, lambda: objectives.load_networks(config.loss))
-
-
-def accumulate(gradients: Any, batch: dict[str, jax.Array], num_micro: int) -> tuple[Any, Metrics]:
-    """Mean gradients and summed metrics of `gradients(micro_batch)` over `num_micro` equal parts of the batch.
-
-    The parts are strided, so that a batch that is sharded over devices stays where it is.
-    """
-    if num_micro == 1:
-        return gradients(batch)
-    parts = jax.tree.map(lambda x: x.reshape(-1, num_micro, *x.shape[1:]).swapaxes(0, 1), batch)
-    first = jax.tree.map(lambda x: x[0], parts)
-    zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(gradients, first))
-
-    def add(total: tuple[Any, Metrics], part: dict[str, jax.Array]) -> tuple[tuple[Any, Metrics], None]:
-        return jax.tree.map(jnp.add, total, gradients(part)), None
-
-    # Inside a loop XLA's CPU convolutions are 40 times slower: there the loop is written out.
-    (grads, sums), _ = jax.lax.scan(add, zeros, parts, unroll=jax.default_backend() == "cpu")
-    return jax.tree.map(lambda g: g / num_micro, grads), sums

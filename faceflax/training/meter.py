@@ -75,7 +75,7 @@ class Meter:
         With at least one timed step, `seconds_per_step` and `input_wait` (share of the time, 0 to 1) are among them.
         """
         self.settle()
-        means = compute(self._sums)
+        means = compute({name: sums for name, sums in self._sums.items() if sums[1] > 0})
         if self._timed_steps:
             seconds = time.perf_counter() - self._start - self._paused
             means |= {"seconds_per_step": seconds / self._timed_steps, "input_wait": self._waited / seconds}

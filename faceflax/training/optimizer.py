@@ -36,6 +36,11 @@ def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTr
     return optax.chain(optax.clip_by_global_norm(optim.clip_norm), adamw)
 
 
+def create_for_discriminator(gan: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
+    """Adam (Kingma & Ba 2015) at `gan.lr_ratio` times the generator's learning rate."""
+    return optax.adam(lambda step: gan.lr_ratio * learning_rate(step), b1=gan.b1, b2=gan.b2)
+
+
 def ema_update(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:
     """Exponential moving average of the parameters; `step` (from 1) keeps it short while training is young."""
     decay = jnp.minimum(decay, step / (step + 10.0))

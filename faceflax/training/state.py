@@ -18,6 +18,7 @@ class TrainState:
     params: Any
     ema: Any  # moving average of params: what is evaluated and used
     opt_state: Any
+    extras: Any = None  # what an arm keeps besides, such as its discriminator
 
 
 class Arm(NamedTuple):

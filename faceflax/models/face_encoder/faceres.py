@@ -52,12 +52,12 @@ def _convert(description: Path, data: Path) -> pretrained.Weights:
     return weights
 
 
-def embed(params: Params, images: jax.Array) -> jax.Array:
+def embed(params: Params, images: jax.Array, size: int = SIZE) -> jax.Array:
     """Returns the unit vectors [B, 1024] of RGB images of faces [B, H, W, 3] in [0, 1], cropped around the head.
 
-    Images of any size are stretched to 224x224.
+    Images of any size are stretched to `size` x `size` pixels, a multiple of 32. The network was trained at 224.
     """
-    hidden = _resize(images * 255)[..., ::-1] - _MEAN_BGR
+    hidden = _resize(images * 255, size)[..., ::-1] - _MEAN_BGR
     hidden = lax.conv_general_dilated(
         hidden, params["conv1/kernel"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -74,14 +74,14 @@ def embed(params: Params, images: jax.Array) -> jax.Array:
     return vectors * lax.rsqrt(jnp.square(vectors).sum(-1, keepdims=True) + _EPSILON)
 
 
-def _resize(images: jax.Array) -> jax.Array:
-    """Stretches images to 224x224 as TensorFlow.js does: bilinear, corner on corner, without antialiasing."""
+def _resize(images: jax.Array, size: int) -> jax.Array:
+    """Stretches images to squares as TensorFlow.js does: bilinear, corner on corner, without antialiasing."""
     height, width = images.shape[1:3]
-    return jnp.einsum("bhwc,yh,xw->byxc", images, _interpolation(height), _interpolation(width))
+    return jnp.einsum("bhwc,yh,xw->byxc", images, _interpolation(height, size), _interpolation(width, size))
 
 
-def _interpolation(length: int) -> np.ndarray:
-    """The matrix [224, length] that interpolates samples at multiples of length / 224."""
-    positions = np.arange(SIZE) * (length / SIZE)
+def _interpolation(length: int, size: int) -> np.ndarray:
+    """The matrix [size, length] that interpolates samples at multiples of length / size."""
+    positions = np.arange(size) * (length / size)
     distances = np.abs(np.minimum(positions, length - 1)[:, None] - np.arange(length))
     return np.maximum(0, 1 - distances).astype(np.float32)
