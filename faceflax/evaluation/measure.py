@@ -14,6 +14,7 @@ from jax import Array, lax
 from faceflax import metrics
 from faceflax.degradations import Task, degrade_for_evaluation
 from faceflax.evaluation import judges
+from faceflax.models.discriminator import Discriminator, discriminate
 
 Restore = Callable[[Any, Array, Array], Array]
 Scores = dict[str, Array]
@@ -73,6 +74,19 @@ def create_restore(restore: Restore) -> Callable[[Any, dict[str, Array]], dict[s
         restored = restore(params, to_float(damaged["degraded"]), damaged["mask"].astype(jnp.float32))
         failed = ~jnp.all(jnp.isfinite(restored), axis=(1, 2, 3))
         return {"restored": to_uint8(jnp.where(jnp.isfinite(restored), restored, 0.0)), "failed": failed}
+
+    return run
+
+
+def create_discriminate(discriminator: Discriminator) -> Callable[[Any, dict[str, Array]], Array]:
+    """Returns `run(variables, batch)`: the probability [B] that each image is real, by a GAN's discriminator.
+
+    The batch holds `image`, which is judged, and `degraded` and `mask`, by which; all uint8.
+    """
+
+    def run(variables: Any, batch: dict[str, Array]) -> Array:
+        mask = batch["mask"].astype(jnp.float32)
+        return discriminate(discriminator, variables, to_float(batch["image"]), to_float(batch["degraded"]), mask)
 
     return run
 

@@ -83,12 +83,17 @@ class Faces:
         self._dlib = _dlib_judge() if DLIB in self._names else None
         if self._dlib:
             self.judges[DLIB] = "face-recognition-models"
-            self._dlib_clean = self._real_rows([self._dlib(batch["image"]) for batch in self.batches])
+            self._dlib_clean = self.real_rows([self._dlib(batch["image"]) for batch in self.batches])
 
     @property
     def num_images(self) -> int:
         """How many faces there are."""
         return int(self._real.sum())
+
+    @property
+    def index(self) -> np.ndarray:
+        """The images' numbers in the split, [N]."""
+        return self.real_rows([batch["index"] for batch in self.batches])
 
     def degrade(self, task: Task) -> Degraded:
         """Returns all faces under `task`."""
@@ -104,11 +109,11 @@ class Faces:
         descriptors = {}
         for name in SET_JUDGES:
             if name in self.judges:
-                descriptors[name] = self._real_rows([description[name] for description in self._descriptions])
+                descriptors[name] = self.real_rows([description[name] for description in self._descriptions])
         if self._dlib:
             descriptors["identity_dlib"] = self._dlib_clean
         made_from = {"format": cells.FORMAT, "clean": self.fingerprint, "judges": self.judges}
-        pictures = self._real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
+        pictures = self.real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
         return self._cell(made_from, {}, descriptors, np.zeros(self.num_images, bool), pictures)
 
     def score(self, degraded: Degraded, results: Sequence[tuple[np.ndarray, np.ndarray]], made_from: dict) -> Cell:
@@ -120,22 +125,22 @@ class Faces:
             whole = {"image": batch["image"], "mask": damaged["mask"], "candidate": restored}
             on_devices = self._devices.shard_batch(whole | {"description": description})
             scored.append(jax.device_get(self._score(self._networks, on_devices)))
-        scores = {name: self._real_rows([part["scores"][name] for part in scored]) for name in scored[0]["scores"]}
+        scores = {name: self.real_rows([part["scores"][name] for part in scored]) for name in scored[0]["scores"]}
         descriptors = {
-            name: self._real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
+            name: self.real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
         }
         if self._dlib:
-            vectors = self._real_rows([self._dlib(restored) for restored, _ in results])
+            vectors = self.real_rows([self._dlib(restored) for restored, _ in results])
             descriptors["identity_dlib"] = vectors
             scores["identity_dlib"] = (vectors * self._dlib_clean).sum(1)
-        pictures = self._real_rows([restored for restored, _ in results])[: self._num_pictures]
-        failed = self._real_rows([failed for _, failed in results])
+        pictures = self.real_rows([restored for restored, _ in results])[: self._num_pictures]
+        failed = self.real_rows([failed for _, failed in results])
         return self._cell(made_from, scores, descriptors, failed, pictures)
 
     def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, pictures: np.ndarray) -> Cell:
         return Cell(
             made_from=made_from,
-            index=self._real_rows([batch["index"] for batch in self.batches]),
+            index=self.index,
             scores={name: values.astype(np.float64) for name, values in scores.items()},
             descriptors={name: vectors.astype(np.float16) for name, vectors in descriptors.items()},
             of_set={},
@@ -143,8 +148,8 @@ class Faces:
             pictures=pictures,
         )
 
-    def _real_rows(self, parts: Sequence[np.ndarray]) -> np.ndarray:
-        """The batches' rows in one array, without the padding."""
+    def real_rows(self, parts: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the batches' rows in one array, without those that are padding."""
         return np.concatenate(parts)[self._real]
 
 

@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from faceflax.datasets.images import encode_jpeg
+from faceflax.degradations import Task
 from faceflax.evaluation import page
-from faceflax.evaluation.benchmark import arms, efficiency, pictures, tables, verdict
+from faceflax.evaluation.benchmark import arms, discriminators, efficiency, pictures, tables, verdict
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.analysis import Results
+from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
 from faceflax.evaluation.report import PROTOCOL
 from faceflax.evaluation.tables import Table, to_latex, to_markdown
 from faceflax.files import atomic_path, write_json, write_text
+
+Judged = Mapping[str, Mapping[Task, Cell]]
 
 _FACES_QUALITY = 92  # of the page of faces; 4:4:4
 _RECOGNITION = "tar_"
@@ -32,18 +36,19 @@ class Section:
     picture: tuple[str, bytes] | None = None
 
 
-def write(results: Results, measured: Mapping[str, Any], workdir: Path) -> list[Path]:
+def write(results: Results, judged: Judged, measured: Mapping[str, Any], workdir: Path) -> list[Path]:
     """Writes `report/` into `workdir` and returns its files; raises `UserError` when it cannot be written.
 
     Args:
       results: the cells.
+      judged: the cells of the discriminators, as `discriminators.load` gives them.
       measured: what they were made from and by (`measured.json`); of it only fingerprints and `efficiency` enter
         the tables.
       workdir: the benchmark's.
     """
     folder = workdir / "report"
     costs = efficiency.from_json(measured.get("efficiency", {}))
-    sections, signed = _sections(results, measured, costs), signature(results, measured)
+    sections, signed = _sections(results, judged, measured, costs), signature(results, measured)
     texts = {
         "scores.csv": tables.scores_csv(results),
         "differences.csv": tables.differences_csv(results),
@@ -74,7 +79,9 @@ def signature(results: Results, measured: Mapping[str, Any]) -> str:
     )
 
 
-def _sections(results: Results, measured: Mapping[str, Any], costs: Mapping[str, Efficiency]) -> list[Section]:
+def _sections(
+    results: Results, judged: Judged, measured: Mapping[str, Any], costs: Mapping[str, Efficiency]
+) -> list[Section]:
     compare, by_metric = results.settings.compare, tables.by_metric(results)
     is_recognition = {name: name.startswith(_RECOGNITION) for name in by_metric}
     distortion = [table for name, table in by_metric.items() if name not in _PERCEPTION and not is_recognition[name]]
@@ -93,6 +100,8 @@ def _sections(results: Results, measured: Mapping[str, Any], costs: Mapping[str,
         sections.append(Section("Perception", text, perception, drawn and ("perception_distortion.png", drawn)))
     if recognition:
         sections.append(Section("Recognition", _BEFORE_AND_AFTER, recognition))
+    if judged:
+        sections.append(Section("Discriminator", _DISCRIMINATOR, discriminators.to_tables(results, judged)))
     if costs:
         sections.append(Section("Efficiency", "", [efficiency.to_table(costs)]))
     curve = tables.curve(results, settings_lib.curve_tasks(results.settings))
@@ -114,6 +123,11 @@ _HOW_DECIDED = (
 _BEFORE_AND_AFTER = (
     'Before restoration is the column "input": how many degraded faces still pass for the person of the clean one, at '
     "a threshold that lets so many pairs of different faces pass. Empty where there are too few pairs for the rate."
+)
+_DISCRIMINATOR = (
+    "The probability that an image is real, given the degraded one: of held-out clean faces, and of what each arm of "
+    "the same seed made of them. Told rightly: over 0.5 for a real face, at most 0.5 for a restored one. No other "
+    "number of this report uses a discriminator."
 )
 _FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
 

@@ -16,12 +16,14 @@ from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure as measure_lib
-from faceflax.evaluation.benchmark import analysis, cells, efficiency, measuring
+from faceflax.evaluation.benchmark import analysis, cells, discriminators, efficiency, measuring
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
+from faceflax.evaluation.benchmark.discriminators import Opponent
 from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.files import write_json
+from faceflax.models import discriminator as discriminator_lib
 from faceflax.models.interpolation import interpolate
 from faceflax.progress import progress_bar
 from faceflax.training import checkpoints, parallel, runtime
@@ -50,6 +52,9 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     with progress_bar() as progress:
         bar = progress.add_task("measuring", total=sum(len(method.tasks) for method in methods))
         degraded = measuring.fill(workdir, faces, methods, lambda count: progress.advance(bar, count))
+    discriminators.fill(
+        workdir, faces, settings_lib.table_tasks(settings), _opponents(runs, trained, methods, devices), devices
+    )
     measured = _measured(settings, runs, trained, source, faces, degraded)
     measured["efficiency"] = _efficiency(settings, runs, trained, devices, workdir / "efficiency.json")
     write_json(workdir / "measured.json", measured)
@@ -85,6 +90,22 @@ def _networks(
         params = interpolate(cnn.params, gan.params, value)
         name, some = settings_lib.fidelity_name(value), settings_lib.fidelity_tasks(settings)
         found.append(method(name, gan.info["step"], gan.config, params, some))
+    return found
+
+
+def _opponents(
+    runs: Sequence[Run], trained: dict[str, Trained], methods: Sequence[Method], devices: Parallel
+) -> list[Opponent]:
+    """The discriminators of the runs that have one, each to judge all arms of its seed."""
+    found = []
+    for run in runs:
+        if trained[run.name].config.arm == "gan":
+            loaded = checkpoints.load_discriminator(run.workdir)
+            discriminator = discriminator_lib.create(loaded.config.gan)
+            discriminate = devices.compile_batched(measure_lib.create_discriminate(discriminator))
+            names = {other.name for other in runs if other.seed == run.seed}
+            judged = [method for method in methods if method.name in names]
+            found.append(Opponent(run.name, discriminate, loaded.params, judged))
     return found
 
 
@@ -165,4 +186,6 @@ def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> list[Pat
     """Writes `report/` from the cells alone; returns its files. Raises `UserError` when it cannot be written."""
     measured = json.loads((workdir / "measured.json").read_text(encoding="utf-8"))
     found = analysis.load(settings, runs, workdir)
-    return report_lib.write(found, measured, workdir)
+    opponents = [name for name, run in measured["runs"].items() if run["kind"] == "gan"]
+    judged = discriminators.load(workdir, found, opponents)
+    return report_lib.write(found, judged, measured, workdir)
