@@ -6,8 +6,7 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --c
 .PHONY: demo test install clean
 
 demo: $(VENV)/installed
-	$(VENV)/bin/python -m experiments.train --config=configs/demo.py --workdir=runs/demo
-	$(VENV)/bin/python -m experiments.evaluate --workdir=runs/demo
+	$(VENV)/bin/python -m experiments.benchmark --config=configs/benchmark/demo.py --workdir=runs/demo
 
 test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m ruff check .

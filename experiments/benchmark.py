@@ -22,7 +22,8 @@ flags.mark_flags_as_required(["config", "workdir"])
 def main() -> int:
     """Runs the benchmark by the flags; returns the process's exit status."""
     from faceflax.errors import UserError
-    from faceflax.evaluation.benchmark import plan, runner, settings, training
+    from faceflax.evaluation.benchmark import plan, runner, settings, tables, training
+    from faceflax.evaluation.tables import to_text
     from faceflax.training import workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
@@ -31,12 +32,14 @@ def main() -> int:
         raise UserError("--workdir is empty; name a folder")
     with workdir.locked(folder):
         runs = plan.runs(config, folder)
+        runner.check_at_hand(config)
         stopped_by = training.train(runs, _command, workers=config.workers)
         if stopped_by:
             print("stopped; run the same command to go on", flush=True)
             return 128 + stopped_by
         runner.measure(config, runs, folder)
-        written = runner.report(config, runs, folder)
+        results, written = runner.report(config, runs, folder)
+    print(to_text(tables.brief(results)))
     print(f"wrote {', '.join(path.name for path in written)} to {folder / 'report'}")
     return 0
 

@@ -18,6 +18,7 @@ from faceflax.evaluation import judges, measure
 from faceflax.evaluation.baselines import BASELINES
 from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark.cells import Cell
+from faceflax.evaluation.judges.dlib_judge import DlibJudge
 from faceflax.evaluation.judges.verification import FALSE_ACCEPTANCE_RATES
 from faceflax.training.parallel import Parallel
 
@@ -60,7 +61,6 @@ class Faces:
         Raises `UserError` when the split is empty, a judge cannot be fetched, or images are too small for one.
         """
         self._devices, self._tasks = devices, list(tasks)
-        self._names = tuple(settings.eval.judges)
         self._num_pictures = settings.eval.faces
         self.batches = list(
             stream.eval_stream(
@@ -72,7 +72,7 @@ class Faces:
         )
         self.fingerprint = cells.fingerprint([batch["image"] for batch in self.batches])
         self._real = np.concatenate([batch["weight"] for batch in self.batches]) > 0
-        networks = judges.load([name for name in self._names if name != DLIB])
+        networks, self._dlib = load_judges(settings)
         self.judges = {name: cells.fingerprint(params) for name, params in networks.items()}
         self._networks = devices.replicate(networks)
         self._degrade = devices.compile_batched(measure.create_degrade(self._tasks))
@@ -80,10 +80,9 @@ class Faces:
         describe = devices.compile_batched(measure.describe)
         images = [devices.shard_batch({"image": batch["image"]}) for batch in self.batches]
         self._descriptions = [jax.device_get(describe(self._networks, image)) for image in images]
-        self._dlib = _dlib_judge() if DLIB in self._names else None
         if self._dlib:
             self.judges[DLIB] = "face-recognition-models"
-            self._dlib_clean = self.real_rows([self._dlib(batch["image"]) for batch in self.batches])
+            self._dlib_clean = self._dlib(self.real_rows([batch["image"] for batch in self.batches]))
 
     @property
     def num_images(self) -> int:
@@ -130,7 +129,7 @@ class Faces:
             name: self.real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
         }
         if self._dlib:
-            vectors = self.real_rows([self._dlib(restored) for restored, _ in results])
+            vectors = self._dlib(self.real_rows([restored for restored, _ in results]))
             descriptors["identity_dlib"] = vectors
             scores["identity_dlib"] = (vectors * self._dlib_clean).sum(1)
         pictures = self.real_rows([restored for restored, _ in results])[: self._num_pictures]
@@ -153,10 +152,14 @@ class Faces:
         return np.concatenate(parts)[self._real]
 
 
-def _dlib_judge() -> Callable[[np.ndarray], np.ndarray]:
-    from faceflax.evaluation.judges import dlib_judge  # an optional extra
+def load_judges(settings: ConfigDict) -> tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray] | None]:
+    """Returns the networks of `settings.eval.judges`, and dlib's judge if it is among them.
 
-    return dlib_judge.DlibJudge()
+    Raises `UserError` when one does not exist, cannot be fetched, or is not installed; it says how to go on without.
+    """
+    names = settings.eval.judges
+    networks = judges.load([name for name in names if name != DLIB])
+    return networks, DlibJudge() if DLIB in names else None
 
 
 def untouched(tasks: Sequence[Task]) -> Method:

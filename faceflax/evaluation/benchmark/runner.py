@@ -19,6 +19,7 @@ from faceflax.evaluation import measure as measure_lib
 from faceflax.evaluation.benchmark import analysis, cells, discriminators, efficiency, measuring
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
+from faceflax.evaluation.benchmark.analysis import Results
 from faceflax.evaluation.benchmark.discriminators import Opponent
 from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.benchmark.plan import Run
@@ -32,6 +33,17 @@ from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Parallel
 
 
+def check_at_hand(settings: ConfigDict) -> None:
+    """Raises `UserError` when the data or a judge is missing: before anything is trained, not after. Uses no device."""
+    _source(settings)
+    measuring.load_judges(settings)
+
+
+def _source(settings: ConfigDict) -> Any:
+    data = settings.data
+    return registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+
+
 def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     """Fills the cells of `workdir` and writes `measured.json`: what was measured, on what, with what.
 
@@ -42,8 +54,7 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     if jax.process_count() > 1:
         raise UserError("a benchmark is measured by one process; train the arms apart and name them in config.trained")
     trained = {run.name: _load(run, settings.data.image_size) for run in runs}
-    data = settings.data
-    source = registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+    source = _source(settings)
     devices = parallel.create({"data": -1, "fsdp": 1})
     tasks = settings_lib.all_tasks(settings)
     faces = measuring.Faces(source, settings, tasks, devices)
@@ -182,10 +193,13 @@ def _describe(run: Run, trained: Trained) -> dict[str, Any]:
     }
 
 
-def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> list[Path]:
-    """Writes `report/` from the cells alone; returns its files. Raises `UserError` when it cannot be written."""
+def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> tuple[Results, list[Path]]:
+    """Writes `report/` from the cells alone; returns what they say, and the files.
+
+    Raises `UserError` when it cannot be written.
+    """
     measured = json.loads((workdir / "measured.json").read_text(encoding="utf-8"))
     found = analysis.load(settings, runs, workdir)
     opponents = [name for name, run in measured["runs"].items() if run["kind"] == "gan"]
     judged = discriminators.load(workdir, found, opponents)
-    return report_lib.write(found, judged, measured, workdir)
+    return found, report_lib.write(found, judged, measured, workdir)

@@ -15,7 +15,7 @@ from faceflax.degradations import TASKS, Task, flatten
 from faceflax.errors import UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-RESERVED = ("input", "classical", "clean", "fidelity")  # what else is measured or kept beside the arms
+RESERVED = ("input", "classical", "real")  # what stands beside the arms in tables
 
 
 def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
@@ -92,7 +92,9 @@ def validate(config: ConfigDict) -> None:
 
 def _check_arm(config: ConfigDict, name: str) -> None:
     if not _NAME.fullmatch(name) or name in RESERVED:
-        raise UserError(f'"{name}" cannot name an arm: use small letters, digits and _, and none of {RESERVED}')
+        raise UserError(
+            f'"{name}" cannot name an arm: use small letters, digits and _, and none of {", ".join(RESERVED)}'
+        )
     if name not in config.experiments:
         raise UserError(f'config.experiments has no "{name}", which config.arms names')
     experiment, given = config.experiments[name], trained(config, name)
