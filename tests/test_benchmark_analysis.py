@@ -1,0 +1,191 @@
+"""Differences, verdicts and tables say what the cells hold, and no more than they can bear."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from faceflax import config as config_lib
+from faceflax.degradations import Task
+from faceflax.evaluation import judges
+from faceflax.evaluation.benchmark import discriminators, settings, tables, verdict
+from faceflax.evaluation.benchmark.analysis import METRICS, Difference, Results
+from faceflax.evaluation.benchmark.cells import Cell
+from faceflax.evaluation.benchmark.efficiency import Efficiency
+from faceflax.evaluation.benchmark.efficiency import to_table as costs_table
+from faceflax.evaluation.benchmark.plan import Run
+from faceflax.evaluation.tables import to_latex, to_markdown
+
+COUNT, SIZE, SEEDS = 40, 16, (0, 1)
+TASKS = ("noise 15", "noise 50", "occlude 50")
+LEVEL = {"input": 20.0, "classical": 22.0, "cnn": 26.0, "gan": 25.0, "twin": 26.0}
+
+
+def make_settings():
+    config = settings.create({name: config_lib.default() for name in ("cnn", "gan", "twin")})
+    config.seeds = SEEDS
+    config.eval.tasks, config.eval.curve = TASKS, ()
+    config.compare.cnn, config.compare.gan = "cnn", "gan"
+    return config
+
+
+def make_cell(rng, hard, level, holes):
+    psnr = level + hard + rng.normal(0, 0.3, COUNT)
+    hole = psnr - 5 if holes else np.full(COUNT, np.nan)
+    hole[3] = np.nan  # an image without a hole
+    scores = {"psnr": psnr, "ssim": psnr / 40, "hole_psnr": hole, "known_psnr": np.full(COUNT, np.nan)}
+    scores["perceptual"] = (level - 20) / 30 + rng.normal(0, 0.01, COUNT)  # what is sharper is further away here
+    features = rng.normal(level - 20, 1, (COUNT, 8)).astype(np.float16)
+    pictures = rng.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    of_set = {"kid": judges.kid(np.zeros((COUNT, 8)), features), "tar_identity_0.01": 0.5}
+    return Cell({}, np.arange(COUNT), scores, {"kid": features}, of_set, np.zeros(COUNT, bool), pictures)
+
+
+@pytest.fixture(scope="module")
+def results():
+    rng, config = np.random.default_rng(0), make_settings()
+    runs = [Run(arm, seed, None, None, "") for seed in SEEDS for arm in config.arms]
+    hard = rng.normal(0, 3, COUNT)
+    found = {}
+    for method in ("input", "classical", *(run.name for run in runs)):
+        for task in settings.all_tasks(config):
+            cell = make_cell(rng, hard, LEVEL[method.partition("-")[0]], task.name == "occlude")
+            found[method, task] = cell
+    pictures = rng.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
+    clean = Cell({}, np.arange(COUNT), {}, {"kid": np.zeros((COUNT, 8))}, {}, np.zeros(COUNT, bool), pictures)
+    return Results(config, runs, clean, found)
+
+
+def test_differences_are_paired_over_images_and_averaged_over_seeds_and_tasks(results):
+    tasks = results.tasks[:2]
+    found = results.difference("gan", "cnn", tasks, "psnr")
+    gains = np.mean(
+        [
+            results.cells[f"gan-{seed}", task].scores["psnr"] - results.cells[f"cnn-{seed}", task].scores["psnr"]
+            for seed in SEEDS
+            for task in tasks
+        ],
+        axis=0,
+    )
+    assert found.mean == pytest.approx(gains.mean()) == pytest.approx(np.mean(found.by_seed))
+    expected = scipy.stats.bootstrap((gains,), np.mean, method="percentile", rng=np.random.default_rng(1))
+    width = expected.confidence_interval.high - expected.confidence_interval.low
+    assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.1 * width)
+    assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.1 * width)
+    assert found.is_significant and width < 0.5  # the images' hardness, 3 dB, has cancelled
+
+
+def test_only_tasks_that_have_a_metric_count(results):
+    found = results.difference("gan", "cnn", results.tasks, "hole_psnr")
+    assert found == results.difference("gan", "cnn", results.tasks[2:], "hole_psnr")
+    assert np.isfinite(found.low)
+    assert results.difference("gan", "cnn", results.tasks[:2], "hole_psnr") is None
+    assert results.difference("gan", "cnn", [], "psnr") is None
+
+
+def test_a_method_without_seeds_stands_beside_each_seed(results):
+    found = results.difference("classical", "cnn", results.tasks, "psnr")
+    expected = [
+        np.mean([results.values("classical", t, "psnr") - results.values(f"cnn-{s}", t, "psnr") for t in results.tasks])
+        for s in SEEDS
+    ]
+    assert found.by_seed == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "by_seed", "expected"),
+    [
+        (0.1, 0.3, (0.1, 0.3), True),
+        (-0.1, 0.3, (0.1, 0.1), False),
+        (0.1, 0.3, (0.5, -0.1), False),
+        (-0.3, -0.1, (-0.2, -0.2), True),
+        (-0.3, -0.1, (-0.5, 0.1), False),
+        (np.nan, np.nan, (1.0, 1.0), False),
+    ],
+)
+def test_significant_is_what_interval_and_every_seed_agree_on(low, high, by_seed, expected):
+    assert Difference(float(np.mean(by_seed)), low, high, by_seed).is_significant is expected
+
+
+def test_claims_are_decided_by_sign_and_significance():
+    up, down = Difference(1.0, 0.5, 1.5, (1.0,)), Difference(-1.0, -1.5, -0.5, (-1.0,))
+    unclear = Difference(1.0, -0.5, 2.5, (1.0,))
+    assert verdict.decide(up, 1) == verdict.decide(down, -1) == verdict.HOLDS
+    assert verdict.decide(up, -1) == verdict.decide(down, 1) == verdict.FAILS
+    assert verdict.decide(unclear, 1) == verdict.decide(None, 1) == verdict.OPEN
+
+
+def test_costs_need_more_than_the_margin():
+    assert verdict.decide_costs(np.array([2.0, 2.1, 2.2]))[0] == verdict.HOLDS
+    assert verdict.decide_costs(np.array([1.01, 0.99, 1.02]))[0] == verdict.FAILS
+    assert verdict.decide_costs(np.array([1.0, 1.3, 0.9]))[0] == verdict.OPEN
+    assert verdict.decide_costs(np.array([3.0])) == (verdict.HOLDS, "3.00 times")
+
+
+def make_costs():
+    cheap = Efficiency(10**6, 1e9, 3e8, 2.0**20, 2.0**20, (0.1, 0.11), (0.02, 0.02), 60.0)
+    dear = Efficiency(10**6, 2e9, 3e8, 2.0**21, 2.0**20, (0.25, 0.26), (0.02, 0.02), 150.0)
+    return {"cnn": cheap, "gan": dear, "twin": cheap}
+
+
+def test_verdicts_follow_from_the_numbers(results):
+    found = {(each.claim, each.metric): each for each in verdict.findings(results, make_costs())}
+    light = found["CNNs are more accurate on light damage", METRICS["psnr"].title]
+    assert (light.verdict, light.on) == (verdict.HOLDS, "noise 15")
+    occluded = "GANs are better on large occlusions"
+    assert found[occluded, METRICS["perceptual"].title].verdict == verdict.HOLDS  # the GAN's distance is smaller
+    assert found[occluded, METRICS["hole_psnr"].title].verdict == verdict.FAILS
+    assert found[occluded, METRICS["identity"].title].number == "not measured"
+    assert found["GANs look more real", METRICS["kid"].title].verdict == verdict.HOLDS
+    assert found["CNNs are more efficient", "time of training, by image"].verdict == verdict.HOLDS
+    assert found["CNNs are more efficient", "time of restoring, by image"].verdict == verdict.FAILS
+    (*_, guidance) = found.values()
+    assert guidance.verdict == verdict.OPEN  # identity was not measured
+    rows = {row[0]: row[1:] for row in verdict.guidance(results).rows}
+    assert rows["noise 15"] == ["cnn", "gan"]
+    assert verdict.findings(results, {})[-2].number == "not measured"
+
+
+def test_tables_mark_what_is_not_told_apart(results):
+    table = tables.by_metric(results)["psnr"]
+    assert table.header == ["task", "classical method", "input", "classical", "cnn", "gan", "twin", "gan minus cnn"]
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert row["cnn"] == f"{results.mean('cnn', results.tasks[:1], 'psnr'):.2f}"
+    assert "≈" in row["twin"] and "≈" not in row["gan"]
+    assert row["gan minus cnn"].startswith("-1.") and ".." in row["gan minus cnn"]
+    assert table.rows[-1][0] == "mean of 3"
+    assert [row[0] for row in tables.by_metric(results)["hole_psnr"].rows] == ["occlude 50"]
+    assert r"$\approx$" in to_latex(table) and "≈" not in to_latex(table)
+    assert "---:" in to_markdown(table).splitlines()[3]
+    assert costs_table(make_costs()).rows[1][:3] == ["gan", "1.00", "2.00"]
+
+
+def test_csv_holds_every_cell_and_difference(results):
+    scores = list(csv.DictReader(io.StringIO(tables.scores_csv(results))))
+    assert len(scores) == len(results.cells)
+    row = next(row for row in scores if (row["method"], row["task"], row["severity"]) == ("gan-1", "noise", "50"))
+    assert float(row["psnr"]) == pytest.approx(results.values("gan-1", Task("noise", 50), "psnr"), abs=1e-6)
+    assert row["hole_psnr"] == "" and row["images"] == str(COUNT)
+    differences = list(csv.DictReader(io.StringIO(tables.differences_csv(results))))
+    row = next(row for row in differences if row["task"] == "all" and row["metric"] == "kid" and row["arm"] == "gan")
+    found = results.difference("gan", "cnn", results.tasks, "kid")
+    assert float(row["mean"]) == pytest.approx(found.mean, abs=1e-6) and row["significant"] == "1"
+
+
+def test_discriminators_are_right_by_the_side_of_one_half(results):
+    nothing = np.zeros((4, 0))
+
+    def judged(real, cnn, gan, seed):
+        scores = {"real": np.array(real), f"cnn-{seed}": np.array(cnn), f"gan-{seed}": np.array(gan)}
+        return Cell({}, np.arange(4), scores, {}, {}, np.zeros(4, bool), nothing)
+
+    one = judged([0.9, 0.6, 0.51, 0.4], [0.1, 0.2, 0.3, 0.5], [0.6, 0.7, 0.1, 0.2], 0)
+    two = judged([0.9, 0.6, 0.51, 0.6], [0.1, 0.2, 0.3, 0.6], [0.6, 0.7, 0.8, 0.2], 1)
+    found = {"gan-0": dict.fromkeys(results.tasks, one), "gan-1": dict.fromkeys(results.tasks, two)}
+    (table,) = discriminators.to_tables(results, found)
+    assert table.header[1:4] == ["real, right", "cnn, right", "gan, right"]
+    assert table.rows[0][:4] == ["noise 15", "0.875", "0.875", "0.375"]
+    assert table.rows[0][4] == f"{np.mean([*one.scores['real'], *two.scores['real']]):.3f}"
+    assert table.rows[-1][0] == "mean of 3"

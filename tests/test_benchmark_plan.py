@@ -1,0 +1,187 @@
+"""Which runs a benchmark has, in which order they train, and that they stop and go on as they should."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.evaluation.benchmark import plan, settings, training
+
+
+def make_settings(**experiments):
+    cnn, gan = config_lib.default(), config_lib.default()
+    gan.init_from = "cnn"
+    config = settings.create({"cnn": cnn, "gan": gan} | experiments)
+    config.seeds = (3, 5)
+    return config
+
+
+def test_each_arm_starts_from_the_other_of_its_seed(tmp_path):
+    runs = plan.runs(make_settings(), tmp_path)
+    assert [(run.name, run.after) for run in runs] == [
+        ("cnn-3", ""),
+        ("gan-3", "cnn-3"),
+        ("cnn-5", ""),
+        ("gan-5", "cnn-5"),
+    ]
+    assert [run.config.seed for run in runs] == [3, 3, 5, 5]
+    assert runs[3].config.init_from == str(tmp_path / "arms" / "cnn-5") == str(runs[2].workdir)
+
+
+def test_given_workdirs_are_not_trained(tmp_path):
+    config = make_settings()
+    config.trained.cnn = ("one", "two")
+    runs = plan.runs(config, tmp_path)
+    assert [run.is_trained for run in runs] == [True, False, True, False]
+    assert runs[3].config.init_from == "two" and runs[3].after == "cnn-5"
+
+
+def test_complete_is_a_training_of_this_very_config(tmp_path):
+    config = make_settings()
+    (run, *_) = plan.runs(config, tmp_path)
+    assert not run.is_trained
+    run.mark_trained()
+    assert plan.runs(config, tmp_path)[0].is_trained
+    config.experiments.cnn.train.duration = "7steps"
+    assert not plan.runs(config, tmp_path)[0].is_trained
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seeds", (1, 1), "twice"),
+        ("seeds", (), "at least one"),
+        ("arms", ("cnn", "fog"), 'no "fog"'),
+        ("trained.cnn", ("one",), "one workdir for each"),
+        ("compare.cnn", "cnn", "both"),
+        ("fidelity.gan", "fog", "not among"),
+        ("eval.tasks", ("fog",), "not a degradation"),
+        ("eval.curve", (70.0,), "up to 60"),
+        ("data.image_size", 64, "trained at 128"),
+        ("eval.faces", 0, "at least 1"),
+    ],
+)
+def test_what_cannot_be_run_is_one_sentence(field, value, message):
+    config = make_settings()
+    with config.unlocked(), config.ignore_type():
+        config.update_from_flattened_dict({field: value})
+    with pytest.raises(UserError, match=message):
+        settings.validate(config)
+
+
+def test_a_start_that_does_not_exist_is_named(tmp_path):
+    config = make_settings()
+    config.experiments.gan.init_from = "fog"
+    with pytest.raises(UserError, match='"fog"'):
+        plan.runs(config, tmp_path)
+
+
+TRAINER = """
+import json, os, signal, sys, time
+from pathlib import Path
+config, workdir = Path(sys.argv[1]), Path(sys.argv[2])
+fields = json.loads(config.read_text())
+workdir.mkdir(parents=True, exist_ok=True)
+if fields["init_from"] and not (Path(fields["init_from"]) / "made").exists():
+    sys.exit("nothing to start from")
+print("device", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+signal.signal(signal.SIGTERM, lambda *_: ((workdir / "saved").touch(), sys.exit(143)))
+if (workdir.parent / "wait").exists() and not (workdir / "saved").exists():
+    (workdir / "started").touch()
+    time.sleep(60)
+(workdir / "device").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+if (workdir.parent / f"fail-{workdir.name}").exists():
+    sys.exit(3)
+(workdir / "made").touch()
+"""
+
+
+@pytest.fixture(autouse=True)
+def no_gpus(monkeypatch):
+    monkeypatch.setattr(training, "gpus", list)
+
+
+def command(config, workdir):
+    return [sys.executable, "-c", TRAINER, str(config), str(workdir)]
+
+
+def test_trains_in_order_and_once(tmp_path, capfd):
+    runs = plan.runs(make_settings(), tmp_path)
+    assert training.train(runs, command, workers=1) == 0
+    assert all((run.workdir / "made").exists() and run.is_trained for run in runs)
+    assert "gan-5  device" in capfd.readouterr().out
+    times = {run.name: (run.workdir / "made").stat().st_mtime_ns for run in runs}
+    assert times["cnn-3"] < times["gan-3"] and times["cnn-5"] < times["gan-5"]
+    assert training.train(runs, command, workers=1) == 0
+    assert times == {run.name: (run.workdir / "made").stat().st_mtime_ns for run in runs}
+
+
+def test_each_of_several_gpus_has_its_own_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "gpus", lambda: ["4", "7"])
+    runs = plan.runs(make_settings(), tmp_path)
+    assert training.train(runs, command, workers=0) == 0
+    assert {(run.workdir / "device").read_text() for run in runs} == {"4", "7"}
+
+
+def test_a_failure_stops_the_others_and_is_named(tmp_path):
+    runs = plan.runs(make_settings(), tmp_path)
+    (tmp_path / "arms").mkdir()
+    (tmp_path / "arms" / "fail-cnn-3").touch()
+    with pytest.raises(UserError, match="cnn-3 ended with status 3"):
+        training.train(runs, command, workers=2)
+    assert not runs[0].is_trained and not (runs[1].workdir / "made").exists()
+
+
+def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path):
+    runs = plan.runs(make_settings(), tmp_path)
+    (tmp_path / "arms").mkdir()
+    (tmp_path / "arms" / "wait").touch()
+    under_way = [tmp_path / "arms" / name for name in ("cnn-3", "cnn-5")]
+
+    def stop():
+        while not all((workdir / "started").exists() for workdir in under_way):
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop, daemon=True).start()
+    former = signal.getsignal(signal.SIGTERM)
+    assert training.train(runs, command, workers=2) == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == former
+    assert all((workdir / "saved").exists() and not (workdir / "made").exists() for workdir in under_way)
+    (tmp_path / "arms" / "wait").unlink()
+    assert training.train(runs, command, workers=2) == 0
+    assert all(run.is_trained for run in runs)
+
+
+def test_a_saved_config_is_read_back(tmp_path):
+    from configs import saved
+
+    config = config_lib.default()
+    config.optim.lr = 0.125
+    (tmp_path / "config.json").write_text(config_lib.to_json(config))
+    assert saved.get_config(str(tmp_path / "config.json")).optim.lr == 0.125
+    with pytest.raises(UserError, match="cannot read"):
+        saved.get_config(str(tmp_path / "none.json"))
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent.parent / "configs" / "benchmark").glob("*.py")))
+def test_every_benchmark_of_ours_can_be_run(path, tmp_path):
+    import importlib
+
+    module = importlib.import_module(f"configs.benchmark.{path.stem}")
+    if path.stem == "twins":
+        return
+    config = module.get_config()
+    settings.validate(config)
+    runs = plan.runs(config, tmp_path)
+    durations = {run.arm: run.config.train.duration for run in runs}
+    assert durations.get("cnn_continued", durations["gan"]) == durations["gan"]
+    assert f"configs/benchmark/{path.name}" in module.__doc__
+    assert json.loads(config_lib.to_json(runs[-1].config))["init_from"].endswith(f"cnn-{runs[-1].seed}")
