@@ -16,9 +16,9 @@ def get_config():
     config.model.middle_blocks = 1
     config.optim.lr = 2e-3
     config.optim.ema_decay = 0.99
-    config.train.duration = "1200steps"
-    config.train.eval_every = "400steps"
-    config.train.checkpoint_every = "400steps"
+    config.train.duration = "1400steps"
+    config.train.eval_every = "700steps"
+    config.train.checkpoint_every = "700steps"
     config.eval.tasks = ("facemask", "occlude", "noise 25", "jpeg 30")
     config.eval.best_metric = "iou"
     return config

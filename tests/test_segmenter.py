@@ -61,7 +61,7 @@ def test_training_finds_holes_and_leaves_bare_faces_alone(images):
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state, losses = devices.create_state(arm.init), []
     batch = {"image": images, "index": np.arange(len(images), dtype=np.int32)}
-    for _ in range(200):
+    for _ in range(120):
         state, sums = step(state, devices.shard_batch(batch))
         losses.append(float(sums["loss"][0] / sums["loss"][1]))
         assert set(arm.shown) <= set(sums)

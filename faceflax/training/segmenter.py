@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax import lax
 from ml_collections import ConfigDict
@@ -15,8 +16,9 @@ from faceflax.training import optimizer
 from faceflax.training.accumulation import accumulate
 from faceflax.training.state import Arm, MapImages, Metrics, TrainState
 
-# So many faces stay uncovered, and so many are damaged besides: the network must not take damage for a cover.
-_BARE, _DAMAGED = 0.3, 0.5
+# So many faces stay uncovered, so many covers have a print, and so many of all images are damaged besides: the network
+# must not take damage for a cover.
+_BARE, _PRINTED, _DAMAGED = 0.3, 0.4, 0.5
 
 
 def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
@@ -94,14 +96,27 @@ def _covering(groups: tuple[tuple[degradations.Task, ...], ...]) -> Callable:
         raise UserError(f"config.tasks covers no face: a segmenter needs {' or '.join(degradations.OCCLUDING)} in it")
 
     def cover(key: jax.Array, image: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-        choice_key, cover_key, damage_key = jax.random.split(key, 3)
-        draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (2, 1, 1, 1)))(index)
+        choice_key, print_key, cover_key, damage_key = jax.random.split(key, 4)
+        of_each = lambda key: jax.vmap(lambda i: jax.random.fold_in(key, i))(index)  # noqa: E731
+        draw = jax.vmap(lambda key: jax.random.uniform(key, (3, 1, 1, 1)))(of_each(choice_key))
         covered, mask = degradations.degrade(cover_key, image, index, covers)
-        is_bare = draw[:, 0] < _BARE
+        printed = covered * jax.vmap(lambda key: _draw_print(key, *image.shape[1:3]))(of_each(print_key))
+        covered = jnp.where((draw[:, 0] < _PRINTED) & (mask > 0), printed, covered)
+        is_bare = draw[:, 1] < _BARE
         image, mask = jnp.where(is_bare, image, covered), jnp.where(is_bare, 0.0, mask)
         if damages:
             damaged, _ = degradations.degrade(damage_key, image, index, damages)
-            image = jnp.where(draw[:, 1] < _DAMAGED, damaged, image)
+            image = jnp.where(draw[:, 2] < _DAMAGED, damaged, image)
         return image, mask
 
     return cover
+
+
+def _draw_print(key: jax.Array, height: int, width: int) -> jax.Array:
+    """What cloth with stripes or dots, of any width and angle, multiplies its colour by: [height, width, 1]."""
+    draw = jax.random.uniform(key, (4,))
+    y, x = np.mgrid[:height, :width] / width
+    turn = 2.0 * np.pi * (8.0 + 24.0 * draw[0]) * jnp.exp(1j * np.pi * draw[1])
+    along, across = (jnp.cos(turn.real * a + turn.imag * b) for a, b in ((x, y), (y, -x)))
+    pattern = jnp.where(draw[2] < 0.5, along, along * across) > 0.4
+    return (1.0 - (0.2 + 0.5 * draw[3]) * pattern)[..., None]
