@@ -7,17 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax import lax
 from ml_collections import ConfigDict
 
 from faceflax import degradations, metrics, models
+from faceflax.degradations.occlusion import HOLE_COLOUR
 from faceflax.errors import UserError
 from faceflax.training import optimizer
 from faceflax.training.accumulation import accumulate
 from faceflax.training.state import Arm, MapImages, Metrics, TrainState
 
-# So many faces stay uncovered, so many covers have a print, and so many of all images are damaged besides: the network
-# must not take damage for a cover.
+# Shares of faces that stay uncovered, of masks and glasses with a print, and of images that are damaged besides: the
+# network must not take damage for a cover.
 _BARE, _PRINTED, _DAMAGED = 0.3, 0.4, 0.5
 
 
@@ -66,10 +66,16 @@ def edge_weight(mask: jax.Array) -> jax.Array:
     1 + 5 |mean of the mask around the pixel - mask| (Wei et al., F3Net, AAAI 2020), the mean over a square of 11
     pixels at 128.
     """
-    side = 2 * max(1, round(5 / 128 * min(mask.shape[1:3]))) + 1
-    window = {"window_dimensions": (1, side, side, 1), "window_strides": (1, 1, 1, 1), "padding": "SAME"}
-    total, count = (lax.reduce_window(values, 0.0, lax.add, **window) for values in (mask, jnp.ones_like(mask)))
-    return 1.0 + 5.0 * jnp.abs(total / count - mask)
+    radius = max(1, round(5 / 128 * min(mask.shape[1:3])))
+    rows, columns = (_mean_over(size, radius) for size in mask.shape[1:3])
+    return 1.0 + 5.0 * jnp.abs(jnp.einsum("yv,bvuc,xu->byxc", rows, mask, columns) - mask)
+
+
+def _mean_over(size: int, radius: int) -> np.ndarray:
+    """The matrix [size, size] whose every row is the mean of the places at most `radius` away."""
+    place = np.arange(size)
+    near = (np.abs(place[:, None] - place) <= radius).astype(np.float32)
+    return near / near.sum(axis=1, keepdims=True)
 
 
 def dice_loss(logits: jax.Array, mask: jax.Array, weight: jax.Array) -> jax.Array:
@@ -101,7 +107,9 @@ def _covering(groups: tuple[tuple[degradations.Task, ...], ...]) -> Callable:
         draw = jax.vmap(lambda key: jax.random.uniform(key, (3, 1, 1, 1)))(of_each(choice_key))
         covered, mask = degradations.degrade(cover_key, image, index, covers)
         printed = covered * jax.vmap(lambda key: _draw_print(key, *image.shape[1:3]))(of_each(print_key))
-        covered = jnp.where((draw[:, 0] < _PRINTED) & (mask > 0), printed, covered)
+        # Holes have no print: else whatever has a pattern, wherever it lies, is taken for a cover.
+        is_cloth = (mask > 0) & jnp.any(covered != HOLE_COLOUR, axis=-1, keepdims=True)
+        covered = jnp.where((draw[:, 0] < _PRINTED) & is_cloth, printed, covered)
         is_bare = draw[:, 1] < _BARE
         image, mask = jnp.where(is_bare, image, covered), jnp.where(is_bare, 0.0, mask)
         if damages:
