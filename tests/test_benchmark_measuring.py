@@ -1,0 +1,196 @@
+"""Cells hold what the evaluation measures; the same cells give the same bytes; what is stale is measured again."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceflax import config as config_lib
+from faceflax import models
+from faceflax.datasets import registry
+from faceflax.degradations import Task
+from faceflax.errors import UserError
+from faceflax.evaluation.benchmark import cells, plan, runner, settings
+from faceflax.evaluation.benchmark.cells import Cell
+from faceflax.evaluation.judges import networks
+from faceflax.evaluation.runner import Evaluator
+from faceflax.models import perceptual
+from faceflax.training import checkpoints, parallel
+from tests import random_networks, untrained
+
+SIZE, COUNT = 32, 6
+NOISE, HOLE = Task("noise", 50), Task("occlude", 20)  # the second is in the curve alone
+
+
+@pytest.fixture(scope="module")
+def workdirs(tmp_path_factory):
+    folder = untrained.make_workdir(tmp_path_factory.mktemp("trained") / "one", SIZE)
+    return str(folder), str(shutil.copytree(folder, folder.with_name("two")))
+
+
+def make_settings(workdirs):
+    experiment = config_lib.default()
+    experiment.data.image_size = SIZE
+    config = settings.create({"cnn": experiment, "gan": experiment})
+    config.seeds = (0, 1)
+    config.trained.cnn, config.trained.gan = workdirs, workdirs
+    config.data.image_size = SIZE
+    config.eval.tasks, config.eval.curve = (str(NOISE),), (20,)
+    config.eval.max_images, config.eval.batch_size = COUNT, 4
+    config.compare.cnn = config.fidelity.cnn = "cnn"
+    config.compare.gan = config.fidelity.gan = "gan"
+    config.fidelity.points, config.fidelity.tasks = (0.0, 0.5, 1.0), (str(NOISE),)
+    config.efficiency.rounds = 0
+    return config
+
+
+def run(config, workdir):
+    runs = plan.runs(config, workdir)
+    runner.measure(config, runs, workdir)
+    results, _ = runner.report(config, runs, workdir)
+    return results
+
+
+def install_judges(patch):
+    """Functions that cost little to compile, in place of networks."""
+
+    def see(params, images):
+        pixels = images.reshape(len(images), -1)[:, :256] + 0.1
+        return pixels / jnp.linalg.norm(pixels, axis=1, keepdims=True)
+
+    random_networks.install(patch)
+    for name in ("identity", "kid"):
+        patch.setitem(networks._FEATURES, name, see)
+    patch.setitem(networks._FEATURES, "perceptual", lambda params, images: dict.fromkeys(perceptual.LAYERS, images))
+
+
+@pytest.fixture(scope="module")
+def measured(workdirs, tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("benchmark")
+    with pytest.MonkeyPatch.context() as patch:
+        install_judges(patch)
+        config = make_settings(workdirs)
+        return config, workdir, run(config, workdir)
+
+
+def test_cells_hold_what_the_evaluation_measures(measured, workdirs):
+    config, _, results = measured
+    experiment = config_lib.default()
+    experiment.data.image_size = SIZE
+    experiment.eval.tasks, experiment.eval.batch_size = (str(NOISE),), config.eval.batch_size
+    experiment.eval.max_images = COUNT
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    trained = checkpoints.load_for_inference(Path(workdirs[0]))
+    source = registry.load("mini_faces", "test")
+    evaluator = Evaluator(models.create(trained.config.model).apply, source, experiment, devices, baselines=True)
+    (expected,) = evaluator(devices.replicate(trained.params))
+    for method, name in (("input", "input"), ("baseline", "classical"), ("model", "cnn-0")):
+        cell = results.cells[name, NOISE]
+        np.testing.assert_array_equal(cell.index, expected.index)
+        for metric, values in expected.scores[method].items():
+            np.testing.assert_allclose(cell.scores[metric], values, rtol=1e-4, err_msg=f"{name} {metric}")
+
+
+def test_judges_and_sets_are_measured(measured):
+    _, _, results = measured
+    cell = results.cells["input", NOISE]
+    assert cell.descriptors["identity"].shape == (COUNT, 256) and cell.descriptors["kid"].dtype == np.float16
+    expected = np.sum(cell.descriptors["identity"] * results.clean.descriptors["identity"], axis=1, dtype=np.float64)
+    np.testing.assert_allclose(cell.scores["identity"], expected, atol=2e-3)
+    mse = 10 ** (-cell.scores["psnr"] / 10)
+    np.testing.assert_allclose(cell.scores["perceptual"], 3 * mse, rtol=1e-4)  # of pixels for features
+    assert np.isfinite(cell.of_set["kid"]) and np.isnan(cell.of_set["tar_identity_0.001"])
+    assert cell.pictures.shape == (2, SIZE, SIZE, 3) and not cell.failed.any()
+
+
+def test_everything_is_measured_and_reported(measured):
+    _, workdir, results = measured
+    assert {method for method, _ in results.cells} == {"input", "classical", "cnn-0", "cnn-1", "gan-0", "gan-1"} | {
+        "fidelity_0.5"
+    }
+    assert ("cnn-1", HOLE) in results.cells and HOLE not in results.tasks
+    page = (workdir / "report" / "index.html").read_text()
+    assert "Do the claims hold?" in page and "Occlusion curve" in page and "not decided" in page
+    manifest = json.loads((workdir / "report" / "manifest.json").read_text())
+    assert set(manifest["degraded"]["tasks"]) == {"noise 50", "occlude 20"}
+    assert manifest["degraded"]["fingerprint"] in (workdir / "report" / "report.md").read_text()
+    assert manifest["runs"]["gan-1"]["step"] == 1 and set(manifest["judges"]) == {"perceptual", "identity", "kid"}
+
+
+def test_stale_and_damaged_cells_are_measured_again_to_the_same_bytes(measured, workdirs, monkeypatch):
+    config, workdir, results = measured
+    install_judges(monkeypatch)
+    report = workdir / "report"
+    before = {file.name: file.read_bytes() for file in report.iterdir()}
+    fresh = cells.path(workdir, "input", NOISE)
+    stale, damaged = cells.path(workdir, "gan-0", HOLE), cells.path(workdir, "cnn-1", NOISE)
+    old = results.cells["gan-0", HOLE]
+    spoilt = old.scores | {"psnr": old.scores["psnr"] + 1}
+    cells.write(stale, dataclasses.replace(old, made_from={"params": "other"}, scores=spoilt))
+    damaged.write_bytes(damaged.read_bytes()[:1000])
+    times = {file: file.stat().st_mtime_ns for file in (fresh, stale, damaged)}
+    run(config, workdir)
+    changed = {file for file, time in times.items() if file.stat().st_mtime_ns != time}
+    assert changed == {stale, damaged}
+    after = {file.name: file.read_bytes() for file in report.iterdir()}
+    assert set(after) == set(before)
+    same = {"scores.csv", "differences.csv", "report.md", "report.tex", "occlusion.png", "faces.jpg", "fidelity.png"}
+    assert {name for name in before if before[name] == after[name]} >= same
+    assert str(workdir) not in before["scores.csv"].decode() + before["differences.csv"].decode()
+
+
+def test_another_size_is_one_sentence(workdirs, tmp_path):
+    config = make_settings(workdirs)
+    config.data.image_size = 64
+    with pytest.raises(UserError, match="trained at 32 pixels"):
+        runner.measure(config, plan.runs(config, tmp_path), tmp_path)
+
+
+def test_what_is_missing_stops_before_training(workdirs, monkeypatch):
+    random_networks.install(monkeypatch)
+    config = make_settings(workdirs)
+    runner.check_at_hand(config)
+
+    def unreachable():
+        raise UserError("cannot fetch it")
+
+    monkeypatch.setattr("faceflax.models.mobilenet.load", unreachable)
+    with pytest.raises(UserError, match=r"config.eval.judges=\(\)"):
+        runner.check_at_hand(config)
+    config.eval.judges = ()
+    config.data.split = "fog"
+    with pytest.raises(UserError, match="fog"):
+        runner.check_at_hand(config)
+
+
+def test_a_cell_is_read_as_it_was_written(tmp_path):
+    cell = Cell(
+        made_from={"task": "noise 50", "step": 7},
+        index=np.arange(3),
+        scores={"psnr": np.array([1.0, np.nan, 3.0])},
+        descriptors={"kid": np.ones((3, 5), np.float16)},
+        of_set={"kid": 0.25},
+        failed=np.array([False, True, False]),
+        pictures=np.zeros((1, 4, 4, 3), np.uint8),
+    )
+    file = cells.path(tmp_path, "gan-0", NOISE)
+    cells.write(file, cell)
+    assert [each.name for each in file.parent.iterdir()] == ["noise_50.npz"]
+    found = cells.read(file)
+    for name, value in dataclasses.asdict(cell).items():
+        np.testing.assert_equal(dataclasses.asdict(found)[name], value)
+    assert cells.is_fresh(file, cell.made_from)
+    assert not cells.is_fresh(file, cell.made_from | {"step": 8})
+    assert not cells.is_fresh(tmp_path / "none.npz", cell.made_from)
+
+
+def test_the_fixed_set_is_known_by_its_pixels():
+    pixels = {"degraded": np.zeros((2, 4, 4, 3), np.uint8), "mask": np.zeros((2, 4, 4, 1), np.uint8)}
+    other = {name: values.copy() for name, values in pixels.items()}
+    assert cells.fingerprint([pixels]) == cells.fingerprint([other])
+    other["mask"][1, 2, 3] = 1
+    assert cells.fingerprint([pixels]) != cells.fingerprint([other])
