@@ -103,23 +103,14 @@ class Step:
 
 
 class Costs(NamedTuple):
-    """What XLA counts of a program: floating-point operations, and bytes held at once; NaN where it does not count."""
+    """What XLA counts of a program; NaN where it does not count.
+
+    `flops` are floating-point operations on all devices; of branches the dearest counts. `peak_bytes` are held at once
+    on one device: arguments, results and temporaries, less what results share with arguments.
+    """
 
     flops: float
     peak_bytes: float
-
-
-def costs(program: Any, *arguments: Any) -> Costs:
-    """Compiles `program` (a `Step`, or of `compile_batched`) for `arguments` and returns what XLA counts of it.
-
-    The bytes are those of arguments, results and temporaries on one device, less what results share with arguments.
-    """
-    compiled = program.lower(*arguments).compile()
-    counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    if memory is None:
-        return Costs(counted.get("flops", math.nan), math.nan)
-    held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-    return Costs(counted.get("flops", math.nan), held - memory.alias_size_in_bytes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,7 +174,7 @@ class Parallel:
         # The check cannot type a switch inside a mapped loop.
         return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
-    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> "Step":
+    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Step:
         """Compiles `step(state, batch, networks)` into `(state, batch) -> (state, metrics)`.
 
         The old state's memory is given to the new one. `networks` are whole on every device, and arguments of the
@@ -207,6 +198,16 @@ class Parallel:
             out_shardings=self._replicated,
             compiler_options=_compiler_options(),
         )
+
+    def costs(self, program: Any, *arguments: Any) -> Costs:
+        """Compiles `program` (of `compile_step` or `compile_batched`) for `arguments` and returns XLA's counts."""
+        compiled = program.lower(*arguments).compile()
+        counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
+        flops = counted.get("flops", math.nan) * self.num_devices  # a program is one device's share
+        if memory is None:
+            return Costs(flops, math.nan)
+        held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return Costs(flops, held - memory.alias_size_in_bytes)
 
     def replicate(self, tree: Any) -> Any:
         """Places host arrays, equal in every process, whole on every device."""

@@ -16,7 +16,7 @@ from faceflax import models
 from faceflax.evaluation import measure
 from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed
-from faceflax.training import arms, parallel
+from faceflax.training import arms
 from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Parallel
 
@@ -27,7 +27,7 @@ class Efficiency:
 
     Attributes:
       parameters: of the network that restores.
-      train_flops, restore_flops: XLA's count of one training step and of restoring.
+      train_flops, restore_flops: XLA's count of a training step (the dearest, where steps differ) and of restoring.
       train_bytes, restore_bytes: held at once on a device, for a whole batch.
       train_seconds, restore_seconds: one timing a round; the rounds of all arms took turns.
       trained_seconds: the whole training's, without validation and checkpoints; NaN where no metrics were kept.
@@ -103,8 +103,8 @@ def _prepare(
         state[0], sums = step(state[0], batch)
         return sums
 
-    train_costs = parallel.costs(step, state[0], batch)
-    restore_costs = parallel.costs(restore, params, damaged)
+    train_costs = devices.costs(step, state[0], batch)
+    restore_costs = devices.costs(restore, params, damaged)
     counted = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
         "train_flops": train_costs.flops / config.data.batch_size,
@@ -145,7 +145,9 @@ def to_table(found: Mapping[str, Efficiency]) -> Table:
         ]
         for name, each in found.items()
     ]
-    return Table("Efficiency: operations by image, memory of a batch, medians of the times", header, rows)
+    return Table(
+        "Efficiency: operations by image (of the dearest step), memory of a batch, medians of the times", header, rows
+    )
 
 
 def costs_csv(found: Mapping[str, Efficiency]) -> str:

@@ -111,8 +111,13 @@ class Faces:
                 descriptors[name] = self.real_rows([description[name] for description in self._descriptions])
         if self._dlib:
             descriptors["identity_dlib"] = self._dlib_clean
-        made_from = {"format": cells.FORMAT, "clean": self.fingerprint, "judges": self.judges}
         pictures = self.real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
+        made_from = {
+            "format": cells.FORMAT,
+            "clean": self.fingerprint,
+            "judges": self.judges,
+            "pictures": len(pictures),
+        }
         return self._cell(made_from, {}, descriptors, np.zeros(self.num_images, bool), pictures)
 
     def score(self, degraded: Degraded, results: Sequence[tuple[np.ndarray, np.ndarray]], made_from: dict) -> Cell:
@@ -227,7 +232,6 @@ def fill(
                 "task": str(task),
                 "degraded": degraded.fingerprint,
                 "made_from": method.made_from,
-                "pictures": len(clean.pictures),
             }
             if not cells.is_fresh(file, made_from):
                 cell = faces.score(degraded, method.restore(degraded), made_from)

@@ -133,10 +133,12 @@ _FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); t
 
 
 def _how_marked(results: Results) -> str:
-    return (
-        f"Means over seeds. {tables.NOT_SIGNIFICANT}: not told from {results.reference} by these numbers. The last "
-        "column is the mean difference, [its paired 95% bootstrap interval over images], and with several seeds (the "
-        "least and most of their means)."
+    text = f"Means over seeds. {tables.NOT_SIGNIFICANT}: not told from {results.reference} by these numbers."
+    if not results.settings.compare.gan:
+        return text
+    return text + (
+        " The last column is the mean difference, [its paired 95% bootstrap interval over images], and with several "
+        "seeds (the least and most of their means)."
     )
 
 

@@ -63,7 +63,7 @@ def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
             for run, status in pool.finished():
                 if status:
                     pool.stop([signal.SIGTERM])
-                    raise UserError(f"training {run.name} ended with status {status}; the same command goes on from it")
+                    raise UserError(f"training {run.name} ended with status {status}; it said why above")
                 run.mark_trained()
             blocked = {run.name for run in (*waiting, *pool.active)}
             for run in [run for run in waiting if run.after not in blocked][: pool.free]:
