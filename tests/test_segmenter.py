@@ -33,8 +33,9 @@ FIELDS = {
     "arm": "segmenter",
     "model__name": "segmenter",
     "model__width": 8,
-    "model__encoder_blocks": (1,),
-    "model__decoder_blocks": (1,),
+    "model__encoder_blocks": (),
+    "model__decoder_blocks": (),
+    "model__patch": 4,
     "tasks": ("facemask 1", "noise 15"),
     "eval__tasks": ("facemask 1",),
     "eval__batch_size": 8,
@@ -61,14 +62,14 @@ def test_training_finds_holes_and_leaves_bare_faces_alone(images):
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state, losses = devices.create_state(arm.init), []
     batch = {"image": images, "index": np.arange(len(images), dtype=np.int32)}
-    for _ in range(120):
+    for _ in range(250):
         state, sums = step(state, devices.shard_batch(batch))
         losses.append(float(sums["loss"][0] / sums["loss"][1]))
         assert set(arm.shown) <= set(sums)
-    assert np.mean(losses[-5:]) < 0.6 * np.mean(losses[:5])
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     source = Source({"image": cv2.imencode(".png", image)[1].tobytes()} for image in images)
     measured, picture = segmentation.create(source, made)(state.ema)
-    assert measured["iou facemask 1"] > 0.5 > 0.1 > measured["false_positives bare"]
+    assert measured["iou facemask 1"] > 0.3 > 0.15 > measured["false_positives bare"]
     assert set(measured) == {"iou", "iou facemask 1", "false_positives bare"}
     assert picture.shape == (2 * 2 * SIZE, 6 * SIZE, 3) and picture.dtype == np.uint8
 
@@ -138,10 +139,16 @@ def save(folder, made, params):
     return folder
 
 
+def zeros(model):
+    """Parameters of the model's shapes."""
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), SIZE))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
 def make_segmenter(folder, bias):
     """A workdir whose network finds covers everywhere (`bias` > 0) or nowhere."""
     made = config()
-    params = jax.jit(models.create_segmenter(made.model).init, static_argnums=1)(jax.random.key(0), SIZE)
+    params = zeros(models.create_segmenter(made.model))
     params["head"]["bias"] += bias
     return save(folder, made, params)
 
@@ -225,6 +232,6 @@ def test_fidelity_that_cannot_be_is_one_sentence(tmp_path, gan, restorer):
     with pytest.raises(UserError, match="is not at .*gone; bring it back"):
         networks.load_restorer(save(tmp_path / "orphan", made, params), 0.5)
     made.init_from, made.model.width = str(restorer), 16
-    wide = jax.jit(models.create(made.model).init, static_argnums=1)(jax.random.key(0), SIZE)
+    wide = zeros(models.create(made.model))
     with pytest.raises(UserError, match="different parameters"):
         networks.load_restorer(save(tmp_path / "wide", made, wide), 0.5)
