@@ -13,6 +13,7 @@ Points = Sequence[tuple[float, float]]
 
 _STYLE = {
     "figure.dpi": 110,
+    "figure.constrained_layout.use": True,
     "font.size": 9,
     "axes.grid": True,
     "grid.alpha": 0.3,
@@ -28,13 +29,12 @@ _MARKERS = "sD^voP*X"
 def lines(panels: Mapping[str, Mapping[str, Points]], x_label: str) -> bytes:
     """Returns a PNG with a panel for each of `panels`: y label -> name -> points, joined by a line."""
     with mpl.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(1, len(panels), figsize=(3.6 * len(panels), 3.2), squeeze=False)
+        figure, axes = pyplot.subplots(1, len(panels), figsize=(max(5.2, 3.6 * len(panels)), 3.4), squeeze=False)
         for axis, (y_label, named) in zip(axes[0], panels.items(), strict=True):
             for number, (name, points) in enumerate(named.items()):
                 axis.plot(*zip(*points, strict=True), label=name, **_look(number))
             axis.set(xlabel=x_label, ylabel=y_label)
-        axes[0][0].legend()
-        return _png(figure)
+        return _png(figure, axes[0][0])
 
 
 def scatter(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: str) -> bytes:
@@ -42,15 +42,14 @@ def scatter(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: s
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     with mpl.rc_context(_STYLE):
-        figure, axes = pyplot.subplots(rows, columns, figsize=(3.4 * columns, 2.9 * rows), squeeze=False)
+        figure, axes = pyplot.subplots(rows, columns, figsize=(max(5.2, 3.4 * columns), 2.9 * rows), squeeze=False)
         for axis, (title, named) in zip(axes.flat, panels.items(), strict=False):
             for number, (name, points) in enumerate(named.items()):
                 axis.plot(*zip(*points, strict=True), label=name, **_look(number) | {"linestyle": ""})
             axis.set(title=title, xlabel=x_label, ylabel=y_label)
         for axis in axes.flat[len(panels) :]:
             axis.remove()
-        axes[0][0].legend()
-        return _png(figure)
+        return _png(figure, axes[0][0])
 
 
 def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, y_label: str) -> bytes:
@@ -62,8 +61,7 @@ def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, 
             axis.plot(x, y, label=name, **_look(number))
             _annotate(axis, x, y, texts)
         axis.set(xlabel=x_label, ylabel=y_label)
-        axis.legend()
-        return _png(figure)
+        return _png(figure, axis)
 
 
 def _annotate(axis: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
@@ -80,9 +78,11 @@ def _look(number: int) -> dict:
     }
 
 
-def _png(figure: pyplot.Figure) -> bytes:
+def _png(figure: pyplot.Figure, axis: Axes) -> bytes:
+    """The file, with the legend of `axis` above all panels."""
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     buffer = io.BytesIO()
-    figure.tight_layout()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     pyplot.close(figure)
     return buffer.getvalue()

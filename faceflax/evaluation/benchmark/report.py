@@ -21,7 +21,7 @@ from faceflax.files import atomic_path, write_json, write_text
 
 Judged = Mapping[str, Mapping[Task, Cell]]
 
-_FACES_QUALITY = 92  # of the page of faces; 4:4:4
+_FACES_QUALITY = 85  # of the page of faces; 4:4:4
 _RECOGNITION = "tar_"
 _PERCEPTION = ("perceptual", "identity", "identity_dlib", "kid")
 

@@ -56,21 +56,25 @@ def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
     slots = (devices or [""])[: workers or None] if devices else [""] * max(1, workers)
     with _signals() as received:
         pool = _Pool(command, slots)
-        while waiting or pool.active:
-            if received:
-                pool.stop(received)
-                return received[0]
-            for run, status in pool.finished():
-                if status:
-                    pool.stop([signal.SIGTERM])
-                    raise UserError(f"training {run.name} ended with status {status}; it said why above")
-                run.mark_trained()
-            blocked = {run.name for run in (*waiting, *pool.active)}
-            for run in [run for run in waiting if run.after not in blocked][: pool.free]:
-                waiting.remove(run)
-                pool.start(run)
-            time.sleep(_POLL)
-    return 0
+        try:
+            while (waiting or pool.active) and not received:
+                _advance(waiting, pool)
+                time.sleep(_POLL)
+        finally:
+            pool.stop(received or [signal.SIGTERM])
+        return received[0] if received else 0
+
+
+def _advance(waiting: list[Run], pool: "_Pool") -> None:
+    """Notes which trainings have ended, and starts of those that wait as many as can be."""
+    for run, status in pool.finished():
+        if status:
+            raise UserError(f"training {run.name} ended with status {status}; it said why above")
+        run.mark_trained()
+    blocked = {run.name for run in (*waiting, *pool.active)}
+    for run in [run for run in waiting if run.after not in blocked][: pool.free]:
+        waiting.remove(run)
+        pool.start(run)
 
 
 @contextlib.contextmanager
