@@ -1,6 +1,7 @@
 """Differences, verdicts and tables say what the cells hold, and no more than they can bear."""
 
 import csv
+import dataclasses
 import io
 
 import numpy as np
@@ -10,7 +11,7 @@ import scipy.stats
 from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.evaluation import judges
-from faceflax.evaluation.benchmark import discriminators, settings, tables, verdict
+from faceflax.evaluation.benchmark import arms, discriminators, settings, tables, verdict
 from faceflax.evaluation.benchmark.analysis import METRICS, Difference, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
@@ -19,6 +20,7 @@ from faceflax.evaluation.benchmark.plan import Run
 from faceflax.evaluation.tables import to_latex, to_markdown
 
 COUNT, SIZE, SEEDS = 40, 16, (0, 1)
+TASK = Task("noise", 50)
 TASKS = ("noise 15", "noise 50", "occlude 50")
 LEVEL = {"input": 20.0, "classical": 22.0, "cnn": 26.0, "gan": 25.0, "twin": 26.0}
 
@@ -189,3 +191,16 @@ def test_discriminators_are_right_by_the_side_of_one_half(results):
     assert table.rows[0][:4] == ["noise 15", "0.875", "0.875", "0.375"]
     assert table.rows[0][4] == f"{np.mean([*one.scores['real'], *two.scores['real']]):.3f}"
     assert table.rows[-1][0] == "mean of 3"
+
+
+def test_arms_are_named_by_their_losses_and_failures(results):
+    weights = dict.fromkeys(("charbonnier", "l1", "ssim", "ms_ssim", "fft", "perceptual", "identity"), 0.0)
+    weights["charbonnier"] = 1.0
+    run = {"arm": "cnn", "kind": "cnn", "init_from": "", "step": 7, "batch_size": 4, "loss": weights, "gan": {}}
+    plain = run | {"arm": "gan", "kind": "gan", "init_from": "cnn", "gan": {"weight": 0.1, "loss": "hinge"}}
+    table = arms.to_table(results, {"cnn-0": run, "cnn-1": run, "gan-0": plain, "twin-0": run | {"arm": "twin"}})
+    assert table.rows[0] == ["cnn", "cnn", "new", "7 7", "4", "charbonnier 1", "0"]
+    assert table.rows[1][5] == "charbonnier 1, adversarial 0.1 (hinge), no perceptual and no identity term"
+    failed = dataclasses.replace(results.cells["gan-0", TASK], failed=np.arange(COUNT) < 3)
+    with_failures = Results(results.settings, results.runs, results.clean, results.cells | {("gan-0", TASK): failed})
+    assert with_failures.failures("gan") == 3 and with_failures.failures("cnn") == 0

@@ -117,9 +117,9 @@ class Results:
         values = [self.values(method, task, metric) for method in self.methods(arm) for task in tasks]
         return float(np.nanmean(values)) if np.isfinite(values).any() else np.nan
 
-    def failures(self, arm: str, task: Task) -> int:
-        """How many results held pixels that are not finite, over all seeds."""
-        return sum(int(self.cells[method, task].failed.sum()) for method in self.methods(arm))
+    def failures(self, arm: str) -> int:
+        """How many results held pixels that are not finite, over all seeds and tasks."""
+        return sum(int(self.cells[method, task].failed.sum()) for method in self.methods(arm) for task in self.tasks)
 
     def difference(self, arm: str, other: str, tasks: Sequence[Task], metric: str) -> Difference | None:
         """`arm` minus `other` over `tasks`, of which those without the metric are left out; None when none has it."""

@@ -3,25 +3,26 @@
 from collections.abc import Mapping
 from typing import Any
 
-from ml_collections import ConfigDict
-
+from faceflax.evaluation.benchmark.analysis import Results
 from faceflax.evaluation.tables import Table
 from faceflax.objectives import NETWORK_TERMS, TERMS
 
 
-def to_table(settings: ConfigDict, runs: Mapping[str, Mapping[str, Any]]) -> Table:
+def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
     """Returns a row an arm, from `runs` of `measured.json` (by the run's name).
 
-    A run without perceptual or identity terms is said to be so.
+    A GAN without perceptual or identity terms is said to be so. Failures are results that held pixels that are not
+    finite, of all seeds and tasks; they are scored with such pixels black.
     """
     rows = []
-    for arm in settings.arms:
+    for arm in results.settings.arms:
         found = [each for each in runs.values() if each["arm"] == arm]
         first = found[0]
         steps = " ".join(str(each["step"]) for each in found)
         start = first["init_from"] or "new"
-        rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), losses(first["loss"], first["gan"])])
-    header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights"]
+        by = losses(first["loss"], first["gan"])
+        rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), by, str(results.failures(arm))])
+    header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights", "failures"]
     return Table("The arms", header, rows)
 
 

@@ -92,7 +92,7 @@ def _sections(
     if findings:
         shown = [verdict.to_table(findings, compare.cnn, compare.gan), verdict.guidance(results)]
         sections.append(Section("Verdict", _HOW_DECIDED, shown))
-    sections.append(Section("Arms", "", [arms.to_table(results.settings, measured["runs"])]))
+    sections.append(Section("Arms", "", [arms.to_table(results, measured["runs"])]))
     sections.append(Section("Distortion", _how_marked(results), distortion))
     if perception:
         drawn = pictures.perception_distortion(results)
