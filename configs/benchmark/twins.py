@@ -2,13 +2,14 @@
 
 from ml_collections import ConfigDict
 
+from configs.gan import adversarial
 from faceflax import config as config_lib
 
 
 def create(cnn: ConfigDict, duration: str, *, plain: bool = False) -> dict[str, ConfigDict]:
     """Returns the CNN, the CNN continued for `duration`, and a GAN that starts from the CNN and takes as many steps.
 
-    The last two have equal budgets: the same start, steps, batches and learning rate. `plain` adds a GAN without the
+    The last two have equal budgets: the same start, steps and batches. `plain` adds a GAN without the
     perceptual and identity terms. Every arm is measured at its last step.
     """
     cnn.eval.best_metric = "step"
@@ -27,10 +28,4 @@ def _continued(cnn: ConfigDict, duration: str) -> ConfigDict:
 
 
 def _gan(cnn: ConfigDict, duration: str) -> ConfigDict:
-    config = _continued(cnn, duration)
-    config.arm = "gan"
-    config.loss.perceptual = 0.1
-    config.loss.identity = 0.05
-    config.gan.weight = 0.05
-    config.gan.r1 = 1.0
-    return config
+    return adversarial(_continued(cnn, duration))

@@ -64,13 +64,12 @@ def create(config: ConfigDict) -> Discriminator:
     def init(key: jax.Array, image_size: int) -> Variables:
         if image_size % multiple:
             raise UserError(f"this discriminator takes sides that are multiples of {multiple} pixels, not {image_size}")
-        params_key, vectors_key = jax.random.split(key)
         shape = (1, image_size, image_size)
         channels = 7 if config.conditional else 3
-        params = network().init(params_key, jnp.zeros((*shape, channels)))["params"]
-        vectors = spectral.create_vectors(vectors_key, _without_heads(params))
-        for _ in range(10):  # the first estimate of a random vector is far off
-            _, vectors = normalize(params, vectors)
+        params = network().init(key, jnp.zeros((*shape, channels)))["params"]
+        vectors = spectral.create_vectors(_without_heads(params))
+        # The first estimate is far off.
+        vectors = jax.lax.fori_loop(0, 10, lambda _, v: normalize(params, v)[1], vectors)
         return Variables(params, vectors)
 
     def normalize(params: Any, vectors: spectral.Vectors) -> tuple[Any, spectral.Vectors]:

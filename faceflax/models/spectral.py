@@ -14,14 +14,9 @@ Vectors = dict[str, jax.Array]  # by the kernel's path: unit vectors [O]
 _EPSILON = 1e-12
 
 
-def create_vectors(key: jax.Array, params: Any) -> Vectors:
-    """Returns random unit vectors [O], one for each kernel [..., I, O] in `params`; `params` may be shapes alone."""
-    kernels = _kernels(params)
-    keys = jax.random.split(key, max(1, len(kernels)))
-    return {
-        path: _unit(jax.random.normal(k, kernel.shape[-1:]))
-        for k, (path, kernel) in zip(keys, kernels.items(), strict=False)
-    }
+def create_vectors(params: Any) -> Vectors:
+    """Returns unit vectors [O] to start from, one for each kernel [..., I, O] in `params`."""
+    return {path: _unit(jnp.ones(kernel.shape[-1:])) for path, kernel in _kernels(params).items()}
 
 
 def normalize(params: Any, vectors: Vectors, gain: float = 1.0) -> tuple[Any, Vectors]:

@@ -1,0 +1,271 @@
+"""The adversarial arm: its losses, its discriminator, what that sees, and the step that trains both networks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from faceflax import degradations, models, objectives
+from faceflax.errors import UserError
+from faceflax.models import discriminator as discriminators
+from faceflax.models import spectral
+from faceflax.models.discriminator import Logits
+from faceflax.training import arms, checkpoints, diffaugment, gan, monitors, parallel
+from tests import tiny
+
+FIELDS = {"arm": "gan", "gan__width": 8, "gan__scales": 2, "eval__best_metric": "step"}
+
+
+def _uniform(seed, *shape):
+    return jax.random.uniform(jax.random.key(seed), shape)
+
+
+@pytest.fixture(scope="module")
+def batch():
+    return {
+        "image": np.asarray(_uniform(0, 4, 32, 32, 3) * 255).astype(np.uint8),
+        "index": np.arange(4, dtype=np.int32),
+    }
+
+
+def _arm(**fields):
+    return arms.create(tiny.config(**FIELDS | fields), lambda step: 1e-3, lambda function: function)
+
+
+def test_spectral_normalisation_makes_the_largest_singular_value_the_gain():
+    params = {"conv": {"kernel": _uniform(0, 3, 3, 4, 6) - 0.4, "bias": jnp.ones(6)}, "dense": _uniform(1, 5, 7)}
+    vectors = spectral.create_vectors(params)
+    normalize = jax.jit(lambda vectors: spectral.normalize(params, vectors, 2.0))
+    for _ in range(60):
+        normalized, vectors = normalize(vectors)
+    for kernel in (normalized["conv"]["kernel"], normalized["dense"]):
+        largest = np.linalg.svd(np.asarray(kernel).reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+        np.testing.assert_allclose(largest, 2.0, rtol=1e-4)
+    np.testing.assert_array_equal(normalized["conv"]["bias"], 1.0)
+
+
+def test_the_gradient_goes_through_the_singular_value():
+    params = {"kernel": _uniform(0, 4, 3)}
+    vectors = spectral.create_vectors(params)
+    follow = jax.jit(lambda vectors: spectral.normalize(params, vectors)[1])
+    for _ in range(60):
+        vectors = follow(vectors)
+    total = lambda p: jnp.sum(jnp.sin(3 * spectral.normalize(p, vectors)[0]["kernel"]))  # noqa: E731
+    gradient, direction = jax.grad(total)(params)["kernel"], _uniform(2, 4, 3)
+    shifted = [float(total({"kernel": params["kernel"] + sign * 1e-2 * direction})) for sign in (1, -1)]
+    np.testing.assert_allclose(jnp.sum(gradient * direction), (shifted[0] - shifted[1]) / 2e-2, rtol=2e-2, atol=1e-3)
+    # The normalised kernel does not change with the kernel's scale, so neither does anything made of it.
+    np.testing.assert_allclose(jnp.sum(gradient * params["kernel"]), 0.0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("hinge", lambda r, f: (np.maximum(0, 1 - r).mean() + np.maximum(0, 1 + f).mean(), -f.mean())),
+        (
+            "non_saturating",  # -log of the probability given to the right answer
+            lambda r, f: (-np.log(_sigmoid(r)).mean() - np.log(1 - _sigmoid(f)).mean(), -np.log(_sigmoid(f)).mean()),
+        ),
+        ("relativistic", lambda r, f: (-np.log(_sigmoid(r - f)).mean(), -np.log(_sigmoid(f - r)).mean())),
+    ],
+)
+def test_adversarial_losses(name, expected):
+    real, fake = (
+        Logits(*(4 * _uniform(seed + i, *shape) - 2 for i, shape in enumerate([(5,), (5, 3, 3, 1)]))) for seed in (0, 2)
+    )
+    parts = [expected(np.asarray(r, np.float64), np.asarray(f, np.float64)) for r, f in zip(real, fake, strict=True)]
+    loss = objectives.adversarial_loss(name)
+    np.testing.assert_allclose(loss.discriminator(real, fake), np.mean([part[0] for part in parts]), rtol=1e-5)
+    np.testing.assert_allclose(loss.generator(real, fake), np.mean([part[1] for part in parts]), rtol=1e-5)
+
+
+def _sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_a_discriminator_judges_images_and_pixels():
+    discriminator, variables, apply = _discriminator()
+    images, degraded, mask = _uniform(1, 3, 32, 32, 3), _uniform(2, 3, 32, 32, 3), jnp.zeros((3, 32, 32, 1))
+    probability = jax.jit(functools.partial(discriminators.discriminate, discriminator))(
+        variables, images, degraded, mask
+    )
+    assert probability.shape == (3,)
+    assert (probability > 0).all() and (probability < 1).all() and np.std(probability) > 0
+    logits = apply(variables, images, degraded, mask)
+    assert logits.pixel.shape == (3, 32, 32, 1)
+    other = apply(variables, images, 1 - degraded, mask)
+    assert not np.allclose(logits.image, other.image)  # it sees what the image was restored from
+    _, variables, apply = _discriminator(gan__conditional=False)
+    logits, other = (apply(variables, images, condition, mask) for condition in (degraded, 1 - degraded))
+    np.testing.assert_array_equal(logits.image, other.image)
+
+
+def _discriminator(size=32, **fields):
+    """A discriminator, its variables, and how it judges images of them, compiled."""
+    discriminator = discriminators.create(tiny.config(**FIELDS | fields).gan)
+    variables = jax.jit(lambda: discriminator.init(jax.random.key(0), size))()
+    return (
+        discriminator,
+        variables,
+        jax.jit(lambda v, *view: discriminator.apply(discriminator.normalize(*v)[0], *view)),
+    )
+
+
+@pytest.mark.parametrize("policies", [("color",), ("translation",), ("cutout",), diffaugment.POLICIES])
+def test_augmentation_treats_an_image_and_its_condition_alike(policies):
+    images, mask, index = _uniform(0, 4, 16, 16, 3), jnp.zeros((4, 16, 16, 1)), jnp.arange(4)
+    key = jax.random.key(1)
+    augment = jax.jit(functools.partial(diffaugment.augment, policies=policies))
+    first, condition, _ = augment(key, index, images, images, mask)
+    np.testing.assert_allclose(first, condition, atol=1e-6)
+    assert not np.allclose(first, images)
+    again, *_ = augment(key, index[2:], images[2:], images[2:], mask[2:])
+    np.testing.assert_allclose(again, first[2:], atol=1e-6)  # whatever the batch
+    gradient = jax.jit(jax.grad(lambda x: augment(key, index, x, images, mask)[0].sum()))(images)
+    assert np.isfinite(gradient).all() and np.abs(gradient).sum() > 0
+
+
+def test_augmentation_moves_pictures_and_mask_by_the_same_whole_pixels():
+    mask = jnp.zeros((8, 16, 16, 1)).at[:, 6:9, 5:11].set(1.0)
+    images = jnp.repeat(mask, 3, axis=-1)
+    moved, _, moved_mask = diffaugment.augment(jax.random.key(0), jnp.arange(8), images, images, mask, ("translation",))
+    np.testing.assert_array_equal(moved_mask.sum((1, 2, 3)), 18.0)  # near the middle nothing is moved out
+    np.testing.assert_array_equal(moved[..., 0] == 1.0, moved_mask[..., 0] == 1.0)
+    places = [tuple(np.argwhere(one[..., 0])[0] - (6, 5)) for one in np.asarray(moved_mask)]
+    assert len(set(places)) > 3 and np.abs(places).max() <= 2
+
+
+def test_cutout_and_colour_are_those_of_the_paper():
+    ones, mask = jnp.ones((6, 16, 16, 3)), jnp.zeros((6, 16, 16, 1))
+    cut, *_ = diffaugment.augment(jax.random.key(0), jnp.arange(6), ones, ones, mask, ("cutout",))
+    assert ((np.asarray(cut == 0.5).any(-1).sum((1, 2))) <= 64).all()  # a quarter at most; less at the border
+    assert set(np.unique(cut)) == {0.5, 1.0}
+    grey = 0.3 * ones
+    coloured, *_ = diffaugment.augment(jax.random.key(0), jnp.arange(6), grey, grey, mask, ("color",))
+    assert np.ptp(np.asarray(coloured), axis=(1, 2, 3)).max() < 1e-6  # flat grey has no contrast and no saturation
+    assert np.abs(coloured - 0.3).max() <= 0.25 + 1e-6 < 1 < 6 * np.std(coloured) * 10
+
+
+def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
+    fields = {"gan__adaptive": False, "gan__weight": 0.3, "tasks": ("noise 50",), "gan__augment": ("translation",)}
+    config = tiny.config(**FIELDS | fields)
+    state = jax.jit(_arm(**fields).init)()
+    model, discriminator = models.create(config.model), discriminators.create(config.gan)
+    loss = objectives.adversarial_loss("hinge")
+    pairs, keys = _degraded(config, batch), jax.random.split(jax.random.key(7))
+    compute = gan._Gradients(config, model, discriminator, loss, lambda function: function)
+    grads, sums = jax.jit(lambda: compute(state, pairs, keys[0], {}))()
+
+    def judge(params, restored):
+        normalized, _ = discriminator.normalize(params, state.extras.vectors)
+        view = lambda x: diffaugment.augment(keys[0], pairs.index, x, pairs.degraded, pairs.mask, ("translation",))  # noqa: E731
+        return [discriminator.apply(normalized, *view(images)) for images in (pairs.clean, restored)]
+
+    def generator_objective(params):
+        restored = model.apply(params, pairs.degraded, pairs.mask)
+        reconstruction, _ = objectives.reconstruction_loss(restored, pairs.clean, config.loss)
+        return reconstruction + 0.3 * loss.generator(*judge(state.extras.params, restored))
+
+    def discriminator_objective(params):
+        return loss.discriminator(*judge(params, model.apply(state.params, pairs.degraded, pairs.mask)))
+
+    objective, generator = jax.jit(jax.value_and_grad(generator_objective))(state.params)
+    expected = {
+        "generator": generator,
+        "discriminator": jax.jit(jax.grad(discriminator_objective))(state.extras.params),
+    }
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # noqa: E731
+    jax.tree.map(close, grads, expected)
+    close(sums["loss"][0] / sums["loss"][1], objective)
+
+
+def _degraded(config, batch):
+    clean = jnp.asarray(batch["image"], jnp.float32) / 255
+    groups = degradations.parse(config.tasks)
+    return gan._Batch(clean, *degradations.degrade(jax.random.key(3), clean, batch["index"], groups), batch["index"])
+
+
+def test_an_adaptive_weight_makes_both_losses_pull_equally(batch):
+    config = tiny.config(**FIELDS).gan
+    config.adaptive, config.weight = True, 0.5
+    by_target, by_opponent = _uniform(0, 2, 4, 4, 3), 1e-3 * _uniform(1, 2, 4, 4, 3)
+    weight = gan._adversarial_weight(config, jnp.int32(0), by_target, by_opponent)
+    np.testing.assert_allclose(jnp.linalg.norm(weight * by_opponent), 0.5 * jnp.linalg.norm(by_target), rtol=1e-2)
+    config.start = 3
+    weights = [float(gan._adversarial_weight(config, jnp.int32(step), by_target, by_opponent)) for step in (0, 2, 3)]
+    assert weights[:2] == [0.0, 0.0] and weights[2] > 0
+
+
+def test_the_penalty_is_the_squared_gradient_of_the_logits():
+    discriminator, variables, apply = _discriminator(8, gan__scales=1, gan__width=2)
+    image, degraded, mask = _uniform(1, 1, 8, 8, 3), _uniform(2, 1, 8, 8, 3), jnp.zeros((1, 8, 8, 1))
+
+    def logit(image):
+        logits = apply(variables, image, degraded, mask)
+        return float(logits.image.sum() + logits.pixel.mean())
+
+    steps = 1e-2 * jnp.eye(image.size).reshape(-1, *image.shape)
+    slopes = [(logit(image + step) - logit(image - step)) / 2e-2 for step in steps]
+    normalized, _ = discriminator.normalize(*variables)
+    penalty = gan._squared_gradient(discriminator, normalized, (image, degraded, mask))
+    np.testing.assert_allclose(penalty, np.square(slopes).sum(), rtol=0.05)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_penalties_come_every_so_many_steps_and_in_float32(batch, dtype):
+    fields = {"gan__r1": 1.0, "gan__r2": 1.0, "gan__penalty_every": 3, "gan__dtype": dtype, "optim__accumulate": 2}
+    arm = _arm(**fields)
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init), {})
+    state, counts, values = devices.create_state(arm.init), [], []
+    for _ in range(4):
+        state, sums = step(state, devices.shard_batch(batch))
+        counts.append(float(sums["r1"][1]))
+        values.append(float(sums["r1"][0]))
+        assert sums["r2"][0].dtype == np.float32
+    assert counts == [2.0, 0.0, 0.0, 2.0]  # once a micro-batch
+    assert values[0] > 0 and values[1] == 0
+
+
+def test_monitors_tell_blurred_noisy_and_equal_faces():
+    clean = _uniform(0, 8, 32, 32, 3)
+    blurred = jnp.broadcast_to(clean.mean((1, 2), keepdims=True), clean.shape)
+    assert monitors.collapse(blurred, clean)["sharpness"] < 0.01
+    assert monitors.collapse(clean + _uniform(1, 8, 32, 32, 3), clean)["sharpness"] > 1.2
+    one_face = jnp.broadcast_to(clean[:1], clean.shape)
+    assert monitors.collapse(one_face, clean)["diversity"] < 0.01
+    np.testing.assert_allclose(list(monitors.collapse(clean, clean).values()), 1.0)
+    logits = Logits(jnp.array([1.0, -1.0, 2.0, 3.0]), jnp.zeros((4, 1, 1, 1)))
+    seen = monitors.balance(logits, Logits(-logits.image, logits.pixel))
+    np.testing.assert_allclose([seen["accuracy_real"], seen["accuracy_fake"], seen["logit_real"]], [0.75, 0.75, 1.25])
+
+
+def test_the_discriminator_learns_and_the_step_repeats_itself(batch):
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    arm = _arm(gan__weight=0.0, gan__augment=(), tasks=("sr 16",))
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init), {})
+    ends = []
+    for _ in range(2):
+        state = devices.create_state(arm.init)
+        for _ in range(40):
+            state, sums = step(state, devices.shard_batch(batch))
+        ends.append((jax.device_get(state), jax.device_get(sums)))
+    assert ends[0][1]["accuracy_real"][0] == ends[0][1]["accuracy_fake"][0] == 4.0
+    jax.tree.map(np.testing.assert_array_equal, ends[0], ends[1])
+
+
+def test_what_is_not_there_is_said(tmp_path):
+    for fields, message in [
+        ({"gan__loss": "wasserstein"}, "hinge, non_saturating, relativistic"),
+        ({"gan__augment": ("blur",)}, "color, translation, cutout"),
+        ({"gan__width": 0}, "at least 1"),
+    ]:
+        with pytest.raises(UserError, match=message):
+            _arm(**fields)
+    with pytest.raises(UserError, match="multiples of 64"):
+        jax.eval_shape(_arm(gan__scales=5).init)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="no discriminator"):
+        checkpoints.load_discriminator(tmp_path)
