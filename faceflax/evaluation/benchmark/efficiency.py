@@ -18,7 +18,7 @@ from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed
 from faceflax.training import arms
 from faceflax.training.checkpoints import Trained
-from faceflax.training.parallel import Parallel
+from faceflax.training.parallel import Costs, Parallel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,13 +43,14 @@ class Efficiency:
     trained_seconds: float
 
 
-class _Program:
+class Program:
     """Something to time: run it, wait for it, by image."""
 
     def __init__(self, run: Callable[[], Any], images: int):
         self._run, self._images = run, images
 
     def seconds(self, repeats: int) -> float:
+        """Returns the mean seconds by image of `repeats` runs."""
         start = time.perf_counter()
         for _ in range(repeats):
             out = self._run()
@@ -64,10 +65,9 @@ def measure_all(
 
     Raises `UserError` when a pretrained network of an arm's loss cannot be fetched.
     """
-    images = np.random.default_rng(0).integers(0, 256, (settings.data.image_size, settings.data.image_size, 3))
     programs, counted = {}, {}
     for name, each in trained.items():
-        programs[name], counted[name] = _prepare(each, images.astype(np.uint8), settings.eval.batch_size, devices)
+        programs[name], counted[name] = _prepare(each, settings.eval.batch_size, devices)
     seconds = {(name, what): [] for name in trained for what in ("train", "restore")}
     repeats = {"train": settings.efficiency.steps, "restore": settings.efficiency.batches}
     for number in range(settings.efficiency.rounds + 1):
@@ -84,39 +84,48 @@ def measure_all(
     }
 
 
-def _prepare(
-    trained: Trained, image: np.ndarray, restored_at_once: int, devices: Parallel
-) -> tuple[dict[str, _Program], dict[str, float]]:
-    config, params = trained.config, devices.replicate(trained.params)
+def training_program(config: ConfigDict, devices: Parallel) -> tuple[Program, Costs]:
+    """Returns the training step of an experiment's `config` from its first state on, to be timed, and its costs.
+
+    Raises `UserError` when a pretrained network of its loss cannot be fetched.
+    """
     arm = arms.create(config, lambda step: config.optim.lr, devices.map_images)
-    abstract_state = devices.abstract_state(arm.init)
-    step = devices.compile_step(arm.step, abstract_state, arm.load_networks())
-    restore = devices.compile_batched(measure.create_restore(models.create(config.model).apply))
-    count = -(-restored_at_once // devices.num_devices) * devices.num_devices
-    batch = {"image": np.stack([image] * config.data.batch_size), "index": np.arange(config.data.batch_size)}
-    batch = devices.shard_batch(batch | {"index": batch["index"].astype(np.int32)})
-    damaged = {"degraded": np.stack([image] * count), "mask": np.zeros((count, *image.shape[:2], 1), np.uint8)}
-    damaged = devices.shard_batch(damaged)
-    state = [devices.create_state(arm.init)]
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
+    count, size = config.data.batch_size, config.data.image_size
+    batch = {"image": _images(count, size), "index": np.arange(count, dtype=np.int32)}
+    batch, state = devices.shard_batch(batch), [devices.create_state(arm.init)]
 
     def train() -> Any:
         state[0], sums = step(state[0], batch)
         return sums
 
-    train_costs = devices.costs(step, state[0], batch)
-    restore_costs = devices.costs(restore, params, damaged)
+    return Program(train, count), devices.costs(step, state[0], batch)
+
+
+def _restoring_program(trained: Trained, batch_size: int, devices: Parallel) -> tuple[Program, Costs, int]:
+    """Restoring to be timed, its costs, and how many images it restores at once."""
+    count, size = -(-batch_size // devices.num_devices) * devices.num_devices, trained.config.data.image_size
+    restore = devices.compile_batched(measure.create_restore(models.create(trained.config.model).apply))
+    damaged = {"degraded": _images(count, size), "mask": np.zeros((count, size, size, 1), np.uint8)}
+    damaged, params = devices.shard_batch(damaged), devices.replicate(trained.params)
+    return Program(lambda: restore(params, damaged), count), devices.costs(restore, params, damaged), count
+
+
+def _images(count: int, size: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict[str, Program], dict[str, float]]:
+    train, train_costs = training_program(trained.config, devices)
+    restore, restore_costs, count = _restoring_program(trained, batch_size, devices)
     counted = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
-        "train_flops": train_costs.flops / config.data.batch_size,
+        "train_flops": train_costs.flops / trained.config.data.batch_size,
         "restore_flops": restore_costs.flops / count,
         "train_bytes": train_costs.peak_bytes,
         "restore_bytes": restore_costs.peak_bytes,
     }
-    programs = {
-        "train": _Program(train, config.data.batch_size),
-        "restore": _Program(lambda: restore(params, damaged), count),
-    }
-    return programs, counted
+    return {"train": train, "restore": restore}, counted
 
 
 def training_seconds(workdir: Path) -> float:
