@@ -120,6 +120,7 @@ def validate(config: ConfigDict) -> None:
         "eval.max_images": (0, float("inf")),
         "optim.ema_decay": (0, 1),
     }
+    limits |= {f"gan.{name}": (0, float("inf")) for name in ("weight", "start", "r1", "r2", "lr_ratio")}
     for name, (least, most) in limits.items():
         value = _get(config, name)
         if not least <= value <= most:
@@ -127,6 +128,11 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"config.{name} is {value}; it must be {where}")
     best_metrics = SEGMENTER_METRICS if config.arm == "segmenter" else BEST_METRICS
     choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
+    if config.arm == "gan" and config.eval.best_metric != "step":
+        raise UserError(
+            f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
+            "like one; make it step"
+        )
     for name, words in choices.items():
         if _get(config, name) not in words:
             raise UserError(f'config.{name} is "{_get(config, name)}"; choose one of {", ".join(words)}')

@@ -201,7 +201,9 @@ def gan(tmp_path_factory, restorer):
     made = workdir.read_config(restorer)
     made.arm, made.init_from = "gan", str(restorer)
     params = jax.tree.map(lambda leaf: leaf + 0.01, checkpoints.load_for_inference(restorer).params)
-    return save(tmp_path_factory.mktemp("gan"), made, params)
+    folder = save(tmp_path_factory.mktemp("gan"), made, params)
+    workdir.write_origin(folder, 1)
+    return folder
 
 
 def test_fidelity_runs_from_the_gan_to_its_cnn(gan, restorer):

@@ -11,11 +11,10 @@ from faceflax.errors import UserError
 from faceflax.models import segmenter
 from faceflax.models.blocks import BLOCKS
 from faceflax.models.encoder_decoder import EncoderDecoder
+from faceflax.models.layers import DTYPES
 from faceflax.models.unet import UNet
 
 Params = Any  # a tree of float32 arrays
-
-_DTYPES = ("float32", "bfloat16")
 
 
 class Model(NamedTuple):
@@ -81,7 +80,7 @@ def _create(config: ConfigDict, name: str, kind: type[UNet]) -> tuple[UNet, int]
     """The network of `config`, which must be called `name`, and what its images' sides are multiples of."""
     _check_choice("name", config.name, (name,))
     _check_choice("block", config.block, sorted(BLOCKS))
-    _check_choice("dtype", config.dtype, _DTYPES)
+    _check_choice("dtype", config.dtype, DTYPES)
     _check_sizes(config)
     network = kind(
         block=config.block,

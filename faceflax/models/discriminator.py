@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 from faceflax.models import spectral
-from faceflax.models.layers import Conv1x1, Conv3x3, depth_to_space, he_normal, space_to_depth
+from faceflax.models.layers import DTYPES, Conv1x1, Conv3x3, depth_to_space, he_normal, space_to_depth
 
 _STEM_SIDE = 2  # pixels folded into channels before everything
 _HEADS = ("image", "pixel")  # not normalised, so that logits may become as large as they need to
@@ -56,6 +56,8 @@ def create(config: ConfigDict) -> Discriminator:
     """
     if config.width < 1 or config.scales < 1:
         raise UserError(f"config.gan needs width and scales of at least 1, not {config.width} and {config.scales}")
+    if config.dtype not in DTYPES:
+        raise UserError(f'config.gan.dtype "{config.dtype}" does not exist; choose one of {", ".join(DTYPES)}')
     multiple = _STEM_SIDE * 2**config.scales
 
     def network(dtype: Any = None) -> UNetDiscriminator:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from faceflax.models import convolutions
 
+DTYPES = ("float32", "bfloat16")  # of activations
 Initializer = Callable[..., jax.Array]
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "truncated_normal")
 lecun_normal = nn.initializers.lecun_normal()

@@ -13,6 +13,7 @@ from faceflax.errors import UserError
 from faceflax.models.interpolation import interpolate
 from faceflax.restoration.aligned import FindBatch, RestoreBatch
 from faceflax.training import checkpoints
+from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
 
 # Of the image's side, by which what was found is grown, so that no rim of it stays.
@@ -38,7 +39,7 @@ def load_restorer(workdir: Path, fidelity: float | None) -> checkpoints.Trained:
             f"--fidelity: the CNN that {workdir} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
-    cnn = checkpoints.load_for_inference(origin)
+    cnn = checkpoints.load_for_inference(origin, workdir_lib.read_origin(workdir))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
 
 

@@ -127,15 +127,16 @@ class Trained(NamedTuple):
     info: dict[str, Any]  # "step", and the "metrics" of its validation where there was one
 
 
-def load_for_inference(workdir: Path) -> Trained:
+def load_for_inference(workdir: Path, step: int | None = None) -> Trained:
     """Reads a restorer's averaged parameters, of its workdir's best checkpoint or the newest when none was evaluated.
 
-    Raises `UserError` when the workdir holds no checkpoint, one that does not fit its configuration, or no restorer.
+    A `step` chooses the checkpoint of that step instead. Raises `UserError` when the workdir holds no such checkpoint,
+    one that does not fit its configuration, or no restorer.
     """
     config = workdir_lib.read_config(workdir)
     if config.arm == "segmenter":
         raise UserError(f"{workdir} holds a segmenter, which restores nothing; name the workdir of a CNN or GAN")
-    return _load(workdir, config, models.create(config.model).init)
+    return _load(workdir, config, models.create(config.model).init, step=step)
 
 
 def load_segmenter(workdir: Path) -> Trained:
@@ -156,13 +157,21 @@ def load_discriminator(workdir: Path) -> Trained:
     return trained._replace(params=discriminator.Variables(**trained.params))
 
 
-def _load(workdir: Path, config: ConfigDict, init: Callable[[jax.Array, int], Any], field: str = "ema") -> Trained:
+def _load(
+    workdir: Path,
+    config: ConfigDict,
+    init: Callable[[jax.Array, int], Any],
+    field: str = "ema",
+    step: int | None = None,
+) -> Trained:
     """Reads the part of the state that `init` makes; of `extras` it may be some of the entries."""
     checkpoints = Checkpoints(workdir, keep=1, best_metric=config.eval.best_metric, read_only=True)
-    step = checkpoints.best_step
-    step = checkpoints.latest_step if step is None else step
-    if step is None:
+    if not checkpoints.steps:
         raise UserError(f"{workdir} holds no checkpoint yet; train it first")
+    if step is None:
+        step = checkpoints.latest_step if checkpoints.best_step is None else checkpoints.best_step
+    elif step not in checkpoints.steps:
+        raise UserError(f"{workdir} no longer holds its checkpoint of step {step}, only {checkpoints.steps}")
     shapes = {field: jax.eval_shape(lambda: init(jax.random.key(0), config.data.image_size))}
     part = jax.device_get(checkpoints.restore_part(parallel.on_one_device(shapes), step))
     info = {"step": step, "metrics": checkpoints.metrics(step)}

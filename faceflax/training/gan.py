@@ -125,10 +125,11 @@ class _Gradients:
         views = {"r1": real_view, "r2": self._view(batch, jax.lax.stop_gradient(restored), augment_key)}
         opponent_grads, penalties = self._add_penalties(opponent_grads, state, views)
 
-        losses = {"loss": loss + weight * adversarial_loss, "loss_adversarial": adversarial_loss}
-        losses |= {f"loss_{name}": term for name, term in terms.items()} | {"loss_discriminator": opponent_loss}
-        seen = monitors.balance(*logits) | monitors.collapse(restored, batch.clean)
-        sums = metrics.counted(len(restored), **losses, **seen, adversarial_weight=weight) | penalties
+        values = {"loss": loss + weight * adversarial_loss, "loss_adversarial": adversarial_loss}
+        values |= {f"loss_{name}": term for name, term in terms.items()} | {"loss_discriminator": opponent_loss}
+        values |= monitors.balance(*logits) | {"adversarial_weight": weight}
+        sums = metrics.counted(len(restored), **values) | penalties
+        sums |= monitors.collapse(restored, batch.clean, batch.mask)
         sums["psnr"] = metrics.weighted(metrics.psnr(restored, batch.clean), jnp.ones(len(restored)))
         return {"generator": grads, "discriminator": opponent_grads}, sums
 

@@ -17,6 +17,7 @@ from faceflax.config import num_steps
 from faceflax.datasets import stream
 from faceflax.errors import UserError
 from faceflax.training import arms, optimizer, parallel
+from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_for_inference
 from faceflax.training.meter import Meter, NotFiniteError
 from faceflax.training.state import Arm, TrainState
@@ -85,7 +86,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
         checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)
         stack.callback(checkpoints.close)
         abstract_state = devices.abstract_state(arm.init)
-        state, start = _first_state(config, arm, devices, checkpoints, abstract_state)
+        state, start = _first_state(config, workdir, arm, devices, checkpoints, abstract_state)
         evaluate = make_evaluate(arm)
         tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
@@ -119,7 +120,12 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
 
 
 def _first_state(
-    config: ConfigDict, arm: Arm, devices: parallel.Parallel, checkpoints: Checkpoints, abstract_state: TrainState
+    config: ConfigDict,
+    workdir: Path,
+    arm: Arm,
+    devices: parallel.Parallel,
+    checkpoints: Checkpoints,
+    abstract_state: TrainState,
 ) -> tuple[TrainState, int]:
     """The state to go on from, and its step: the newest checkpoint, else a warm start, else a new one."""
     step = checkpoints.latest_step
@@ -127,9 +133,11 @@ def _first_state(
         return devices.adopt_state(checkpoints.restore(abstract_state, step)), step
     if not config.init_from:
         return devices.create_state(arm.init), 0
-    params = load_for_inference(Path(config.init_from)).params
+    params, info = load_for_inference(Path(config.init_from))[1:]
     if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, abstract_state.params):
         raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
+    if jax.process_index() == 0:
+        workdir_lib.write_origin(workdir, info["step"])
     return devices.create_state(lambda params: arm.init().replace(params=params, ema=params), params), 0
 
 

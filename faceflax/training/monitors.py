@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 from jax import Array
 
+from faceflax import metrics
 from faceflax.models.discriminator import Logits
+from faceflax.training.state import Metrics
 
 _EPSILON = 1e-6
 _THUMBNAIL = 8  # pixels of side
@@ -22,25 +24,36 @@ def balance(real: Logits, fake: Logits) -> dict[str, Array]:
     return shares | {"logit_real": real.image.mean(), "logit_fake": fake.image.mean()}
 
 
-def collapse(restored: Array, clean: Array) -> dict[str, Array]:
-    """Returns what of the targets' variety is left in the restored images, [B, H, W, 3] both, as shares.
+def collapse(restored: Array, clean: Array, mask: Array) -> Metrics:
+    """Returns what of the targets' variety is left in the restored images, as sums whose quotients are the shares.
 
+    Images are [B, H, W, 3]; where `mask` [B, H, W, 1] shows that an image has a hole, its hole alone counts.
     `diversity`: standard deviation over the batch of 8x8 thumbnails. Near 0 the generator makes one face for all.
-    `sharpness`: mean difference of neighbouring pixels. Under 1 the images are blurred, far above 1 they are noise.
+    `sharpness`: difference of neighbouring pixels. Under 1 the images are blurred, far above 1 they are noise.
     """
+    weight = jnp.where(metrics.has_pixels(mask)[:, None, None, None] > 0, mask, 1.0)
     return {
-        "diversity": (_spread(restored) + _EPSILON) / (_spread(clean) + _EPSILON),
-        "sharpness": (_roughness(restored) + _EPSILON) / (_roughness(clean) + _EPSILON),
+        "diversity": (_spread(restored, weight), _spread(clean, weight)),
+        "sharpness": (_roughness(restored, weight), _roughness(clean, weight)),
     }
 
 
-def _spread(images: Array) -> Array:
+def _spread(images: Array, weight: Array) -> Array:
+    weights = _thumbnails(weight)
+    thumbnails = _thumbnails(images * weight) / (weights + _EPSILON)
+    counts = weights.sum(0) + _EPSILON
+    mean = (weights * thumbnails).sum(0) / counts
+    return jnp.sqrt((weights * jnp.square(thumbnails - mean)).sum(0) / counts).sum()
+
+
+def _thumbnails(images: Array) -> Array:
     batch, height, width, channels = images.shape
     rows, columns = height // _THUMBNAIL, width // _THUMBNAIL
     images = images[:, : rows * _THUMBNAIL, : columns * _THUMBNAIL]
-    thumbnails = images.reshape(batch, _THUMBNAIL, rows, _THUMBNAIL, columns, channels).mean((2, 4))
-    return jnp.sqrt(thumbnails.var(0).mean())
+    return images.reshape(batch, _THUMBNAIL, rows, _THUMBNAIL, columns, channels).mean((2, 4))
 
 
-def _roughness(images: Array) -> Array:
-    return sum(jnp.abs(jnp.diff(images, axis=axis)).mean() for axis in (1, 2)) / 2
+def _roughness(images: Array, weight: Array) -> Array:
+    down = jnp.abs(jnp.diff(images, axis=1)) * weight[:, 1:]
+    right = jnp.abs(jnp.diff(images, axis=2)) * weight[:, :, 1:]
+    return down.sum() + right.sum()

@@ -74,6 +74,19 @@ def read_manifest(workdir: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def write_origin(workdir: Path, step: int) -> None:
+    """Records the step of the checkpoint, of `config.init_from`, that the training started from."""
+    write_json(workdir / "origin.json", {"step": step})
+
+
+def read_origin(workdir: Path) -> int:
+    """Returns the step that `write_origin` recorded; raises `UserError` when there is none."""
+    try:
+        return json.loads((workdir / "origin.json").read_text(encoding="utf-8"))["step"]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{workdir} does not say in origin.json which checkpoint its training started from") from error
+
+
 def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, active: bool) -> None:
     """Records `config` and `manifest` as the workdir's own; of a run of several processes only the active one writes.
 

@@ -29,7 +29,7 @@ def main(output, *assignments):
     batches = devices.prefetch(stream.train_stream(source, config.data, seed=config.seed, **shares))
     for _ in range(3):
         state, sums = step(state, next(batches))
-    whole = devices.gather({"params": state.params, "ema": state.ema, "sums": sums})
+    whole = devices.gather({"params": state.params, "ema": state.ema, "extras": state.extras, "sums": sums})
     if jax.process_index() == 0:
         np.savez(output, **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(whole)})
 
