@@ -41,8 +41,9 @@ def make_cell(rng, hard, level, holes):
     scores["perceptual"] = (level - 20) / 30 + rng.normal(0, 0.01, COUNT)  # what is sharper is further away here
     features = rng.normal(level - 20, 1, (COUNT, 8)).astype(np.float16)
     pictures = rng.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
-    of_set = {"kid": judges.kid(np.zeros((COUNT, 8)), features), "tar_identity_0.01": 0.5}
-    return Cell({}, np.arange(COUNT), scores, {"kid": features}, of_set, np.zeros(COUNT, bool), pictures)
+    scores["tar_identity_0.01"] = (rng.random(COUNT) < (level - 20) / 8).astype(float)
+    of_set = {"kid": judges.kid(np.zeros((COUNT, 8)), features)}
+    return Cell({}, {}, np.arange(COUNT), scores, {"kid": features}, of_set, np.zeros(COUNT, bool), pictures)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def results():
             cell = make_cell(rng, hard, LEVEL[method.partition("-")[0]], task.name == "occlude")
             found[method, task] = cell
     pictures = rng.integers(0, 256, (2, SIZE, SIZE, 3), np.uint8)
-    clean = Cell({}, np.arange(COUNT), {}, {"kid": np.zeros((COUNT, 8))}, {}, np.zeros(COUNT, bool), pictures)
+    clean = Cell({}, {}, np.arange(COUNT), {}, {"kid": np.zeros((COUNT, 8))}, {}, np.zeros(COUNT, bool), pictures)
     return Results(config, runs, clean, found)
 
 
@@ -77,6 +78,15 @@ def test_differences_are_paired_over_images_and_averaged_over_seeds_and_tasks(re
     assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.1 * width)
     assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.1 * width)
     assert found.is_significant and width < 0.5  # the images' hardness, 3 dB, has cancelled
+
+
+def test_rates_of_acceptance_have_intervals_of_which_pairs_pass(results):
+    metric, (task, *_) = "tar_identity_0.01", results.tasks
+    assert results.values("gan-0", task, metric) == results.cells["gan-0", task].scores[metric].mean()
+    found = results.difference("gan", "input", results.tasks, metric)
+    assert found.is_significant and 0 < found.low < found.mean < found.high < 1
+    row = dict(zip(*(lambda table: (table.header, table.rows[0]))(tables.by_metric(results)[metric]), strict=True))
+    assert "≈" in row["twin"] and "[" in row["gan minus cnn"]
 
 
 def test_only_tasks_that_have_a_metric_count(results):
@@ -181,16 +191,22 @@ def test_discriminators_are_right_by_the_side_of_one_half(results):
 
     def judged(real, cnn, gan, seed):
         scores = {"real": np.array(real), f"cnn-{seed}": np.array(cnn), f"gan-{seed}": np.array(gan)}
-        return Cell({}, np.arange(4), scores, {}, {}, np.zeros(4, bool), nothing)
+        return Cell({}, {}, np.arange(4), scores, {}, {}, np.zeros(4, bool), nothing)
 
     one = judged([0.9, 0.6, 0.51, 0.4], [0.1, 0.2, 0.3, 0.5], [0.6, 0.7, 0.1, 0.2], 0)
     two = judged([0.9, 0.6, 0.51, 0.6], [0.1, 0.2, 0.3, 0.6], [0.6, 0.7, 0.8, 0.2], 1)
     found = {"gan-0": dict.fromkeys(results.tasks, one), "gan-1": dict.fromkeys(results.tasks, two)}
-    (table,) = discriminators.to_tables(results, found)
-    assert table.header[1:4] == ["real, right", "cnn, right", "gan, right"]
-    assert table.rows[0][:4] == ["noise 15", "0.875", "0.875", "0.375"]
-    assert table.rows[0][4] == f"{np.mean([*one.scores['real'], *two.scores['real']]):.3f}"
-    assert table.rows[-1][0] == "mean of 3"
+    hinge, relativistic = ({run: {"gan": {"loss": loss}} for run in found} for loss in ("hinge", "relativistic"))
+    (table,) = discriminators.to_tables(results, found, hinge)
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert row["task"] == "noise 15" and table.rows[-1][0] == "mean of 3"
+    assert [row[f"{name}, right"] for name in ("real", "cnn", "gan")] == ["0.875", "0.875", "0.375"]
+    assert (row["cnn, accuracy"], row["gan, accuracy"]) == ("0.875", "0.625")
+    assert row["real, probability"] == f"{np.mean([*one.scores['real'], *two.scores['real']]):.3f}"
+    (table,) = discriminators.to_tables(results, found, relativistic)
+    row = dict(zip(table.header, table.rows[0], strict=True))
+    assert (row["cnn, accuracy"], row["gan, accuracy"]) == ("0.750", "0.625")  # 6 and 5 of the 8 pairs
+    assert row["real, right"] == "0.875"
 
 
 def test_arms_are_named_by_their_losses_and_failures(results):

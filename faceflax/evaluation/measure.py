@@ -19,6 +19,9 @@ from faceflax.models.discriminator import Discriminator, discriminate
 Restore = Callable[[Any, Array, Array], Array]
 Scores = dict[str, Array]
 
+DESCRIPTORS = ("identity", "kid")
+"""The judges that see a vector in an image, by which sets of images are compared."""
+
 
 def create_step(restore: Restore, tasks: Sequence[Task]) -> Callable[[tuple[Any, Array], dict[str, Array]], dict]:
     """Returns `step((params, number), batch)`: `batch` under `tasks[number]`, one program for all tasks.
@@ -112,20 +115,24 @@ def score_candidate(candidate_and_mask: tuple[Array, Array], batch: dict[str, ja
     return score(batch["image"], *candidate_and_mask)
 
 
-def describe(networks: Any, batch: dict[str, Array]) -> dict[str, Any]:
-    """What the judges' `networks` see in the batch's clean images; see `judges.describe`."""
+def describe(networks: dict[str, Any], batch: dict[str, Array]) -> dict[str, Array]:
+    """What those of the judges' `networks` that see a vector [B, D] in an image see in the batch's clean ones."""
+    networks = {name: params for name, params in networks.items() if name in DESCRIPTORS}
     return judges.describe(networks, to_float(batch["image"]))
 
 
 def score_described(networks: Any, batch: dict[str, Any]) -> dict[str, Scores]:
     """Scores `candidate` uint8 [B, H, W, 3] against `image` under `mask`, whose `description` is known (`describe`).
 
+    What is no vector is seen in the clean images anew: perceptual features are 40 times the size of the image.
     Returns `scores`, those of `score` and those that the judges give to each image, and `descriptors` [B, D]: what
     the judges see in the candidates, where sets of images are compared by it.
     """
+    others = {name: params for name, params in networks.items() if name not in DESCRIPTORS}
+    clean = batch["description"] | judges.describe(others, to_float(batch["image"]))
     seen = judges.describe(networks, to_float(batch["candidate"]))
-    scores = score(batch["image"], batch["candidate"], batch["mask"]) | judges.compare(batch["description"], seen)
-    return {"scores": scores, "descriptors": {name: seen[name] for name in ("identity", "kid") if name in seen}}
+    scores = score(batch["image"], batch["candidate"], batch["mask"]) | judges.compare(clean, seen)
+    return {"scores": scores, "descriptors": {name: seen[name] for name in DESCRIPTORS if name in seen}}
 
 
 def to_float(image: Array) -> Array:

@@ -138,8 +138,6 @@ class Results:
         )
         if metric == "kid":
             low, high = self._kid_interval(arm, other, tasks)
-        elif metric in self.cells[self.methods(arm)[0], tasks[0]].of_set:
-            low = high = np.nan  # a rate at a threshold that the set itself decides
         else:
             gains = [
                 self.cells[a, task].scores[metric] - self.cells[b, task].scores[metric]

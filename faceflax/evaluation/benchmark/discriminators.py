@@ -1,6 +1,6 @@
 """What a GAN's discriminator makes of held-out faces: real ones, and those that each arm restored."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,40 +32,70 @@ def cell_name(run: str) -> str:
     return f"discriminator-{run}"
 
 
-def fill(workdir: Path, faces: Faces, tasks: Sequence[Task], opponents: Sequence[Opponent], devices: Parallel) -> None:
+def fill(
+    workdir: Path,
+    faces: Faces,
+    degraded: Mapping[Task, str],
+    opponents: Sequence[Opponent],
+    devices: Parallel,
+) -> None:
     """Writes a cell for each discriminator and task where it is missing or stale; its scores are probabilities.
 
     They are by method ("cnn-0"), and by "real" for the clean faces: how probably each image is real, given the degraded
-    one. Raises `UserError` when the disk does not take a cell.
+    one. `degraded` holds the tasks and the fingerprints of the faces degraded by them. Raises `UserError` when the disk
+    does not take a cell.
     """
-    for task in tasks if opponents else ():
-        degraded = faces.degrade(task)
+    for task, fingerprint in degraded.items():
+        stale = {}
         for opponent in opponents:
-            file = cells.path(workdir, cell_name(opponent.run), task)
             made_from = {
                 "format": cells.FORMAT,
                 "clean": faces.fingerprint,
-                "degraded": degraded.fingerprint,
+                "degraded": fingerprint,
                 "variables": cells.fingerprint(opponent.variables),
                 "methods": {method.name: method.made_from for method in opponent.methods},
             }
-            if not cells.is_fresh(file, made_from):
-                cells.write(file, _judge(opponent, faces, degraded, made_from, devices))
+            if not cells.is_fresh(cells.path(workdir, cell_name(opponent.run), task), made_from):
+                stale[opponent.run] = opponent, made_from
+        if stale:
+            found = _judge([opponent for opponent, _ in stale.values()], faces, faces.degrade(task), devices)
+            for run, scores in found.items():
+                cells.write(cells.path(workdir, cell_name(run), task), _cell(stale[run][1], faces, scores))
 
 
-def _judge(opponent: Opponent, faces: Faces, degraded: Degraded, made_from: dict, devices: Parallel) -> Cell:
-    variables = devices.replicate(opponent.variables)
+def _judge(
+    opponents: Sequence[Opponent], faces: Faces, degraded: Degraded, devices: Parallel
+) -> dict[str, dict[str, np.ndarray]]:
+    """The probabilities by run and method; each method restores once, and one method's results are held at a time."""
+    placed = {opponent.run: devices.replicate(opponent.variables) for opponent in opponents}
 
-    def probabilities(images: Sequence[np.ndarray]) -> np.ndarray:
+    def probabilities(opponent: Opponent, images: Sequence[np.ndarray]) -> np.ndarray:
         batches = [damaged | {"image": image} for damaged, image in zip(degraded.batches, images, strict=True)]
-        judged = [opponent.discriminate(variables, devices.shard_batch(batch)) for batch in batches]
+        judged = [opponent.discriminate(placed[opponent.run], devices.shard_batch(batch)) for batch in batches]
         return faces.real_rows(jax.device_get(judged)).astype(np.float64)
 
-    found = {REAL: probabilities([batch["image"] for batch in faces.batches])}
-    for method in opponent.methods:
-        found[method.name] = probabilities([restored for restored, _ in method.restore(degraded)])
-    nothing = np.zeros((faces.num_images, 0))
-    return Cell(made_from, faces.index, found, {}, {}, np.zeros(faces.num_images, bool), nothing)
+    clean = [batch["image"] for batch in faces.batches]
+    found = {opponent.run: {REAL: probabilities(opponent, clean)} for opponent in opponents}
+    methods = {method.name: method for opponent in opponents for method in opponent.methods}
+    for name, method in methods.items():
+        restored = [images for images, _ in method.restore(degraded)]
+        for opponent in opponents:
+            if method in opponent.methods:
+                found[opponent.run][name] = probabilities(opponent, restored)
+    return found
+
+
+def _cell(made_from: dict[str, Any], faces: Faces, scores: dict[str, np.ndarray]) -> Cell:
+    return Cell(
+        made_from=made_from,
+        measured_by=cells.measurer(),
+        index=faces.index,
+        scores=scores,
+        descriptors={},
+        of_set={},
+        failed=np.zeros(faces.num_images, bool),
+        pictures=np.zeros((0, 0, 0, 3), np.uint8),
+    )
 
 
 def load(workdir: Path, results: Results, opponents: Sequence[str]) -> dict[str, dict[Task, Cell]]:
@@ -76,34 +106,48 @@ def load(workdir: Path, results: Results, opponents: Sequence[str]) -> dict[str,
     }
 
 
-def to_tables(results: Results, found: dict[str, dict[Task, Cell]]) -> list[Table]:
+def to_tables(
+    results: Results, found: dict[str, dict[Task, Cell]], runs: Mapping[str, Mapping[str, Any]]
+) -> list[Table]:
     """Returns a table for each GAN arm, means over seeds: which part of the images it tells rightly, and how surely.
 
-    Right is a probability over 0.5 of a real image, and of at most 0.5 of a restored one.
+    Right is a probability over 0.5 of a real image, and of at most 0.5 of a restored one. The accuracy on an arm is the
+    mean of both shares; of a relativistic discriminator, which learns to compare, it is the share of pairs in which the
+    real image is the more probable one. `runs` are those of `measured.json`.
     """
     arm_of = {run.name: run.arm for run in results.runs}
     made = []
     for gan in dict.fromkeys(arm_of[run] for run in found):
-        judged = [by_task for run, by_task in found.items() if arm_of[run] == gan]
-        columns = dict.fromkeys(
-            arm_of.get(name, name) for by_task in judged for name in next(iter(by_task.values())).scores
-        )
-        rows = [_row(str(task), [by_task[task] for by_task in judged], columns, arm_of) for task in results.tasks]
-        if len(rows) > 1:
-            everything = [cell for by_task in judged for cell in by_task.values()]
-            rows.append(_row(f"mean of {len(rows)}", everything, columns, arm_of))
-        header = ["task", *(f"{name}, right" for name in columns), *(f"{name}, probability" for name in columns)]
-        made.append(
-            Table(f"Discriminator of {gan}: which images it tells rightly, and their mean probability", header, rows)
-        )
+        judged = {run: by_task for run, by_task in found.items() if arm_of[run] == gan}
+        is_paired = runs[next(iter(judged))]["gan"]["loss"] == "relativistic"
+        groups = {str(task): [task] for task in results.tasks}
+        if len(groups) > 1:
+            groups[f"mean of {len(groups)}"] = list(results.tasks)
+        rows = []
+        for title, tasks in groups.items():
+            values = _together([by_task[task] for by_task in judged.values() for task in tasks], arm_of)
+            rows.append([title, *_row(values, is_paired=is_paired)])
+        arms = [name for name in values if name != REAL]
+        header = ["task", *(f"{name}, accuracy" for name in arms), *(f"{name}, right" for name in values)]
+        header += [f"{name}, probability" for name in values]
+        title = f"Discriminator of {gan}: which images it tells rightly, and their mean probability"
+        made.append(Table(title, header, rows))
     return made
 
 
-def _row(title: str, judged: Sequence[Cell], columns: Sequence[str], arm_of: dict[str, str]) -> list[str]:
-    values = {column: [] for column in columns}
+def _together(judged: Sequence[Cell], arm_of: dict[str, str]) -> dict[str, np.ndarray]:
+    """The probabilities of all cells, by "real" and arm, in the order of the cells."""
+    values: dict[str, list[np.ndarray]] = {}
     for cell in judged:
         for name, probabilities in cell.scores.items():
-            values[arm_of.get(name, name)].append(probabilities)
-    together = {column: np.concatenate(found) for column, found in values.items()}
-    right = [np.mean((found > 0.5) == (column == REAL)) for column, found in together.items()]
-    return [title, *(fixed(share, 3) for share in right), *(fixed(p.mean(), 3) for p in together.values())]
+            values.setdefault(arm_of.get(name, name), []).append(probabilities)
+    return {name: np.concatenate(parts) for name, parts in values.items()}
+
+
+def _row(values: dict[str, np.ndarray], *, is_paired: bool) -> list[str]:
+    right = {name: np.mean((found > 0.5) == (name == REAL)) for name, found in values.items()}
+    if is_paired:
+        accuracy = [np.mean(values[REAL] > found) for name, found in values.items() if name != REAL]
+    else:
+        accuracy = [(right[REAL] + share) / 2 for name, share in right.items() if name != REAL]
+    return [fixed(value, 3) for value in (*accuracy, *right.values(), *(found.mean() for found in values.values()))]

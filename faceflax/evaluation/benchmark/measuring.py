@@ -23,7 +23,6 @@ from faceflax.evaluation.judges.verification import FALSE_ACCEPTANCE_RATES
 from faceflax.training.parallel import Parallel
 
 DLIB = "dlib"  # the judge that works on the host
-SET_JUDGES = ("identity", "kid", "identity_dlib")  # what is kept of each image, to compare sets of them
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +104,10 @@ class Faces:
 
     def clean(self) -> Cell:
         """Returns the faces themselves as a cell, without scores: with what sets of restored ones are compared."""
-        descriptors = {}
-        for name in SET_JUDGES:
-            if name in self.judges:
-                descriptors[name] = self.real_rows([description[name] for description in self._descriptions])
+        descriptors = {
+            name: self.real_rows([description[name] for description in self._descriptions])
+            for name in self._descriptions[0]
+        }
         if self._dlib:
             descriptors["identity_dlib"] = self._dlib_clean
         pictures = self.real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
@@ -144,6 +143,7 @@ class Faces:
     def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, pictures: np.ndarray) -> Cell:
         return Cell(
             made_from=made_from,
+            measured_by=cells.measurer(),
             index=self.index,
             scores={name: values.astype(np.float64) for name, values in scores.items()},
             descriptors={name: vectors.astype(np.float16) for name, vectors in descriptors.items()},
@@ -235,18 +235,21 @@ def fill(
             }
             if not cells.is_fresh(file, made_from):
                 cell = faces.score(degraded, method.restore(degraded), made_from)
-                cells.write(file, dataclasses.replace(cell, of_set=of_set(clean.descriptors, cell.descriptors)))
+                cells.write(file, _compare_sets(clean, cell))
             advance(1)
     return fingerprints
 
 
-def of_set(clean: dict[str, np.ndarray], restored: dict[str, np.ndarray]) -> dict[str, float]:
-    """Returns the scores of sets of descriptors: `kid`, and for each identity judge `tar`s, as "tar_identity_0.01"."""
-    found = {}
-    for name, vectors in restored.items():
+def _compare_sets(clean: Cell, restored: Cell) -> Cell:
+    """Returns `restored` with the scores that need the whole set: `kid`, and what each identity judge accepts.
+
+    The latter are 1 or 0 by image, as "tar_identity_0.01"; see `judges.verification`.
+    """
+    scores, of_set = dict(restored.scores), {}
+    for name, vectors in restored.descriptors.items():
         if name == "kid":
-            found["kid"] = judges.kid(clean[name], vectors)
+            of_set["kid"] = judges.kid(clean.descriptors[name], vectors)
         else:
             for rate in FALSE_ACCEPTANCE_RATES:
-                found[f"tar_{name}_{rate:g}"] = judges.verification(clean[name], vectors, rate)
-    return found
+                scores[f"tar_{name}_{rate:g}"] = judges.verification(clean.descriptors[name], vectors, rate)
+    return dataclasses.replace(restored, scores=scores, of_set=of_set)

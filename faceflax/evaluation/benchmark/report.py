@@ -47,7 +47,7 @@ def write(results: Results, judged: Judged, measured: Mapping[str, Any], workdir
       workdir: the benchmark's.
     """
     folder = workdir / "report"
-    costs = efficiency.from_json(measured.get("efficiency", {}))
+    costs = efficiency.from_json(measured["efficiency"].get("costs", {}))
     sections, signed = _sections(results, judged, measured, costs), signature(results, measured)
     texts = {
         "scores.csv": tables.scores_csv(results),
@@ -99,9 +99,10 @@ def _sections(
         text = "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
         sections.append(Section("Perception", text, perception, drawn and ("perception_distortion.png", drawn)))
     if recognition:
-        sections.append(Section("Recognition", _BEFORE_AND_AFTER, recognition))
+        sections.append(Section("Recognition", f"{_BEFORE_AND_AFTER} {_how_marked(results)}", recognition))
     if judged:
-        sections.append(Section("Discriminator", _DISCRIMINATOR, discriminators.to_tables(results, judged)))
+        shown = discriminators.to_tables(results, judged, measured["runs"])
+        sections.append(Section("Discriminator", _DISCRIMINATOR, shown))
     if costs:
         sections.append(Section("Efficiency", "", [efficiency.to_table(costs)]))
     curve = tables.curve(results, settings_lib.curve_tasks(results.settings))
@@ -122,12 +123,15 @@ _HOW_DECIDED = (
 )
 _BEFORE_AND_AFTER = (
     'Before restoration is the column "input": how many degraded faces still pass for the person of the clean one, at '
-    "a threshold that lets so many pairs of different faces pass. Empty where there are too few pairs for the rate."
+    "a threshold that lets so many pairs of different faces pass. Empty where there are too few pairs for the rate. "
+    "Each set's threshold is taken as given: intervals hold nothing of how it might have fallen."
 )
 _DISCRIMINATOR = (
     "The probability that an image is real, given the degraded one: of held-out clean faces, and of what each arm of "
-    "the same seed made of them. Told rightly: over 0.5 for a real face, at most 0.5 for a restored one. No other "
-    "number of this report uses a discriminator."
+    "the same seed made of them. Told rightly: over 0.5 for a real face, at most 0.5 for a restored one. Accuracy on "
+    "an arm: the mean of the shares of real and of its restored faces told rightly; with a relativistic loss the share "
+    "of pairs whose real face is the more probable one. Of a GAN the averaged generator is judged, against which its "
+    "discriminator never trained. No other number of this report uses a discriminator."
 )
 _FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
 

@@ -63,9 +63,8 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     with progress_bar() as progress:
         bar = progress.add_task("measuring", total=sum(len(method.tasks) for method in methods))
         degraded = measuring.fill(workdir, faces, methods, lambda count: progress.advance(bar, count))
-    discriminators.fill(
-        workdir, faces, settings_lib.table_tasks(settings), _opponents(runs, trained, methods, devices), devices
-    )
+    judged = {task: degraded[str(task)] for task in settings_lib.table_tasks(settings)}
+    discriminators.fill(workdir, faces, judged, _opponents(runs, trained, methods, devices), devices)
     measured = _measured(settings, runs, trained, source, faces, degraded)
     measured["efficiency"] = _efficiency(settings, runs, trained, devices, workdir / "efficiency.json")
     write_json(workdir / "measured.json", measured)
@@ -150,7 +149,7 @@ def _measured(
 def _efficiency(
     settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Trained], devices: Parallel, file: Path
 ) -> dict[str, Any]:
-    """The costs of each arm's first run, from `file` when nothing that decides them has changed since."""
+    """The costs of each arm's first run, as they lie in `file`; measured again when what decides them has changed."""
     if not settings.efficiency.rounds:
         return {}
     first = {run.arm: run for run in reversed(runs)}
@@ -163,15 +162,17 @@ def _efficiency(
     if file.is_file():
         known = json.loads(file.read_text(encoding="utf-8"))
         if known["made_from"] == made_from:
-            return known["costs"]
+            return known
+    measured_by = cells.measurer()
     costs = efficiency.measure_all(
         settings,
         {arm: trained[run.name] for arm, run in first.items()},
         devices,
         {arm: run.workdir for arm, run in first.items()},
     )
-    write_json(file, {"made_from": made_from, "costs": efficiency.to_json(costs)})
-    return efficiency.to_json(costs)
+    found = {"made_from": made_from, "measured_by": measured_by, "costs": efficiency.to_json(costs)}
+    write_json(file, found)
+    return found
 
 
 def _describe(run: Run, trained: Trained) -> dict[str, Any]:
@@ -202,4 +203,14 @@ def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> tuple[Re
     found = analysis.load(settings, runs, workdir)
     opponents = [name for name, run in measured["runs"].items() if run["kind"] == "gan"]
     judged = discriminators.load(workdir, found, opponents)
+    measured["measured_by"] = _measurers(found, judged, measured["efficiency"])
     return found, report_lib.write(found, judged, measured, workdir)
+
+
+def _measurers(results: Results, judged: report_lib.Judged, costs: dict[str, Any]) -> list[dict[str, str]]:
+    """The distinct commits and versions that measured what is reported; one unless code changed in between."""
+    found = [results.clean, *results.cells.values()]
+    found += [cell for by_task in judged.values() for cell in by_task.values()]
+    names = {json.dumps(cell.measured_by, sort_keys=True) for cell in found}
+    names |= {json.dumps(costs["measured_by"], sort_keys=True)} if costs else set()
+    return [json.loads(name) for name in sorted(names)]
