@@ -49,7 +49,7 @@ def make_cell(rng, hard, level, holes):
 @pytest.fixture(scope="module")
 def results():
     rng, config = np.random.default_rng(0), make_settings()
-    runs = [Run(arm, seed, None, None, "") for seed in SEEDS for arm in config.arms]
+    runs = [Run(arm, seed, None, None, "", "") for seed in SEEDS for arm in config.arms]
     hard = rng.normal(0, 3, COUNT)
     found = {}
     for method in ("input", "classical", *(run.name for run in runs)):

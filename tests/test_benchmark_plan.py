@@ -53,6 +53,36 @@ def test_complete_is_a_training_of_this_very_config(tmp_path):
     assert not plan.runs(config, tmp_path)[0].is_trained
 
 
+def test_what_descends_from_another_network_is_another_training(tmp_path):
+    config = make_settings()
+    runs = plan.runs(config, tmp_path)
+    for run in runs:
+        run.claim_start()
+        run.mark_trained()
+    config.experiments.cnn.train.duration = "7steps"
+    _, changed, *_ = plan.runs(config, tmp_path)
+    assert not changed.is_trained
+    changed.claim_start()  # nothing was made of the former network
+    runs[1].claim_start()
+    (runs[1].workdir / "checkpoints" / "100").mkdir(parents=True)
+    runs[1].claim_start()
+    with pytest.raises(UserError, match=r"gan-3 starts from has changed: delete .*arms/gan-3"):
+        training.train(plan.runs(config, tmp_path), command, workers=1)
+    assert not (tmp_path / "arms" / "cnn-3" / "made").exists()
+
+
+def test_arms_that_start_from_each_other_are_named(tmp_path):
+    config = make_settings(twin=config_lib.default())
+    config.experiments.cnn.init_from, config.experiments.twin.init_from = "twin", "gan"
+    with pytest.raises(UserError, match="cnn from twin from gan from cnn"):
+        plan.runs(config, tmp_path)
+    config.experiments.cnn.init_from = "cnn"
+    with pytest.raises(UserError, match="each other.*: cnn from cnn"):
+        plan.runs(config, tmp_path)
+    config.experiments.cnn.init_from, config.arms = "", ("twin", "gan", "cnn")
+    assert [run.name for run in plan.runs(config, tmp_path)[:3]] == ["twin-3", "gan-3", "cnn-3"]
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -93,11 +123,15 @@ if fields["init_from"] and not (Path(fields["init_from"]) / "made").exists():
     sys.exit("nothing to start from")
 print("device", os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 signal.signal(signal.SIGTERM, lambda *_: ((workdir / "saved").touch(), sys.exit(143)))
-if (workdir.parent / "wait").exists() and not (workdir / "saved").exists():
+waits = [workdir.parent / name for name in ("wait", f"wait-{workdir.name}")]
+if any(file.exists() for file in waits) and not (workdir / "saved").exists():
     (workdir / "started").touch()
     time.sleep(60)
 (workdir / "device").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", ""))
 if (workdir.parent / f"fail-{workdir.name}").exists():
+    for file in workdir.parent.glob("wait-*"):
+        while not (workdir.parent / file.name.removeprefix("wait-") / "started").exists():
+            time.sleep(0.02)
     sys.exit(3)
 (workdir / "made").touch()
 """
@@ -134,12 +168,15 @@ def test_a_failure_stops_the_others_and_is_named(tmp_path):
     runs = plan.runs(make_settings(), tmp_path)
     (tmp_path / "arms").mkdir()
     (tmp_path / "arms" / "fail-cnn-3").touch()
+    (tmp_path / "arms" / "wait-cnn-5").touch()
     with pytest.raises(UserError, match="cnn-3 ended with status 3"):
         training.train(runs, command, workers=2)
     assert not runs[0].is_trained and not (runs[1].workdir / "made").exists()
+    assert (tmp_path / "arms" / "cnn-5" / "saved").exists() and not runs[2].is_trained
 
 
-def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path, number):
     runs = plan.runs(make_settings(), tmp_path)
     (tmp_path / "arms").mkdir()
     (tmp_path / "arms" / "wait").touch()
@@ -148,16 +185,33 @@ def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path):
     def stop():
         while not all((workdir / "started").exists() for workdir in under_way):
             time.sleep(0.02)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     threading.Thread(target=stop, daemon=True).start()
-    former = signal.getsignal(signal.SIGTERM)
-    assert training.train(runs, command, workers=2) == signal.SIGTERM
-    assert signal.getsignal(signal.SIGTERM) == former
+    former = signal.getsignal(number)
+    assert training.train(runs, command, workers=2) == number
+    assert signal.getsignal(number) == former
     assert all((workdir / "saved").exists() and not (workdir / "made").exists() for workdir in under_way)
     (tmp_path / "arms" / "wait").unlink()
     assert training.train(runs, command, workers=2) == 0
     assert all(run.is_trained for run in runs)
+
+
+def test_what_the_shell_told_it_to_ignore_stops_nothing(tmp_path):
+    (run, *_) = plan.runs(make_settings(), tmp_path)
+
+    def hang_up():
+        while not (tmp_path / "arms" / "cnn-3.json").exists():
+            time.sleep(0.02)
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup does
+    try:
+        threading.Thread(target=hang_up, daemon=True).start()
+        assert training.train([run], command, workers=1) == 0
+    finally:
+        signal.signal(signal.SIGHUP, former)
+    assert run.is_trained
 
 
 def test_a_saved_config_is_read_back(tmp_path):

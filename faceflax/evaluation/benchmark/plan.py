@@ -22,7 +22,8 @@ class Run:
       seed: one of `config.seeds`.
       workdir: where it is trained, or was.
       config: the experiment; None for a workdir that was given as trained.
-      after: name of the run that it starts from; "" when it starts anew.
+      after: name of the run that it starts from; "" when it starts anew, or from a workdir that is no run.
+      upstream: fingerprint of the training that it starts from; "" when it starts anew.
     """
 
     arm: str
@@ -30,6 +31,7 @@ class Run:
     workdir: Path
     config: ConfigDict | None
     after: str
+    upstream: str
 
     @property
     def name(self) -> str:
@@ -39,54 +41,89 @@ class Run:
     @property
     def is_trained(self) -> bool:
         """Whether there is nothing left to train: the workdir was given, or this very training has ended in it."""
-        if self.config is None:
-            return True
-        marker = self._marker
-        return marker.is_file() and json.loads(marker.read_text(encoding="utf-8")) == {"config": self._fingerprint}
+        return self.config is None or _read(self.workdir / _COMPLETE) == {"config": self.fingerprint}
 
     def mark_trained(self) -> None:
         """Notes in the workdir that the training has come to its end."""
-        write_json(self._marker, {"config": self._fingerprint})
+        write_json(self.workdir / _COMPLETE, {"config": self.fingerprint})
+
+    def claim_start(self) -> None:
+        """Notes in the workdir what the training starts from.
+
+        Raises `UserError` when it holds checkpoints of a training that started from another network.
+        """
+        known, claimed = _read(self.workdir / _START), {"upstream": self.upstream}
+        if known not in ({}, claimed) and any((self.workdir / "checkpoints").glob("*")):
+            raise UserError(f"the network that {self.name} starts from has changed: delete {self.workdir}")
+        write_json(self.workdir / _START, claimed)
 
     @property
-    def _marker(self) -> Path:
-        return self.workdir / "complete.json"
+    def fingerprint(self) -> str:
+        """Of the training, and of all that it descends from; wherever the workdirs lie."""
+        if self.config is None:
+            return _fingerprint_of(self.workdir)
+        fields = json.loads(config_lib.to_json(self.config)) | {"init_from": self.upstream}
+        return _hash(json.dumps(fields, sort_keys=True))
 
-    @property
-    def _fingerprint(self) -> str:
-        """Of the configuration without the place of the workdir that it starts from, which may move."""
-        fields = json.loads(config_lib.to_json(self.config)) | {"init_from": self.after}
-        return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
+
+_COMPLETE, _START = "complete.json", "start.json"
+
+
+def _read(file: Path) -> dict[str, str]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _fingerprint_of(workdir: Path) -> str:
+    """Of the configuration that a workdir of elsewhere was trained with; whether it is one is seen when it is used."""
+    config = workdir / "config.json"
+    return _hash(config.read_text(encoding="utf-8") if config.is_file() else "")
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def runs(settings: ConfigDict, workdir: Path) -> list[Run]:
     """Returns every run of the benchmark, seed by seed, in the order of `settings.arms`.
 
-    Raises `UserError` when an arm starts from one that is neither an arm nor a workdir.
+    Raises `UserError` when an arm starts from one that is neither an arm nor a workdir, or arms start from each other.
     """
     found = []
-    for number, seed in enumerate(settings.seeds):
-        workdirs = {name: _workdir(settings, workdir, name, number) for name in settings.arms}
-        found += [_run(settings, name, seed, workdirs) for name in settings.arms]
+    for number in range(len(settings.seeds)):
+        of_seed: dict[str, Run] = {}
+        for name in _in_order(settings):
+            of_seed[name] = _run(settings, workdir, name, number, of_seed)
+        found += [of_seed[name] for name in settings.arms]
     return found
 
 
-def _workdir(settings: ConfigDict, workdir: Path, name: str, number: int) -> Path:
-    given = settings_lib.trained(settings, name)
-    return Path(given[number]) if given else workdir / "arms" / f"{name}-{settings.seeds[number]}"
+def _in_order(settings: ConfigDict) -> list[str]:
+    """The arms, each after the one that it starts from."""
+    trained_here = [name for name in settings.arms if not settings_lib.trained(settings, name)]
+    starts = dict.fromkeys(settings.arms, "") | {name: settings.experiments[name].init_from for name in trained_here}
+    order: list[str] = []
+    for name in settings.arms:
+        line, start = [], name
+        while start in starts and start not in order:
+            if start in line:
+                circle = " from ".join([*line[line.index(start) :], start])
+                raise UserError(f"arms start from each other, so that none can be trained first: {circle}")
+            line.append(start)
+            start = starts[start]
+        order += reversed(line)
+    return order
 
 
-def _run(settings: ConfigDict, name: str, seed: int, workdirs: dict[str, Path]) -> Run:
-    if settings_lib.trained(settings, name):
-        return Run(name, seed, workdirs[name], None, "")
+def _run(settings: ConfigDict, workdir: Path, name: str, number: int, earlier: dict[str, Run]) -> Run:
+    seed, given = settings.seeds[number], settings_lib.trained(settings, name)
+    if given:
+        return Run(name, seed, Path(given[number]), None, "", "")
     config = config_lib.from_json(config_lib.to_json(settings.experiments[name]))
-    config.seed = seed
-    start, after = config.init_from, ""
-    if start in workdirs:
-        if start == name:
-            raise UserError(f"config.experiments.{name}.init_from is the arm itself")
-        config.init_from = str(workdirs[start])
-        after = f"{start}-{seed}"
-    elif start and not Path(start).is_dir():
-        raise UserError(f'{name} starts from "{start}", which is neither one of config.arms nor a workdir')
-    return Run(name, seed, workdirs[name], config, after)
+    config.seed, start, after, upstream = seed, config.init_from, "", ""
+    if start in earlier:
+        config.init_from, after, upstream = str(earlier[start].workdir), earlier[start].name, earlier[start].fingerprint
+    elif start:
+        if not Path(start).is_dir():
+            raise UserError(f'{name} starts from "{start}", which is neither one of config.arms nor a workdir')
+        upstream = _fingerprint_of(Path(start))
+    return Run(name, seed, workdir / "arms" / f"{name}-{seed}", config, after, upstream)

@@ -18,6 +18,7 @@ from faceflax.files import write_text
 
 Command = Callable[[Path, Path], list[str]]
 _POLL = 0.1  # seconds between two looks at the processes
+_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 _PROBE = "import jax; print(jax.local_device_count() if jax.default_backend() == 'gpu' else 0)"
 
@@ -43,25 +44,30 @@ def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
       workers: trainings at once; 0: one for each GPU, else one. With several GPUs each training has its own.
 
     Returns:
-      0 when everything is trained; the number of the signal (SIGTERM, SIGINT) that ended it early, after the trainings
-      under way have saved.
+      0 when everything is trained; the number of the signal (SIGTERM, SIGINT, SIGHUP) that ended it early, after the
+      trainings under way have saved.
 
     Raises:
-      UserError: a training failed; the others were stopped, after saving.
+      UserError: a training failed (the others were stopped, after saving), or what one started from has changed.
     """
     waiting = [run for run in runs if not run.is_trained]
     if not waiting:
         return 0
+    for run in waiting:
+        run.claim_start()
     devices = gpus() if workers != 1 else []
-    slots = (devices or [""])[: workers or None] if devices else [""] * max(1, workers)
+    slots = devices[: workers or None] or [""] * max(1, workers)
     with _signals() as received:
         pool = _Pool(command, slots)
         try:
             while (waiting or pool.active) and not received:
                 _advance(waiting, pool)
                 time.sleep(_POLL)
+        except BaseException:
+            received.append(signal.SIGTERM)
+            raise
         finally:
-            pool.stop(received or [signal.SIGTERM])
+            pool.stop(received)
         return received[0] if received else 0
 
 
@@ -79,13 +85,14 @@ def _advance(waiting: list[Run], pool: "_Pool") -> None:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Yields the list that SIGTERM and SIGINT are added to, while the block runs."""
+    """Yields the list that SIGTERM, SIGINT and SIGHUP are added to, while the block runs."""
     received: list[int] = []
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
 
-    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    heeded = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+    former = {number: signal.signal(number, note) for number in heeded}
     try:
         yield received
     finally:
@@ -137,13 +144,16 @@ class _Pool:
         return ended
 
     def stop(self, received: list[int]) -> None:
-        """Passes each signal on to every training, those that come meanwhile as well, until all have ended."""
+        """Passes each signal on to every training, those that come meanwhile as well, until all have ended.
+
+        A closed terminal's SIGHUP, on which a training would end without saving, becomes a SIGTERM.
+        """
         passed = 0
         while self._under_way:
             for number in received[passed:]:
                 passed += 1
                 for _, process, *_ in self._under_way.values():
-                    process.send_signal(number)
+                    process.send_signal(signal.SIGTERM if number == signal.SIGHUP else number)
             self.finished()
             time.sleep(_POLL)
 
@@ -151,4 +161,5 @@ class _Pool:
 def _echo(name: str, process: subprocess.Popen) -> None:
     """Prints what a training prints, under its name."""
     for line in process.stdout:
-        print(f"{name}  {line}", end="", flush=True)
+        with contextlib.suppress(OSError):  # of a terminal that was closed: the training must not wait for a reader
+            print(f"{name}  {line}", end="", flush=True)
