@@ -16,9 +16,11 @@ _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # For `jax.jit(..., compiler_options=...)` on CPU. XLA there gives convolutions to its YNNPACK library, which runs those
 # of few channels on one thread, and weight gradients three to four times slower than the Eigen kernels it replaces.
-# This leaves that library products and sums only.
+# The first option leaves that library products and sums only. LLVM's full effort doubles the time of compilation and
+# gains nothing, as the time is spent in these libraries; with none at all the rest takes twice as long.
 CPU_COMPILER_OPTIONS = {
-    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE"
+    "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
+    "xla_backend_optimization_level": "1",
 }
 
 
