@@ -96,13 +96,38 @@ def test_kid_gain_is_paired_and_covers_its_own_value():
     rng = np.random.default_rng(2)
     real = rng.random((60, 16))
     near, far = real + rng.normal(0, 0.1, real.shape), 1.3 * real + rng.normal(0, 0.1, real.shape)
-    gain = judges.kid_gain(real, near, far)
+    gain = interval(real, near, far)
     assert gain.mean == pytest.approx(judges.kid(real, near) - judges.kid(real, far))
     assert gain.low < gain.mean < gain.high < 0
-    assert judges.kid_gain(real, far, far) == pytest.approx((0, 0, 0), abs=1e-12)
-    assert judges.kid_gain(real, far, near) == pytest.approx((-gain.mean, -gain.high, -gain.low))
-    assert gain == judges.kid_gain(real, near, far) != judges.kid_gain(real, near, far, seed=1)
-    assert np.isnan(judges.kid_gain(real[:1], near[:1], far[:1])).all()
+    assert interval(real, far, far) == pytest.approx((0, 0, 0), abs=1e-12)
+    assert interval(real, far, near) == pytest.approx((-gain.mean, -gain.high, -gain.low))
+    assert gain == interval(real, near, far) != interval(real, near, far, seed=1)
+    assert np.isnan(interval(real[:1], near[:1], far[:1])).all()
+
+
+def interval(*sets, level=0.95, **options):
+    return judges.mean_interval([judges.kid_gain(*sets, **options)], level=level)
+
+
+def test_the_interval_of_a_mean_of_kid_gains_is_that_of_the_mean():
+    rng = np.random.default_rng(5)
+    real = rng.random((60, 16))
+    sets = [(real + rng.normal(0, 0.1, real.shape), 1.3 * real + rng.normal(0, 0.1, real.shape)) for _ in range(8)]
+    gains = [judges.kid_gain(real, *pair) for pair in sets]
+    mean, low, high = judges.mean_interval(gains)
+    assert mean == pytest.approx(np.mean([gain.mean for gain in gains]))
+    rng, means = np.random.default_rng(6), []
+    for _ in range(300):  # each draw of images by itself, every task by the estimate of unbiased pairs
+        drawn = rng.integers(60, size=60)
+        others = drawn[:, None] != drawn[None]
+        means.append(np.mean([terms(real, near)[np.ix_(drawn, drawn)][others].mean() for near, _ in sets]))
+        means[-1] -= np.mean([terms(real, far)[np.ix_(drawn, drawn)][others].mean() for _, far in sets])
+    np.testing.assert_allclose((low, high), np.quantile(means, [0.025, 0.975]), atol=0.2 * (high - low))
+
+
+def terms(real, fake):
+    kernel = lambda x, y: (x @ y.T / x.shape[1] + 1) ** 3  # noqa: E731
+    return kernel(real, real) + kernel(fake, fake) - kernel(real, fake) - kernel(fake, real)
 
 
 def test_the_interval_of_a_kid_gain_holds_the_truth_as_often_as_it_says():
@@ -113,7 +138,7 @@ def test_the_interval_of_a_kid_gain_holds_the_truth_as_often_as_it_says():
         return real, real + 0.3 + 0.3 * rng.normal(size=real.shape), 1.3 * real + 0.3 * rng.normal(size=real.shape)
 
     truth = judges.kid_gain(*draw(2000), resamples=1).mean
-    intervals = [judges.kid_gain(*draw(60), level=0.8, resamples=100) for _ in range(100)]
+    intervals = [interval(*draw(60), level=0.8, resamples=100) for _ in range(100)]
     assert np.mean([low < truth < high for _, low, high in intervals]) == pytest.approx(0.8, abs=0.12)
 
 

@@ -15,7 +15,7 @@ from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.evaluation.judges.verification import FALSE_ACCEPTANCE_RATES
-from faceflax.evaluation.statistics import Interval, bootstrap
+from faceflax.evaluation.statistics import bootstrap
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Results:
         """Takes the cells by method ("gan-0") and task."""
         self.settings, self.runs, self.clean, self.cells = settings, list(runs), clean, found
         self._differences: dict[tuple, Difference | None] = {}
-        self._kid_gains: dict[tuple[str, str, Task], Interval] = {}
+        self._kid_gains: dict[tuple[str, str, Task], judges.Gain] = {}
 
     @functools.cached_property
     def metrics(self) -> tuple[str, ...]:
@@ -156,11 +156,11 @@ class Results:
         return list(zip(repeat(first), repeat(second), strict=True))
 
     def _kid_interval(self, arm: str, other: str, tasks: Sequence[Task]) -> tuple[float, float]:
-        """The mean of the ends of each task's and seed's interval: wider than the interval of the mean would be."""
-        intervals = [self._kid_gain(a, b, task) for a, b in self._pairs(arm, other) for task in tasks]
-        return float(np.mean([each.low for each in intervals])), float(np.mean([each.high for each in intervals]))
+        gains = [self._kid_gain(a, b, task) for a, b in self._pairs(arm, other) for task in tasks]
+        _, low, high = judges.mean_interval(gains)
+        return low, high
 
-    def _kid_gain(self, a: str, b: str, task: Task) -> Interval:
+    def _kid_gain(self, a: str, b: str, task: Task) -> judges.Gain:
         if (a, b, task) not in self._kid_gains:
             features = (self.cells[method, task].descriptors["kid"] for method in (a, b))
             self._kid_gains[a, b, task] = judges.kid_gain(self.clean.descriptors["kid"], *features)

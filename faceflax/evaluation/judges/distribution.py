@@ -5,6 +5,9 @@ features under the kernel k(x, y) = (x.y / D + 1)^3. With MobileNetV2's features
 are not to be compared with published ones. Host side, numpy.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from faceflax.evaluation.statistics import Interval
@@ -25,26 +28,41 @@ def kid(real: np.ndarray, fake: np.ndarray) -> float:
     return _mean_over_pairs(_discrepancies(real, fake))
 
 
-def kid_gain(
-    real: np.ndarray, fake: np.ndarray, over: np.ndarray, *, level: float = 0.95, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Returns `kid(real, fake) - kid(real, over)` and its bootstrap interval; below 0 means that `fake` is closer.
+class Gain(NamedTuple):
+    """A difference of two KIDs, and the same of each bootstrap draw of the images [R]; all NaN where there is none."""
+
+    mean: float
+    draws: np.ndarray
+
+
+def kid_gain(real: np.ndarray, fake: np.ndarray, over: np.ndarray, *, resamples: int = 1000, seed: int = 0) -> Gain:
+    """Returns `kid(real, fake) - kid(real, over)` with its bootstrap; below 0 means that `fake` is closer.
 
     All are [N, D], and row i of each belongs to image i. Images are drawn with replacement, the same ones of all three
-    sets: the paired percentile bootstrap. Pairs of an image with its own copy are left out, since their terms are of
-    another kind (a copy's distance to itself). The result is a function of the arguments alone; all NaN for less than
-    two images.
+    sets: the paired bootstrap. Pairs of an image with its own copy are left out, since their terms are of another kind
+    (a copy's distance to itself). The result is a function of the arguments alone, and equal numbers of images have
+    equal draws. All NaN for less than two images.
     """
     differences = _discrepancies(real, fake) - _discrepancies(real, over)
     count = len(differences)
     if count < 2:
-        return Interval(np.nan, np.nan, np.nan)
-    rng = np.random.default_rng(seed)
-    times = rng.multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
+        return Gain(np.nan, np.full(resamples, np.nan))
+    times = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=resamples).astype(np.float64)
     pairs = count**2 - np.square(times).sum(1)
-    means = np.einsum("ri,ri->r", times @ differences, times)[pairs > 0] / pairs[pairs > 0]
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(_mean_over_pairs(differences), float(low), float(high))
+    sums = np.einsum("ri,ri->r", times @ differences, times)
+    draws = np.divide(sums, pairs, out=np.full(resamples, np.nan), where=pairs > 0)  # a draw of one image has no pairs
+    return Gain(_mean_over_pairs(differences), draws)
+
+
+def mean_interval(gains: Sequence[Gain], *, level: float = 0.95) -> Interval:
+    """Returns the mean of gains of the same images (under several tasks, by several seeds) and its percentile interval.
+
+    A gain is linear in the terms of its pairs. So the mean of the gains of one draw is the gain of the mean terms under
+    that draw, and images, not tasks or seeds, are what is drawn.
+    """
+    draws = np.mean([gain.draws for gain in gains], axis=0)
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2]) if np.isfinite(draws).any() else [np.nan] * 2
+    return Interval(float(np.mean([gain.mean for gain in gains])), float(low), float(high))
 
 
 def _discrepancies(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
