@@ -1,9 +1,12 @@
 """Cells hold what the evaluation measures; the same cells give the same bytes; what is stale is measured again."""
 
+import csv
 import dataclasses
+import io
 import json
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -14,7 +17,7 @@ from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure
-from faceflax.evaluation.benchmark import cells, discriminators, plan, runner, settings
+from faceflax.evaluation.benchmark import cells, discriminators, efficiency, plan, runner, settings
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
@@ -158,6 +161,38 @@ def test_stale_and_damaged_cells_are_measured_again_to_the_same_bytes(measured, 
     same = {"scores.csv", "differences.csv", "report.md", "report.tex", "occlusion.png", "faces.jpg", "fidelity.png"}
     assert {name for name in before if before[name] == after[name]} >= same
     assert str(workdir) not in before["scores.csv"].decode() + before["differences.csv"].decode()
+
+
+def test_costs_are_those_of_the_programs(workdirs, tmp_path):
+    config, workdir = make_settings(workdirs), Path(workdirs["cnn"])
+    config.efficiency.rounds, config.efficiency.steps, config.efficiency.batches = 2, 1, 1
+    trained = checkpoints.load_for_inference(workdir)
+    trained.config.tasks = (str(NOISE),)
+    found = efficiency.measure_all(config, {"cnn": trained}, {"cnn": workdir})
+    costs, parameters = found["cnn"], sum(leaf.size for leaf in jax.tree.leaves(trained.params))
+    assert costs.parameters == parameters
+    assert 2.5 < costs.train_flops / costs.restore_flops < 4  # forward and back
+    assert costs.train_bytes > 4 * 4 * parameters  # weights, their average, two moments
+    assert len(costs.train_seconds) == len(costs.restore_seconds) == 2
+    assert min(*costs.train_seconds, *costs.restore_seconds) > 0 and np.isnan(costs.trained_seconds)
+    assert efficiency.from_json(json.loads(json.dumps(efficiency.to_json(found)))).keys() == found.keys()
+    (row,) = csv.DictReader(io.StringIO(efficiency.costs_csv(found)))
+    assert float(row["train_seconds"]) == pytest.approx(np.median(costs.train_seconds), rel=1e-5)
+
+
+def test_lazy_penalties_count_as_often_as_they_are_computed(monkeypatch):
+    config, devices = config_lib.default(), parallel.one_device()
+    config.arm, config.gan.r1, config.gan.penalty_every = "gan", 1.0, 4
+    seen = []
+
+    def compile_without(config, on):
+        seen.append((config.gan.r1, config.gan.r2, on.num_devices))
+        return None, parallel.Costs(8.0, 1.0)
+
+    monkeypatch.setattr(efficiency, "training_program", compile_without)
+    assert efficiency.mean_flops(config, parallel.Costs(12.0, 1.0), devices) == 9 and seen == [(0, 0, 1)]
+    config.gan.r1 = 0.0
+    assert efficiency.mean_flops(config, parallel.Costs(12.0, 1.0), devices) == 12 and len(seen) == 1
 
 
 def test_another_size_is_one_sentence(workdirs, tmp_path):

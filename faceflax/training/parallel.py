@@ -13,7 +13,7 @@ import itertools
 import math
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -269,5 +269,14 @@ def create(mesh: Mapping[str, int]) -> Parallel:
             f"config.parallel.mesh {dict(mesh)} does not cover the {num_devices} device(s) here; "
             "write sizes that multiply to that number, or -1 in one of them"
         )
+    return _over(jax.devices(), sizes)
+
+
+def one_device() -> Parallel:
+    """Makes a mesh of this process's first device, whatever others there are: for costs that are to be compared."""
+    return _over(jax.local_devices()[:1], {"data": 1, "fsdp": 1})
+
+
+def _over(devices: Sequence[jax.Device], sizes: Mapping[str, int]) -> Parallel:
     axis_types = (AxisType.Auto,) * len(sizes)
-    return Parallel(jax.make_mesh(tuple(sizes.values()), tuple(sizes), axis_types=axis_types))
+    return Parallel(jax.make_mesh(tuple(sizes.values()), tuple(sizes), devices=devices, axis_types=axis_types))

@@ -12,25 +12,27 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from faceflax import config as config_lib
 from faceflax import models
 from faceflax.evaluation import measure
 from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed
-from faceflax.training import arms
+from faceflax.training import arms, parallel
 from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Costs, Parallel
 
 
 @dataclasses.dataclass(frozen=True)
 class Efficiency:
-    """The costs of an arm. Everything but `parameters` and the bytes is by image.
+    """The costs of an arm on one device. Everything but `parameters` and the bytes is by image.
 
     Attributes:
       parameters: of the network that restores.
-      train_flops, restore_flops: XLA's count of a training step (the dearest, where steps differ) and of restoring.
-      train_bytes, restore_bytes: held at once on a device, for a whole batch.
+      train_flops, restore_flops: XLA's count of a training step (the mean, where steps differ) and of restoring.
+      train_bytes, restore_bytes: held at once for a whole batch, in the dearest step.
       train_seconds, restore_seconds: one timing a round; the rounds of all arms took turns.
-      trained_seconds: the whole training's, without validation and checkpoints; NaN where no metrics were kept.
+      trained_seconds: the whole training's, on its own devices, without validation and checkpoints; NaN where no
+        metrics were kept.
     """
 
     parameters: int
@@ -59,20 +61,26 @@ class Program:
 
 
 def measure_all(
-    settings: ConfigDict, trained: Mapping[str, Trained], devices: Parallel, workdirs: Mapping[str, Path]
+    settings: ConfigDict, trained: Mapping[str, Trained], workdirs: Mapping[str, Path]
 ) -> dict[str, Efficiency]:
     """Times the arms `trained` (name -> a run of it) by `settings.efficiency`, taking turns round by round.
 
+    One device does all of it, so that arms compare whatever number of devices they were trained on.
+
     Raises `UserError` when a pretrained network of an arm's loss cannot be fetched.
     """
-    programs, counted = {}, {}
+    programs, counted, devices = {}, {}, parallel.one_device()
     for name, each in trained.items():
         programs[name], counted[name] = _prepare(each, settings.eval.batch_size, devices)
-    seconds = {(name, what): [] for name in trained for what in ("train", "restore")}
-    repeats = {"train": settings.efficiency.steps, "restore": settings.efficiency.batches}
+    repeats = {}
+    for name, each in trained.items():
+        cycle = _cycle(each.config)
+        repeats[name, "train"] = -(-settings.efficiency.steps // cycle) * cycle
+        repeats[name, "restore"] = settings.efficiency.batches
+    seconds = {timed: [] for timed in repeats}
     for number in range(settings.efficiency.rounds + 1):
         for (name, what), found in seconds.items():
-            found.append(programs[name][what].seconds(repeats[what] if number else 1))
+            found.append(programs[name][what].seconds(repeats[name, what] if number else 1))
     return {
         name: Efficiency(
             **counted[name],
@@ -102,13 +110,13 @@ def training_program(config: ConfigDict, devices: Parallel) -> tuple[Program, Co
     return Program(train, count), devices.costs(step, state[0], batch)
 
 
-def _restoring_program(trained: Trained, batch_size: int, devices: Parallel) -> tuple[Program, Costs, int]:
-    """Restoring to be timed, its costs, and how many images it restores at once."""
-    count, size = -(-batch_size // devices.num_devices) * devices.num_devices, trained.config.data.image_size
+def _restoring_program(trained: Trained, count: int, devices: Parallel) -> tuple[Program, Costs]:
+    """Restoring to be timed, and its costs."""
+    size = trained.config.data.image_size
     restore = devices.compile_batched(measure.create_restore(models.create(trained.config.model).apply))
     damaged = {"degraded": _images(count, size), "mask": np.zeros((count, size, size, 1), np.uint8)}
     damaged, params = devices.shard_batch(damaged), devices.replicate(trained.params)
-    return Program(lambda: restore(params, damaged), count), devices.costs(restore, params, damaged), count
+    return Program(lambda: restore(params, damaged), count), devices.costs(restore, params, damaged)
 
 
 def _images(count: int, size: int) -> np.ndarray:
@@ -117,15 +125,32 @@ def _images(count: int, size: int) -> np.ndarray:
 
 def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict[str, Program], dict[str, float]]:
     train, train_costs = training_program(trained.config, devices)
-    restore, restore_costs, count = _restoring_program(trained, batch_size, devices)
+    restore, restore_costs = _restoring_program(trained, batch_size, devices)
     counted = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
-        "train_flops": train_costs.flops / trained.config.data.batch_size,
-        "restore_flops": restore_costs.flops / count,
+        "train_flops": mean_flops(trained.config, train_costs, devices) / trained.config.data.batch_size,
+        "restore_flops": restore_costs.flops / batch_size,
         "train_bytes": train_costs.peak_bytes,
         "restore_bytes": restore_costs.peak_bytes,
     }
     return {"train": train, "restore": restore}, counted
+
+
+def _cycle(config: ConfigDict) -> int:
+    """After how many steps of training the same work comes round: lazy penalties are computed once in so many."""
+    has_penalties = config.arm == "gan" and (config.gan.r1 or config.gan.r2)
+    return config.gan.penalty_every if has_penalties else 1
+
+
+def mean_flops(config: ConfigDict, dearest: Costs, devices: Parallel) -> float:
+    """Returns the mean operations of a step of training; `dearest` are those of a step with lazy penalties."""
+    cycle = _cycle(config)
+    if cycle == 1:
+        return dearest.flops
+    without = config_lib.from_json(config_lib.to_json(config))
+    without.gan.r1 = without.gan.r2 = 0.0
+    _, others = training_program(without, devices)
+    return (1 - 1 / cycle) * others.flops + dearest.flops / cycle
 
 
 def training_seconds(workdir: Path) -> float:
@@ -154,9 +179,8 @@ def to_table(found: Mapping[str, Efficiency]) -> Table:
         ]
         for name, each in found.items()
     ]
-    return Table(
-        "Efficiency: operations by image (of the dearest step), memory of a batch, medians of the times", header, rows
-    )
+    title = "Efficiency on one device: mean operations by image, memory of a batch, medians of the times"
+    return Table(title, header, rows)
 
 
 def costs_csv(found: Mapping[str, Efficiency]) -> str:

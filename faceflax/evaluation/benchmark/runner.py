@@ -66,7 +66,7 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     judged = {task: degraded[str(task)] for task in settings_lib.table_tasks(settings)}
     discriminators.fill(workdir, faces, judged, _opponents(runs, trained, methods, devices), devices)
     measured = _measured(settings, runs, trained, source, faces, degraded)
-    measured["efficiency"] = _efficiency(settings, runs, trained, devices, workdir / "efficiency.json")
+    measured["efficiency"] = _efficiency(settings, runs, trained, workdir / "efficiency.json")
     write_json(workdir / "measured.json", measured)
 
 
@@ -146,15 +146,14 @@ def _measured(
     }
 
 
-def _efficiency(
-    settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Trained], devices: Parallel, file: Path
-) -> dict[str, Any]:
+def _efficiency(settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Trained], file: Path) -> dict[str, Any]:
     """The costs of each arm's first run, as they lie in `file`; measured again when what decides them has changed."""
     if not settings.efficiency.rounds:
         return {}
     first = {run.arm: run for run in reversed(runs)}
     first = {arm: first[arm] for arm in settings.arms}
     made_from = {
+        "format": cells.FORMAT,
         "settings": settings.efficiency.to_dict() | {"batch_size": settings.eval.batch_size},
         "runs": {arm: config_lib.fingerprint(trained[run.name].config) for arm, run in first.items()},
         "device": workdir_lib.provenance()["device"],
@@ -167,7 +166,6 @@ def _efficiency(
     costs = efficiency.measure_all(
         settings,
         {arm: trained[run.name] for arm, run in first.items()},
-        devices,
         {arm: run.workdir for arm, run in first.items()},
     )
     found = {"made_from": made_from, "measured_by": measured_by, "costs": efficiency.to_json(costs)}
