@@ -12,7 +12,7 @@ from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.evaluation import judges
 from faceflax.evaluation.benchmark import arms, discriminators, settings, tables, verdict
-from faceflax.evaluation.benchmark.analysis import METRICS, Difference, Results
+from faceflax.evaluation.benchmark.analysis import Difference, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
 from faceflax.evaluation.benchmark.efficiency import to_table as costs_table
@@ -143,21 +143,50 @@ def make_costs():
 
 
 def test_verdicts_follow_from_the_numbers(results):
-    found = {(each.claim, each.metric): each for each in verdict.findings(results, make_costs())}
-    light = found["CNNs are more accurate on light damage", METRICS["psnr"].title]
-    assert (light.verdict, light.on) == (verdict.HOLDS, "noise 15")
+    runs = {name: {"model": {"width": 8}} for name in ("cnn-0", "gan-0")}
+    found = {(each.claim, each.metric): each for each in verdict.findings(results, make_costs(), runs)}
+    light = found["CNNs are more accurate on light damage", "psnr"]
+    assert (light.verdict, light.on) == ("holds for these trainings", "noise 15")  # there are two
     occluded = "GANs are better on large occlusions"
-    assert found[occluded, METRICS["perceptual"].title].verdict == verdict.HOLDS  # the GAN's distance is smaller
-    assert found[occluded, METRICS["hole_psnr"].title].verdict == verdict.FAILS
-    assert found[occluded, METRICS["identity"].title].number == "not measured"
-    assert found["GANs look more real", METRICS["kid"].title].verdict == verdict.HOLDS
+    assert found[occluded, "perceptual"].verdict == "holds for these trainings"  # the GAN's distance is smaller
+    assert found[occluded, "hole_psnr"].verdict == "does not hold for these trainings"
+    assert found[occluded, "identity"].number == "not measured" and (occluded, "identity_dlib") not in found
+    assert found["GANs look more real", "kid"].verdict == "holds for these trainings"
     assert found["CNNs are more efficient", "time of training, by image"].verdict == verdict.HOLDS
-    assert found["CNNs are more efficient", "time of restoring, by image"].verdict == verdict.FAILS
+    assert found["CNNs are more efficient", "time of restoring, by image"].verdict == verdict.SAME
     (*_, guidance) = found.values()
     assert guidance.verdict == verdict.OPEN  # identity was not measured
-    rows = {row[0]: row[1:] for row in verdict.guidance(results).rows}
-    assert rows["noise 15"] == ["cnn", "gan"]
-    assert verdict.findings(results, {})[-2].number == "not measured"
+    uses = verdict.guidance(results)
+    assert uses.header == ["task", "for accuracy (by psnr)", "for looks (by kid)"] and uses.rows[0][1:] == [
+        "cnn",
+        "gan",
+    ]
+    assert verdict.findings(results, {}, runs)[-2].number == "not measured"
+    runs["gan-0"] = {"model": {"width": 16}}
+    assert verdict.findings(results, make_costs(), runs)[-2].verdict == verdict.FAILS  # equal times of other networks
+
+
+def test_a_judge_that_no_loss_knows_decides_and_the_others_are_marked(results):
+    level = {"cnn": 0.2, "gan": 0.8}
+    found = {}
+    for (method, task), cell in results.cells.items():
+        scores = {"identity": level.get(method[:3], 0.5), "identity_dlib": 1 - level.get(method[:3], 0.5)}
+        scores = {name: np.full(COUNT, value) for name, value in scores.items()}
+        found[method, task] = dataclasses.replace(cell, scores=cell.scores | scores)
+    three = make_settings()
+    three.seeds = (0, 1, 2)
+    runs = [*results.runs, *(Run(arm, 2, None, None, "", "") for arm in three.arms)]
+    found |= {(f"{run.arm}-2", task): found[f"{run.arm}-0", task] for run in runs for task in results.tasks}
+    both = Results(three, runs, results.clean, found)
+    described = {run.name: {"arm": run.arm, "model": {}, "loss": {"identity": 0.1, "ssim": 0.0}} for run in runs}
+    verdicts = verdict.findings(both, {}, described)
+    occluded = {each.metric: each.verdict for each in verdicts if "occlusions" in each.claim}
+    assert (occluded["identity"], occluded["identity_dlib"]) == (verdict.HOLDS, verdict.FAILS)
+    assert verdicts[-1].verdict == verdict.FAILS and "identity_dlib" in verdicts[-1].metric
+    marked = arms.in_loss(described, "gan")
+    assert marked == {"identity", "tar_identity_0.01", "tar_identity_0.001"}
+    by = {row[1] for row in verdict.to_table(verdicts, "cnn", "gan", marked).rows}
+    assert {"identity similarity [in its loss]", "identity similarity, dlib", "SSIM"} <= by
 
 
 def test_tables_mark_what_is_not_told_apart(results):

@@ -1,9 +1,10 @@
 """What each arm is, in a table: how it was trained, for how long, and by which losses."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from faceflax.evaluation.benchmark.analysis import Results
+from faceflax.evaluation.benchmark.analysis import METRICS, Results
 from faceflax.evaluation.tables import Table
 from faceflax.objectives import NETWORK_TERMS, TERMS
 
@@ -24,6 +25,12 @@ def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
         rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), by, str(results.failures(arm))])
     header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights", "failures"]
     return Table("The arms", header, rows)
+
+
+def in_loss(runs: Mapping[str, Mapping[str, Any]], arm: str) -> set[str]:
+    """Returns the metrics that are terms of the arm's loss, or made of what the network of such a term sees."""
+    (loss, *_) = (each["loss"] for each in runs.values() if each["arm"] == arm)
+    return {metric for metric in METRICS if loss.get(re.sub(r"^tar_(.*)_.*$", r"\1", metric))}
 
 
 def losses(weights: Mapping[str, float], gan: Mapping[str, Any]) -> str:

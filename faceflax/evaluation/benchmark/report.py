@@ -12,7 +12,7 @@ from faceflax.degradations import Task
 from faceflax.evaluation import page
 from faceflax.evaluation.benchmark import arms, discriminators, efficiency, pictures, tables, verdict
 from faceflax.evaluation.benchmark import settings as settings_lib
-from faceflax.evaluation.benchmark.analysis import Results
+from faceflax.evaluation.benchmark.analysis import METRICS, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
 from faceflax.evaluation.report import PROTOCOL
@@ -87,16 +87,20 @@ def _sections(
     distortion = [table for name, table in by_metric.items() if name not in _PERCEPTION and not is_recognition[name]]
     perception = [by_metric[name] for name in _PERCEPTION if name in by_metric]
     recognition = [table for name, table in by_metric.items() if is_recognition[name]]
-    findings = verdict.findings(results, costs)
+    findings = verdict.findings(results, costs, measured["runs"])
+    in_loss = arms.in_loss(measured["runs"], compare.gan) if compare.gan else set()
     sections = []
     if findings:
-        shown = [verdict.to_table(findings, compare.cnn, compare.gan), verdict.guidance(results)]
-        sections.append(Section("Verdict", _HOW_DECIDED, shown))
+        uses = verdict.guidance(results)
+        shown = [verdict.to_table(findings, compare.cnn, compare.gan, in_loss), uses]
+        sections.append(Section("Verdict", f"{_HOW_DECIDED} {_how_many(uses)}", shown))
     sections.append(Section("Arms", "", [arms.to_table(results, measured["runs"])]))
     sections.append(Section("Distortion", _how_marked(results), distortion))
     if perception:
         drawn = pictures.perception_distortion(results)
-        text = "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
+        known = [METRICS[name].title for name in _PERCEPTION if name in by_metric and name in in_loss]
+        text = f"{compare.gan} was trained on the {' and the '.join(known)}. " if known else ""
+        text += "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
         sections.append(Section("Perception", text, perception, drawn and ("perception_distortion.png", drawn)))
     if recognition:
         sections.append(Section("Recognition", f"{_BEFORE_AND_AFTER} {_how_marked(results)}", recognition))
@@ -119,7 +123,9 @@ def _sections(
 _HOW_DECIDED = (
     "Decided by rule (faceflax/evaluation/benchmark/verdict.py): a claim holds, or does not, where the paired 95% "
     "bootstrap interval over images leaves 0 out and every training seed agrees; otherwise these numbers do not decide "
-    "it. Numbers are the mean difference, [its interval], and with several seeds (the least and most of their means)."
+    "it. With fewer than three seeds it is decided for these trainings alone. Numbers are the mean difference, [its "
+    "interval], and with several seeds (the least and most of their means). [In its loss]: the GAN was trained on what "
+    "this metric sees, which a network can learn to please without looking better."
 )
 _BEFORE_AND_AFTER = (
     'Before restoration is the column "input": how many degraded faces still pass for the person of the clean one, at '
@@ -134,6 +140,14 @@ _DISCRIMINATOR = (
     "discriminator never trained. No other number of this report uses a discriminator."
 )
 _FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
+
+
+def _how_many(uses: Table) -> str:
+    count = len(uses.rows) * (len(uses.header) - 1)
+    return (
+        f'"{uses.title}" makes {count} comparisons, each at 95% by itself: of arms that did not differ it would still '
+        f"name one up to {max(1, round(0.05 * count))} time(s)."
+    )
 
 
 def _how_marked(results: Results) -> str:

@@ -182,6 +182,7 @@ def _describe(run: Run, trained: Trained) -> dict[str, Any]:
         "init_from": run.after.removesuffix(f"-{run.seed}") or trained.config.init_from,
         "kind": trained.config.arm,
         "batch_size": trained.config.data.batch_size,
+        "model": trained.config.model.to_dict(),
         "loss": trained.config.loss.to_dict(),
         "gan": trained.config.gan.to_dict() if trained.config.arm == "gan" else {},
         "step": trained.info["step"],
