@@ -239,3 +239,11 @@ def test_every_benchmark_of_ours_can_be_run(path, tmp_path):
     assert durations.get("cnn_continued", durations["gan"]) == durations["gan"]
     assert f"configs/benchmark/{path.name}" in module.__doc__
     assert json.loads(config_lib.to_json(runs[-1].config))["init_from"].endswith(f"cnn-{runs[-1].seed}")
+
+
+def test_the_perceptual_twin_is_the_gan_without_a_discriminator():
+    from configs.benchmark import quick
+
+    twin, gan = (quick.get_config().experiments[name].to_dict() for name in ("cnn_perceptual", "gan"))
+    assert twin["loss"]["perceptual"] > 0
+    assert {name for name in gan if twin[name] != gan[name]} == {"arm"}

@@ -24,8 +24,9 @@ def get_config():
     cnn.eval.tasks = cnn.tasks
     cnn.eval.max_images = 8
     cnn.wandb.mode = "disabled"
-    arms = twins.create(cnn, "1000steps")
-    arms["gan"].loss.identity = 0.0  # at 64 pixels its network costs more than all others together
+    arms = twins.create(cnn, "1000steps", perceptual=True)
+    for name in ("cnn_perceptual", "gan"):
+        arms[name].loss.identity = 0.0  # at 64 pixels its network costs more than all others together
     config = settings.create(arms)
     config.seeds = (0, 1)
     config.data.image_size = 64

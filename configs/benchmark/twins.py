@@ -6,14 +6,19 @@ from configs.gan import adversarial
 from faceflax import config as config_lib
 
 
-def create(cnn: ConfigDict, duration: str, *, plain: bool = False) -> dict[str, ConfigDict]:
+def create(cnn: ConfigDict, duration: str, *, perceptual: bool = False, plain: bool = False) -> dict[str, ConfigDict]:
     """Returns the CNN, the CNN continued for `duration`, and a GAN that starts from the CNN and takes as many steps.
 
-    The last two have equal budgets: the same start, steps and batches. `plain` adds a GAN without the
-    perceptual and identity terms. Every arm is measured at its last step.
+    The last two have equal budgets: the same start, steps and batches. `perceptual` adds the GAN without its
+    discriminator: the CNN continued with the GAN's losses and learning rate. `plain` adds a GAN without the perceptual
+    and identity terms. Every arm is measured at its last step.
     """
     cnn.eval.best_metric = "step"
-    arms = {"cnn": cnn, "cnn_continued": _continued(cnn, duration), "gan": _gan(cnn, duration)}
+    arms = {"cnn": cnn, "cnn_continued": _continued(cnn, duration)}
+    if perceptual:
+        arms["cnn_perceptual"] = _gan(cnn, duration)
+        arms["cnn_perceptual"].arm = "cnn"
+    arms["gan"] = _gan(cnn, duration)
     if plain:
         arms["gan_plain"] = _gan(cnn, duration)
         arms["gan_plain"].loss.perceptual = arms["gan_plain"].loss.identity = 0.0
