@@ -32,7 +32,7 @@ def main() -> int:
         raise UserError("--workdir is empty; name a folder")
     with workdir.locked(folder):
         runs = plan.runs(config, folder)
-        runner.check_at_hand(config)
+        runner.check_at_hand(config, runs)
         stopped_by = training.train(runs, _command, workers=config.workers)
         if stopped_by:
             print("stopped; run the same command to go on", flush=True)

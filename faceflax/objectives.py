@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from faceflax import metrics
 from faceflax.errors import UserError
-from faceflax.models import perceptual
+from faceflax.models import perceptual, pretrained
 from faceflax.models.discriminator import Logits
 from faceflax.models.face_encoder import faceres
 
@@ -123,19 +123,14 @@ NETWORK_TERMS: dict[str, Callable[[Array, Array, Any], Array]] = {
 _NETWORKS = {"perceptual": perceptual, "identity": faceres}
 
 
-def load_networks(weights: ConfigDict) -> dict[str, Any]:
+def load_networks(
+    weights: ConfigDict, otherwise: str = "train without this term: --config.loss.{name}=0"
+) -> dict[str, Any]:
     """Returns the parameters of the networks that the terms of `weights` (`config.loss`) need, by the term's name.
 
-    Raises `UserError` when one is not in the cache and cannot be fetched; it says how to train without.
+    Raises `UserError` when one is not in the cache and cannot be fetched; it says `otherwise`, how to go on without.
     """
-    networks = {}
-    for name in NETWORK_TERMS:
-        if weights[name]:
-            try:
-                networks[name] = _NETWORKS[name].load()
-            except UserError as error:
-                raise UserError(f"{error}, or train without this term: --config.loss.{name}=0") from error
-    return networks
+    return pretrained.load_each({name: _NETWORKS[name].load for name in NETWORK_TERMS if weights[name]}, otherwise)
 
 
 def reconstruction_loss(

@@ -22,7 +22,7 @@ from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
 from faceflax.models import discriminator, perceptual
-from faceflax.training import checkpoints, parallel
+from faceflax.training import checkpoints, parallel, workdir
 from tests import random_networks, untrained
 
 SIZE, COUNT = 32, 6
@@ -202,21 +202,35 @@ def test_another_size_is_one_sentence(workdirs, tmp_path):
         runner.measure(config, plan.runs(config, tmp_path), tmp_path)
 
 
-def test_what_is_missing_stops_before_training(workdirs, monkeypatch):
+def test_what_is_missing_stops_before_training(workdirs, tmp_path, monkeypatch):
     random_networks.install(monkeypatch)
     config = make_settings(workdirs)
-    runner.check_at_hand(config)
+    config.trained.gan = ()
+    config.experiments.gan.loss.identity = 0.1
+    runs = plan.runs(config, tmp_path)
+    runner.check_at_hand(config, runs)
 
     def unreachable():
         raise UserError("cannot fetch it")
 
     monkeypatch.setattr("faceflax.models.mobilenet.load", unreachable)
-    with pytest.raises(UserError, match=r"config.eval.judges=\(\)"):
-        runner.check_at_hand(config)
+    with pytest.raises(UserError, match=r"cannot fetch it, or .*--config.eval.judges=\(\)"):
+        runner.check_at_hand(config, runs)
     config.eval.judges = ()
+    runner.check_at_hand(config, runs)
+    monkeypatch.setattr("faceflax.models.face_encoder.faceres.load", unreachable)
+    with pytest.raises(UserError, match=r"without this term: --config.experiments.gan.loss.identity=0$"):
+        runner.check_at_hand(config, runs)
+    for run in runs[1::2]:
+        workdir.write_start(run.workdir, run.config, {}, active=True)
+        run.mark_trained()
+    runner.check_at_hand(config, runs)
+    config.efficiency.rounds = 1
+    with pytest.raises(UserError, match=r"do not time gan's training: --config.efficiency.rounds=0$"):
+        runner.check_at_hand(config, runs)
     config.data.split = "fog"
     with pytest.raises(UserError, match="fog"):
-        runner.check_at_hand(config)
+        runner.check_at_hand(config, runs)
 
 
 def test_a_cell_is_read_as_it_was_written(tmp_path):

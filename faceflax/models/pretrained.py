@@ -18,6 +18,7 @@ import numpy as np
 
 from faceflax import assets
 from faceflax.assets import Asset
+from faceflax.errors import UserError
 from faceflax.files import atomic_path
 
 Weights = dict[str, np.ndarray]
@@ -46,6 +47,20 @@ def load(name: str, sources: tuple[Asset, ...], convert: Callable[..., Weights])
     with atomic_path(path) as temporary:
         np.savez(temporary, **weights)
     return weights
+
+
+def load_each(networks: Mapping[str, Callable[[], Weights]], otherwise: str) -> dict[str, Weights]:
+    """Returns the parameters that the functions of `networks` load, by name.
+
+    Raises `UserError` where one cannot be fetched; it says `otherwise`, how to go on without ("{name}" is the name).
+    """
+    loaded = {}
+    for name, load_one in networks.items():
+        try:
+            loaded[name] = load_one()
+        except UserError as error:
+            raise UserError(f"{error}, or {otherwise.format(name=name)}") from error
+    return loaded
 
 
 def read_tfjs(description: Path, data: Path) -> Weights:

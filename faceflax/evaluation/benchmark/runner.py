@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
-from faceflax import models
+from faceflax import models, objectives
 from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
@@ -33,10 +33,22 @@ from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Parallel
 
 
-def check_at_hand(settings: ConfigDict) -> None:
-    """Raises `UserError` when the data or a judge is missing: before anything is trained, not after. Uses no device."""
+def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
+    """Raises `UserError` when the data, a judge or a network of an arm's loss is missing: before anything is trained.
+
+    Uses no device.
+    """
     _source(settings)
     measuring.load_judges(settings)
+    for arm in settings.arms:
+        of_arm = [run for run in runs if run.arm == arm]
+        waiting = [run for run in of_arm if not run.is_trained]
+        if waiting:
+            without = f"train without this term: --config.experiments.{arm}.loss.{{name}}=0"
+            objectives.load_networks(waiting[0].config.loss, without)
+        elif settings.efficiency.rounds:
+            trained = workdir_lib.read_config(of_arm[0].workdir)
+            objectives.load_networks(trained.loss, f"do not time {arm}'s training: --config.efficiency.rounds=0")
 
 
 def _source(settings: ConfigDict) -> Any:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from faceflax.errors import UserError
-from faceflax.models import mobilenet, perceptual
+from faceflax.models import mobilenet, perceptual, pretrained
 from faceflax.models.face_encoder import faceres
 
 Description = dict[str, Any]
@@ -27,15 +27,11 @@ def load(names: Sequence[str]) -> dict[str, perceptual.Params]:
     Raises `UserError` for another name, and where a network is not in the cache and cannot be fetched; it says how to
     evaluate without.
     """
-    networks = {}
     for name in names:
         if name not in NAMES:
             raise UserError(f"there is no judge {name!r}: choose config.eval.judges among {', '.join(NAMES)}")
-        try:
-            networks[name] = _MODULES[name].load()
-        except UserError as error:
-            raise UserError(f"{error}, or evaluate without these networks: --config.eval.judges=()") from error
-    return networks
+    chosen = {name: _MODULES[name].load for name in names}
+    return pretrained.load_each(chosen, "evaluate without these networks: --config.eval.judges=()")
 
 
 def describe(networks: Mapping[str, Any], images: Array) -> Description:
