@@ -235,5 +235,12 @@ def test_fidelity_that_cannot_be_is_one_sentence(tmp_path, gan, restorer):
         networks.load_restorer(save(tmp_path / "orphan", made, params), 0.5)
     made.init_from, made.model.width = str(restorer), 16
     wide = zeros(models.create(made.model))
+    folder = save(tmp_path / "wide", made, wide)
+    with pytest.raises(UserError, match="does not say"):
+        networks.load_restorer(folder, 0.5)
+    workdir.write_origin(folder, 1)
     with pytest.raises(UserError, match="different parameters"):
-        networks.load_restorer(save(tmp_path / "wide", made, wide), 0.5)
+        networks.load_restorer(folder, 0.5)
+    workdir.write_origin(folder, 2)
+    with pytest.raises(UserError, match="no longer holds its checkpoint of step 2"):
+        networks.load_restorer(folder, 0.5)
