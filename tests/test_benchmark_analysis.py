@@ -198,6 +198,7 @@ def test_tables_mark_what_is_not_told_apart(results):
     assert row["gan minus cnn"].startswith("-1.") and ".." in row["gan minus cnn"]
     assert table.rows[-1][0] == "mean of 3"
     assert [row[0] for row in tables.by_metric(results)["hole_psnr"].rows] == ["occlude 50"]
+    assert "known_psnr" not in tables.by_metric(results)  # no task has it
     assert r"$\approx$" in to_latex(table) and "≈" not in to_latex(table)
     assert "---:" in to_markdown(table).splitlines()[3]
     assert costs_table(make_costs()).rows[1][:3] == ["gan", "1.00", "2.00"]

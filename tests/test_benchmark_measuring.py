@@ -75,6 +75,8 @@ def install_judges(patch):
 @pytest.fixture(scope="module")
 def measured(workdirs, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("benchmark")
+    (workdir / "report").mkdir()
+    (workdir / "report" / "efficiency.csv").touch()
     with pytest.MonkeyPatch.context() as patch:
         install_judges(patch)
         config = make_settings(workdirs)
@@ -132,6 +134,7 @@ def test_everything_is_measured_and_reported(measured):
     }
     assert ("cnn-1", HOLE) in results.cells and HOLE not in results.tasks
     page = (workdir / "report" / "index.html").read_text()
+    assert not (workdir / "report" / "efficiency.csv").exists()  # of a former report
     assert "Do the claims hold?" in page and "Occlusion curve" in page and "not decided" in page
     manifest = json.loads((workdir / "report" / "manifest.json").read_text())
     assert set(manifest["degraded"]["tasks"]) == {"noise 50", "occlude 20"}

@@ -170,7 +170,7 @@ class Results:
 def load(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> Results:
     """Reads the cells of `workdir` that the benchmark has; all must have been measured."""
     found = {}
-    for method in ("input", "classical", *(run.name for run in runs)):
+    for method in (*settings_lib.BESIDE, *(run.name for run in runs)):
         for task in settings_lib.all_tasks(settings):
             found[method, task] = cells.read(cells.path(workdir, method, task))
     for value in settings_lib.fidelity_between(settings):

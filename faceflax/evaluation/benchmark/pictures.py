@@ -10,8 +10,6 @@ from faceflax.evaluation.benchmark import plots
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.analysis import METRICS, Results
 
-_BEFORE = ("input", "classical")
-
 
 def occlusion_curve(results: Results) -> bytes | None:
     """Draws each method's scores over the size of the hole; None when no curve was measured."""
@@ -22,7 +20,7 @@ def occlusion_curve(results: Results) -> bytes | None:
     panels = {
         METRICS[metric].title: {
             method: [(task.severity, results.mean(method, [task], metric)) for task in tasks]
-            for method in (*_BEFORE, *results.settings.arms)
+            for method in (*settings_lib.BESIDE, *results.settings.arms)
         }
         for metric in metrics
     }
@@ -41,7 +39,7 @@ def perception_distortion(results: Results) -> bytes | None:
         tasks = [task for task in results.tasks if task.name == kind]
         panels[kind] = {
             arm: [_place(results, method, [task]) for method in results.methods(arm) for task in tasks]
-            for arm in (*_BEFORE, *results.settings.arms)
+            for arm in (*settings_lib.BESIDE, *results.settings.arms)
         }
     return plots.scatter(panels, METRICS["psnr"].title, METRICS["perceptual"].title)
 
@@ -63,8 +61,7 @@ def fidelity_curve(results: Results) -> bytes | None:
 
 def faces(results: Results) -> np.ndarray:
     """Draws the page of faces, uint8 RGB [H, W, 3]: a row a task, the methods (of the first seed) beside each other."""
-    methods = {"input": "input", "classical": "classical"}
-    methods |= {arm: results.methods(arm)[0] for arm in results.settings.arms}
+    methods = {name: results.methods(name)[0] for name in (*settings_lib.BESIDE, *results.settings.arms)}
     rows = []
     for task in results.tasks:
         found = [results.cells[method, task] for method in methods.values()]

@@ -20,7 +20,6 @@ _STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "legend.frameon": False,
-    "svg.hashsalt": "faceflax",
 }
 _COLOURS = ("#999999", "#c08a2b", "#1f6fb4", "#5fa8d3", "#c0392b", "#8e44ad", "#2e8b57", "#444444")
 _MARKERS = "sD^voP*X"

@@ -22,6 +22,8 @@ from faceflax.files import atomic_path, write_json, write_text
 Judged = Mapping[str, Mapping[Task, Cell]]
 
 _FACES_QUALITY = 85  # of the page of faces; 4:4:4
+_EFFICIENCY = "efficiency.csv"
+_PLOTS = _PLANE, _CURVE, _BETWEEN = ("perception_distortion.png", "occlusion.png", "fidelity.png")
 _RECOGNITION = "tar_"
 _PERCEPTION = ("perceptual", "identity", "identity_dlib", "kid")
 
@@ -57,10 +59,12 @@ def write(results: Results, judged: Judged, measured: Mapping[str, Any], workdir
         "index.html": page.document("Benchmark", signed, _html(sections), measured),
     }
     if costs:
-        texts["efficiency.csv"] = efficiency.costs_csv(costs)
+        texts[_EFFICIENCY] = efficiency.costs_csv(costs)
+    shown = dict(section.picture for section in sections if section.picture)
+    for name in {_EFFICIENCY, *_PLOTS} - {*texts, *shown}:
+        (folder / name).unlink(missing_ok=True)  # of a former report
     for name, text in texts.items():
         write_text(folder / name, text)
-    shown = dict(section.picture for section in sections if section.picture)
     for name, data in shown.items():
         with atomic_path(folder / name) as temporary:
             temporary.write_bytes(data)
@@ -101,7 +105,7 @@ def _sections(
         known = [METRICS[name].title for name in _PERCEPTION if name in by_metric and name in in_loss]
         text = f"{compare.gan} was trained on the {' and the '.join(known)}. " if known else ""
         text += "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
-        sections.append(Section("Perception", text, perception, drawn and ("perception_distortion.png", drawn)))
+        sections.append(Section("Perception", text, perception, drawn and (_PLANE, drawn)))
     if recognition:
         sections.append(Section("Recognition", f"{_BEFORE_AND_AFTER} {_how_marked(results)}", recognition))
     if judged:
@@ -111,11 +115,11 @@ def _sections(
         sections.append(Section("Efficiency", "", [efficiency.to_table(costs)]))
     curve = tables.curve(results, settings_lib.curve_tasks(results.settings))
     if curve:
-        sections.append(Section("Occlusion", "", [curve], ("occlusion.png", pictures.occlusion_curve(results))))
+        sections.append(Section("Occlusion", "", [curve], (_CURVE, pictures.occlusion_curve(results))))
     between = tables.fidelity(results)
     if between:
         drawn = pictures.fidelity_curve(results)
-        sections.append(Section("Fidelity", _FIDELITY, [between], drawn and ("fidelity.png", drawn)))
+        sections.append(Section("Fidelity", _FIDELITY, [between], drawn and (_BETWEEN, drawn)))
     faces = encode_jpeg(pictures.faces(results), _FACES_QUALITY)
     return [*sections, Section("Faces", page.FIRST_IMAGES, [], ("faces.jpg", faces))]
 

@@ -15,7 +15,8 @@ from faceflax.degradations import TASKS, Task, flatten
 from faceflax.errors import UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-RESERVED = ("input", "classical", "real")  # what stands beside the arms in tables
+BESIDE = ("input", "classical")  # what stands beside the arms in tables: the degraded input, and the classical method
+_RESERVED = (*BESIDE, "real")
 
 
 def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
@@ -91,9 +92,9 @@ def validate(config: ConfigDict) -> None:
 
 
 def _check_arm(config: ConfigDict, name: str) -> None:
-    if not _NAME.fullmatch(name) or name in RESERVED:
+    if not _NAME.fullmatch(name) or name in _RESERVED:
         raise UserError(
-            f'"{name}" cannot name an arm: use small letters, digits and _, and none of {", ".join(RESERVED)}'
+            f'"{name}" cannot name an arm: use small letters, digits and _, and none of {", ".join(_RESERVED)}'
         )
     if name not in config.experiments:
         raise UserError(f'config.experiments has no "{name}", which config.arms names')

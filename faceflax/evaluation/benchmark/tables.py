@@ -13,12 +13,12 @@ from faceflax.evaluation.benchmark.analysis import METRICS, Difference, Results
 from faceflax.evaluation.tables import Table, fixed
 
 NOT_SIGNIFICANT = "≈"
-_BEFORE = ("input", "classical")
 
 
 def by_metric(results: Results) -> dict[str, Table]:
-    """Returns a table for each metric that was measured: rows are tasks, columns methods, means over seeds."""
-    return {metric: _metric_table(results, metric) for metric in results.metrics}
+    """Returns a table for each metric that any task has: rows are tasks, columns methods, means over seeds."""
+    made = {metric: _metric_table(results, metric) for metric in results.metrics}
+    return {metric: table for metric, table in made.items() if table.rows}
 
 
 def _metric_table(results: Results, metric: str) -> Table:
@@ -27,7 +27,7 @@ def _metric_table(results: Results, metric: str) -> Table:
     rows = [_row(results, metric, str(task), BASELINES[task.name].name, [task]) for task in tasks]
     if len(tasks) > 1:
         rows.append(_row(results, metric, f"mean of {len(tasks)}", "", tasks))
-    header = ["task", "classical method", *_BEFORE, *arms]
+    header = ["task", "classical method", *settings_lib.BESIDE, *arms]
     compared = results.settings.compare.gan
     if compared:
         header.append(f"{compared} minus {results.reference}")
@@ -36,7 +36,7 @@ def _metric_table(results: Results, metric: str) -> Table:
 
 def _row(results: Results, metric: str, title: str, classical: str, tasks: Sequence[Task]) -> list[str]:
     row = [title, classical]
-    row += [_number(metric, results.mean(method, tasks, metric)) for method in _BEFORE]
+    row += [_number(metric, results.mean(method, tasks, metric)) for method in settings_lib.BESIDE]
     row += [_marked(results, metric, arm, tasks) for arm in results.settings.arms]
     if results.settings.compare.gan:
         found = results.difference(results.settings.compare.gan, results.reference, tasks, metric)
@@ -74,10 +74,13 @@ def brief(results: Results) -> Table:
     """Returns a table narrow enough for a console: PSNR, and of each arm the perceptual distance if it was measured."""
     arms = list(results.settings.arms)
     has_distance = "perceptual" in results.metrics
-    header = ["task", *_BEFORE, *arms, *(f"{arm}, distance" for arm in arms if has_distance)]
+    header = ["task", *settings_lib.BESIDE, *arms, *(f"{arm}, distance" for arm in arms if has_distance)]
     rows = []
     for task in results.tasks:
-        row = [str(task), *(_number("psnr", results.mean(method, [task], "psnr")) for method in (*_BEFORE, *arms))]
+        row = [
+            str(task),
+            *(_number("psnr", results.mean(method, [task], "psnr")) for method in (*settings_lib.BESIDE, *arms)),
+        ]
         row += [_number("perceptual", results.mean(arm, [task], "perceptual")) for arm in arms if has_distance]
         rows.append(row)
     what = "PSNR in dB, and perceptual distance (less is better)" if has_distance else "PSNR in dB"
@@ -89,7 +92,7 @@ def curve(results: Results, tasks: Sequence[Task]) -> Table | None:
     if not tasks:
         return None
     metrics = [name for name in ("hole_psnr", "perceptual", "identity", "kid") if name in results.metrics]
-    methods = (*_BEFORE, *results.settings.arms)
+    methods = (*settings_lib.BESIDE, *results.settings.arms)
     rows = [
         [f"{task.severity:g} %", method, *(_number(metric, results.mean(method, [task], metric)) for metric in metrics)]
         for task in tasks
@@ -132,7 +135,7 @@ def differences_csv(results: Results) -> str:
     groups = [(task.name, f"{task.severity:g}", [task]) for task in results.tasks] + [("all", "", results.tasks)]
     for name, severity, tasks in groups:
         for metric in results.metrics:
-            for arm in (*_BEFORE, *results.settings.arms):
+            for arm in (*settings_lib.BESIDE, *results.settings.arms):
                 found = results.difference(arm, results.reference, tasks, metric) if arm != results.reference else None
                 if found is None:
                     continue
