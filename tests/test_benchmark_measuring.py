@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure
-from faceflax.evaluation.benchmark import cells, discriminators, efficiency, plan, runner, settings
+from faceflax.evaluation.benchmark import cells, discriminators, efficiency, measuring, plan, runner, settings
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
@@ -125,6 +126,40 @@ def test_discriminators_judge_real_faces_and_those_of_every_arm(measured, workdi
     expected = discriminator.discriminate(judge, opponent.params, clean, degraded, np.zeros((2, SIZE, SIZE, 1)))
     np.testing.assert_allclose(cell.scores["real"][:2], expected, rtol=1e-4)
     assert "Discriminator of gan" in (workdir / "report" / "report.md").read_text()
+
+
+def test_methods_restore_once_for_all_stale_discriminators(tmp_path):
+    image = np.full((2, 4, 4, 3), 200, np.uint8)
+    faces = SimpleNamespace(
+        batches=[{"image": image}],
+        fingerprint="clean",
+        degrade=lambda task: measuring.Degraded(task, [{"degraded": image, "mask": image[..., :1]}], "degraded"),
+        real_rows=np.concatenate,
+        index=np.arange(2),
+        num_images=2,
+    )
+    restored = []
+
+    def restore(degraded):
+        restored.append(str(degraded.task))
+        return [(image // 2, np.zeros(2, bool))]
+
+    def judge(scale, batch):
+        return batch["image"].mean((1, 2, 3)) * scale
+
+    method = measuring.Method("cnn-0", {}, restore, [NOISE])
+
+    def fill(*variables):
+        opponents = [
+            discriminators.Opponent(f"gan{number}-0", judge, value, [method]) for number, value in enumerate(variables)
+        ]
+        discriminators.fill(tmp_path, faces, {NOISE: "degraded"}, opponents, parallel.one_device())
+        found = [cells.read(cells.path(tmp_path, f"discriminator-gan{number}-0", NOISE)) for number in range(2)]
+        return [{name: values.tolist() for name, values in cell.scores.items()} for cell in found]
+
+    expected = [{"real": [200.0] * 2, "cnn-0": [100.0] * 2}, {"real": [400.0] * 2, "cnn-0": [200.0] * 2}]
+    assert fill(1.0, 2.0) == fill(1.0, 2.0) == expected and restored == [str(NOISE)]
+    assert fill(1.0, 3.0)[1]["real"] == [600.0] * 2 and len(restored) == 2
 
 
 def test_everything_is_measured_and_reported(measured):
