@@ -177,6 +177,7 @@ def test_a_failure_stops_the_others_and_is_named(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path, number):
+    outside = signal.signal(number, signal.SIG_DFL)  # the suite itself may run under nohup
     runs = plan.runs(make_settings(), tmp_path)
     (tmp_path / "arms").mkdir()
     (tmp_path / "arms" / "wait").touch()
@@ -191,6 +192,7 @@ def test_a_signal_reaches_every_training_and_the_same_call_goes_on(tmp_path, num
     former = signal.getsignal(number)
     assert training.train(runs, command, workers=2) == number
     assert signal.getsignal(number) == former
+    signal.signal(number, outside)
     assert all((workdir / "saved").exists() and not (workdir / "made").exists() for workdir in under_way)
     (tmp_path / "arms" / "wait").unlink()
     assert training.train(runs, command, workers=2) == 0
