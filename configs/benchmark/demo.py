@@ -15,13 +15,13 @@ def get_config():
     cnn = config_lib.default()
     cnn.tasks = ("noise 50", "sr 4", "occlude 25")
     cnn.data.batch_size = 4  # so few faces are learned better in many small steps than in few large ones
-    cnn.train.duration = "1000steps"
-    cnn.train.eval_every = "1000steps"
+    cnn.train.duration = "1350steps"
+    cnn.train.eval_every = "1350steps"
     cnn.train.checkpoint_every = "250steps"
     cnn.optim.warmup = "50steps"
     cnn.eval.tasks = cnn.tasks
     cnn.wandb.mode = "disabled"
-    arms = twins.create(cnn, "150steps")
+    arms = twins.create(cnn, "100steps")
     arms["gan"].loss.identity = 0.0  # its network comes from npm, which a demonstration should not need
     config = settings.create({name: arms[name] for name in ("cnn", "gan")})
     config.seeds = (0,)
