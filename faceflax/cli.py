@@ -44,6 +44,13 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     build.add_argument("--seed", type=int, default=2026, help="seed of synthetic_faces (default: %(default)s)")
 
 
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+
+
 def _add_restore(commands: argparse._SubParsersAction) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from faceflax.restoration import command as restoration
@@ -59,11 +66,8 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
         "replaced. A file that cannot be restored is reported, the others are done, and the exit status is 1.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
-    )
+    _add_files(parser)
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
     parser.add_argument("--model", metavar="WORKDIR", help="the workdir of a trained model")
     parser.add_argument(
         "--mask",
@@ -99,10 +103,7 @@ def _add_mask(commands: argparse._SubParsersAction) -> None:
         "stay as they are. A file that cannot be done is reported, the others are done, and the exit status is 1.",
     )
     parser.set_defaults(run=run)
-    parser.add_argument(
-        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+    _add_files(parser)
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, framed as FFHQ's are")
     parser.add_argument(
         "--landmarks",

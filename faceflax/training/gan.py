@@ -56,10 +56,10 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
     init_key, adversary_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
 
     def init() -> TrainState:
-        params = model.init(init_key, config.data.image_size)
+        state = optimizer.first_state(model.init(init_key, config.data.image_size), transforms["generator"])
         opponent = discriminator.init(adversary_key, config.data.image_size)
         adversary = Adversary(*opponent, transforms["discriminator"].init(opponent.params))
-        return TrainState(jnp.int32(0), params, params, transforms["generator"].init(params), adversary)
+        return state.replace(extras=adversary)
 
     def step(state: TrainState, batch: dict[str, Array], networks: Any) -> tuple[TrainState, Metrics]:
         degrade_key, augment_key = jax.random.split(jax.random.fold_in(step_key, state.step))
@@ -70,14 +70,12 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
             return gradients(state, _Batch(clean, *degrade(clean, part["index"]), part["index"]), augment_key, networks)
 
         grads, sums = accumulate(of_part, batch, config.optim.accumulate)
-        grad = grads["generator"]
-        updates, opt_state = transforms["generator"].update(grad, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = optimizer.ema_update(state.ema, params, state.step + 1, config.optim.ema_decay)
+        norms = {name: optax.tree.norm(each) for name, each in grads.items()}
+        sums |= metrics.counted(1, grad_norm=norms["generator"], discriminator_grad_norm=norms["discriminator"])
+        sums |= metrics.counted(1, lr=learning_rate(state.step))
         adversary = _update(state.extras, grads["discriminator"], transforms["discriminator"], discriminator)
-        sums |= metrics.counted(1, grad_norm=optax.global_norm(grad), lr=learning_rate(state.step))
-        sums |= metrics.counted(1, discriminator_grad_norm=optax.global_norm(grads["discriminator"]))
-        return TrainState(state.step + 1, params, ema, opt_state, adversary), sums
+        state = optimizer.advance(state, grads["generator"], transforms["generator"], config.optim.ema_decay)
+        return state.replace(extras=adversary), sums
 
     shown = ("loss", "psnr", "accuracy_real", "accuracy_fake", "diversity", "sharpness")
     return Arm(init, step, model.apply, lambda: objectives.load_networks(config.loss), shown)

@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from faceflax.config import num_steps
 from faceflax.errors import UserError
+from faceflax.training.state import TrainState
 
 
 def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
@@ -39,6 +40,19 @@ def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTr
 def create_for_discriminator(gan: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) at `gan.lr_ratio` times the generator's learning rate."""
     return optax.adam(lambda step: gan.lr_ratio * learning_rate(step), b1=gan.b1, b2=gan.b2)
+
+
+def first_state(params: Any, transform: optax.GradientTransformation) -> TrainState:
+    """Returns the state before the first step of a network with `params`."""
+    return TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
+
+
+def advance(state: TrainState, grads: Any, transform: optax.GradientTransformation, ema_decay: float) -> TrainState:
+    """Returns the state one step on: parameters, their average and the optimiser's state; `extras` are left alone."""
+    updates, opt_state = transform.update(grads, state.opt_state, state.params)
+    params, step = optax.apply_updates(state.params, updates), state.step + 1
+    ema = ema_update(state.ema, params, step, ema_decay)
+    return state.replace(step=step, params=params, ema=ema, opt_state=opt_state)
 
 
 def ema_update(ema: Any, params: Any, step: jax.Array, decay: float) -> Any:

@@ -29,8 +29,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
 
     def init() -> TrainState:
-        params = model.init(init_key, config.data.image_size)
-        return TrainState(step=jnp.int32(0), params=params, ema=params, opt_state=transform.init(params))
+        return optimizer.first_state(model.init(init_key, config.data.image_size), transform)
 
     def loss_fn(params: Any, image: jax.Array, mask: jax.Array) -> tuple[jax.Array, Metrics]:
         logits = model.apply(params, image)
@@ -51,11 +50,8 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
             return jax.grad(loss_fn, has_aux=True)(state.params, image, mask)
 
         grads, sums = accumulate(gradients, batch, config.optim.accumulate)
-        updates, opt_state = transform.update(grads, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = optimizer.ema_update(state.ema, params, state.step + 1, config.optim.ema_decay)
-        sums |= metrics.counted(1, grad_norm=optax.global_norm(grads), lr=learning_rate(state.step))
-        return TrainState(state.step + 1, params, ema, opt_state), sums
+        sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
+        return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
 
     return Arm(init, step, None, lambda: None, shown=("loss", "iou"))
 
