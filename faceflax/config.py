@@ -51,6 +51,7 @@ def default() -> ConfigDict:
     config.loss = ConfigDict()  # weights of the terms; 0 leaves the term out of the graph
     config.loss.charbonnier = 1.0
     config.loss.l1 = 0.0
+    config.loss.psnr = 0.0  # minus the PSNR in bels: light and heavy damage pull alike
     config.loss.ssim = 0.0
     config.loss.ms_ssim = 0.0
     config.loss.fft = 0.0

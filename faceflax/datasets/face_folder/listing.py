@@ -9,6 +9,7 @@ from faceflax.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 SHARD_BYTES = 256 << 20
+SPLITS = ("train", "validation", "test")
 
 
 def photographs(folder: Path) -> dict[str, os.stat_result]:
@@ -48,8 +49,12 @@ def config_name(folder: Path) -> str:
 def split_of(path: str) -> str:
     """Returns "train" (80%), "validation" (10%) or "test" (10%): a hash of the relative path decides.
 
-    So a photograph stays in its split whatever else is added to the folder.
+    So a photograph stays in its split whatever else is added to the folder. What lies in a folder of a split's name at
+    the top belongs to that split.
     """
+    top = path.split("/")[0] if "/" in path else ""
+    if top in SPLITS:
+        return top
     share = int(hashlib.sha256(path.encode("utf-8", "surrogateescape")).hexdigest()[:8], 16) / 16**8
     if share < 0.8:
         return "train"
@@ -58,7 +63,7 @@ def split_of(path: str) -> str:
 
 def shards(files: dict[str, os.stat_result]) -> dict[str, list[list[str]]]:
     """Returns, for each split, its photographs' paths in shards of about 256 MiB."""
-    splits: dict[str, list[list[str]]] = {"train": [], "validation": [], "test": []}
+    splits: dict[str, list[list[str]]] = {split: [] for split in SPLITS}
     filled = dict.fromkeys(splits, SHARD_BYTES)
     for path, status in files.items():
         split = split_of(path)
