@@ -78,6 +78,7 @@ def test_imports_go_one_way(path):
         ("wandb", "training/tracking.py"),
         ("jax.sharding", "training/parallel.py"),
         ("optax", "training/optimizer.py"),
+        ("safetensors", "models/weights.py"),
         ("matplotlib", "evaluation/benchmark/plots.py"),
     ],
 )
