@@ -14,7 +14,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_datasets(commands)
     _add_restore(commands)
     _add_mask(commands)
+    _add_models(commands)
     return parser
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import models_command
+
+        return models_command.run(arguments)
+
+    commands.add_parser("models", help="list the models that come with faceflax").set_defaults(run=run)
 
 
 def _add_datasets(commands: argparse._SubParsersAction) -> None:
@@ -68,7 +78,7 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     _add_files(parser)
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
-    parser.add_argument("--model", metavar="WORKDIR", help="the workdir of a trained model")
+    parser.add_argument("--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)")
     parser.add_argument(
         "--mask",
         metavar="FILE|FOLDER|auto",

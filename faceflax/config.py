@@ -22,7 +22,7 @@ def default() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.arm = "cnn"  # which network is trained, and so which step is run
-    config.init_from = ""  # a workdir whose EMA parameters training starts from
+    config.init_from = ""  # the workdir, or name, of a model whose averaged parameters training starts from
     config.tasks = ("mixed",)  # degradations trained on: "mixed", "noise" (all severities) or "noise 50"
 
     config.data = ConfigDict()
@@ -155,11 +155,16 @@ def from_json(text: str) -> ConfigDict:
     Fields that were added to `default()` since are filled in. Raises `UserError` when it holds a field that no longer
     exists, or is not JSON.
     """
-    config = default()
     try:
-        _update(config, json.loads(text), "config")
+        return from_dict(json.loads(text))
     except (ValueError, TypeError, AttributeError) as error:
         raise UserError(f"config.json is not readable ({error}); it was changed by hand, or cut short") from error
+
+
+def from_dict(values: dict[str, Any]) -> ConfigDict:
+    """Returns the configuration of the fields in `values`, of what JSON holds; otherwise as `from_json`."""
+    config = default()
+    _update(config, values, "config")
     return config
 
 

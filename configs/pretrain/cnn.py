@@ -1,20 +1,38 @@
 """The CNN that ships with faceflax: every kind of damage at every severity, in one network.
 
-python -m experiments.train --config=configs/pretrain/cnn.py --workdir=runs/pretrain/cnn \
-    --config.data.folder=FOLDER
+Small pictures first, where a step is four times as cheap, then those of the final size:
 
-FOLDER holds the faces in `train/` and photographs of real people to choose by in `validation/`.
+python -m experiments.train --config=configs/pretrain/cnn.py:64 --workdir=runs/pretrain/cnn64
+python -m experiments.train --config=configs/pretrain/cnn.py:128 --workdir=runs/pretrain/cnn
+python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn
+
+`runs/faces` holds the faces in `train/`, and photographs of real people, by which the checkpoint is chosen and which
+are never trained on, in `validation/`: faceflax datasets build face_folder --folder runs/faces. The next training goes
+on from the shipped weights: `--config=configs/pretrain/cnn.py:128 --config.init_from=cnn`.
 """
 
 from faceflax import config as config_lib
 
 
-def get_config():
+def get_config(size="128"):
     config = config_lib.default()
     config.data.dataset = "face_folder"
+    config.data.folder = "runs/faces"
+    config.data.image_size = int(size)
     config.data.crop = 0.8
     config.loss.charbonnier = 0.0
     config.loss.psnr = 1.0
-    config.eval.tasks = ("mixed",)
+    config.train.eval_every = "1000steps"
+    config.train.checkpoint_every = "500steps"
+    config.eval.max_images = 17
     config.wandb.mode = "disabled"
+    if config.data.image_size == 64:
+        config.data.batch_size = 16
+        config.optim.final_lr = 3e-4
+        config.train.duration = "5000steps"
+    else:
+        config.init_from = "runs/pretrain/cnn64"
+        config.data.batch_size = 8
+        config.optim.lr = 6e-4
+        config.train.duration = "8000steps"
     return config

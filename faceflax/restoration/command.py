@@ -28,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     console.make_folder(out)
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
-    restorer = networks.load_restorer(Path(arguments.model), arguments.fidelity)
+    restorer = networks.load_restorer(arguments.model or networks.DEFAULT, arguments.fidelity)
     finder = checkpoints.load_segmenter(Path(arguments.segmenter)) if arguments.segmenter else None
     inputs = [Path(name) for name in arguments.inputs]
     masks = Path(arguments.mask) if arguments.mask and not finder else None
@@ -45,8 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
 def _check(arguments: argparse.Namespace) -> None:
     if not arguments.aligned:
         raise UserError("whole photographs are not supported yet; pass --aligned if each input is a cropped face")
-    if not arguments.model:
-        raise UserError("no trained model comes with faceflax yet; pass --model the workdir of one that you trained")
     if not arguments.out or "" in arguments.inputs:
         raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:

@@ -10,37 +10,45 @@ import numpy as np
 from jax import Array, lax
 
 from faceflax.errors import UserError
+from faceflax.models import shipped
 from faceflax.models.interpolation import interpolate
 from faceflax.restoration.aligned import FindBatch, RestoreBatch
 from faceflax.training import checkpoints
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
 
+DEFAULT = "cnn"  # of the models that come with the package
+
 # Of the image's side, by which what was found is grown, so that no rim of it stays.
 _MARGIN = 2 / 128
 
 
-def load_restorer(workdir: Path, fidelity: float | None) -> checkpoints.Trained:
-    """Reads a restorer; with a `fidelity` of 0 to 1, that between a GAN (0) and the CNN that it was trained from (1).
+def load_restorer(model: str | Path, fidelity: float | None) -> checkpoints.Trained:
+    """Reads a restorer by name or workdir; with a `fidelity` of 0 to 1, that between a GAN (0) and its CNN (1).
 
-    Raises `UserError` when there is no such model, or `fidelity` is given and the workdir is not that of a GAN, its
-    CNN is gone or of another model, or `fidelity` is out of range.
+    Its CNN is the one that it was trained from. Raises `UserError` when there is no such model, or `fidelity` is given
+    and the model is not a GAN, its CNN is gone or of another model, or `fidelity` is out of range.
     """
-    trained = checkpoints.load_for_inference(workdir)
+    trained = checkpoints.load_restorer(model)
     if fidelity is None:
         return trained
-    if trained.config.arm != "gan" or not trained.config.init_from:
+    origin = trained.config.init_from
+    if trained.config.arm != "gan" or not origin:
         raise UserError(
-            f"--fidelity chooses between a GAN and the CNN that it was trained from; {workdir} is no such GAN"
+            f"--fidelity chooses between a GAN and the CNN that it was trained from; {model} is no such GAN"
         )
-    origin = Path(trained.config.init_from)
-    if not origin.is_dir():
+    if origin not in shipped.names() and not Path(origin).is_dir():
         raise UserError(
-            f"--fidelity: the CNN that {workdir} was trained from is not at {origin}; bring it back, or start this "
+            f"--fidelity: the CNN that {model} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
-    cnn = checkpoints.load_for_inference(origin, workdir_lib.read_origin(workdir))
+    cnn = checkpoints.load_restorer(origin, _origin_step(model))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
+
+
+def _origin_step(model: str | Path) -> int:
+    """The step of the checkpoint that a GAN's training started from."""
+    return shipped.manifest(model)["origin"] if model in shipped.names() else workdir_lib.read_origin(Path(model))
 
 
 def create_restorer(

@@ -12,7 +12,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from faceflax import models
 from faceflax.errors import UserError
-from faceflax.models import discriminator
+from faceflax.models import discriminator, shipped
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
@@ -125,6 +125,20 @@ class Trained(NamedTuple):
     config: ConfigDict
     params: Any
     info: dict[str, Any]  # "step", and the "metrics" of its validation where there was one
+
+
+def load_restorer(model: str | Path, step: int | None = None) -> Trained:
+    """Reads a restorer that comes with the package (`models.shipped.names()`), or one by its workdir.
+
+    A folder of a shipped model's name is meant when it is written as ./NAME. Raises as `load_for_inference`; of a
+    shipped model too, when it is not that of `step`.
+    """
+    if model not in shipped.names():
+        return load_for_inference(Path(model), step)
+    config, params, manifest = shipped.read(model)
+    if step not in (None, manifest["step"]):
+        raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
+    return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
 
 
 def load_for_inference(workdir: Path, step: int | None = None) -> Trained:

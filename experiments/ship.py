@@ -1,0 +1,91 @@
+"""Puts a trained restorer into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
+
+Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
+float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from absl import flags
+
+from experiments import program
+from faceflax.errors import UserError
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
+_NAME = flags.DEFINE_string("name", None, "The name that `faceflax restore --model` will know it by.")
+_LICENCE = flags.DEFINE_string(
+    "licence",
+    "Apache-2.0; trained on faces made by a network that was distilled from a generator of FFHQ faces, whose own "
+    "licence (CC BY-NC-SA 4.0) is non-commercial",
+    "What the weights may be used for.",
+)
+flags.mark_flags_as_required(["workdir", "name"])
+
+
+def main() -> None:
+    """Ships by the flags."""
+    from faceflax.models import shipped
+    from faceflax.training import runtime
+
+    runtime.start()
+    ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value)
+    path = shipped.path(_NAME.value)
+    print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def ship(folder: Path, name: str, licence: str) -> None:
+    """Writes the network of the workdir `folder` into the package under `name`.
+
+    Raises `UserError` when the workdir holds no restorer, or a GAN whose CNN is not the one that is shipped.
+    """
+    from faceflax.models import shipped, weights
+    from faceflax.training import checkpoints, workdir
+
+    trained = checkpoints.load_for_inference(folder)
+    made, config = workdir.read_manifest(folder), trained.config
+    manifest = {name: made[name] for name in ("commit", "command", "versions", "device", "seed")} | {
+        "kind": config.arm,
+        "config": config.to_dict(),
+        "dataset": made["dataset"] | {"split": config.data.train_split},
+        "step": trained.info["step"],
+        "metrics": trained.info["metrics"],
+        "licence": licence,
+        "before": _before(config.init_from),
+    }
+    if config.arm == "gan":
+        manifest |= _origin(folder, config)
+    manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
+    weights.write(shipped.path(name), trained.params, manifest)
+
+
+def _before(init_from: str) -> list[dict[str, Any]]:
+    """What the shipped model was made by that this training started from, oldest first; empty for a new one."""
+    from faceflax.models import shipped
+
+    if init_from not in shipped.names():
+        return []
+    last = shipped.manifest(init_from)
+    return [*last["before"], {name: last[name] for name in ("kind", "step", "metrics", "dataset", "commit", "command")}]
+
+
+def _origin(folder: Path, config: Any) -> dict[str, Any]:
+    """The step of the shipped CNN that a GAN was trained from; raises `UserError` when another one is shipped."""
+    from faceflax.models import shipped
+    from faceflax.training import checkpoints, workdir
+
+    step = workdir.read_origin(folder)
+    name = config.init_from if config.init_from in shipped.names() else "cnn"
+    origin = checkpoints.load_restorer(config.init_from, step).params
+    known = shipped.read(name)[1] if name in shipped.names() else {}
+    rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
+    same = jax.tree.structure(known) == jax.tree.structure(rounded)
+    if not same or not all(map(np.array_equal, jax.tree.leaves(known), jax.tree.leaves(rounded))):
+        raise UserError(f'the shipped model "{name}" is not the CNN that {folder} was trained from; ship that one first')
+    return {"origin": step, "config": config.to_dict() | {"init_from": name}}
+
+
+if __name__ == "__main__":
+    program.run(main)

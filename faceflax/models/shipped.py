@@ -1,0 +1,39 @@
+"""The restorers that come with the package: weights by name, each a file of `weights` beside this module."""
+
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.models import weights
+
+FOLDER = Path(__file__).parent / "shipped"
+
+
+def names() -> tuple[str, ...]:
+    """Returns the names of the models in the package, the default one first."""
+    found = sorted(path.stem for path in FOLDER.glob("*.safetensors"))
+    return tuple(sorted(found, key=lambda name: name != "cnn"))
+
+
+def path(name: str) -> Path:
+    """Returns where the weights of that name lie, or will lie, in the package."""
+    return FOLDER / f"{name}.safetensors"
+
+
+def read(name: str) -> tuple[ConfigDict, dict[str, Any], dict[str, Any]]:
+    """Returns the configuration, parameters (float32 numpy arrays) and manifest of one of `names()`.
+
+    Raises `UserError` when the file is damaged, or of another version of faceflax.
+    """
+    params, manifest = weights.read(path(name))
+    return config_lib.from_dict(manifest["config"]), params, manifest
+
+
+def manifest(name: str) -> dict[str, Any]:
+    """Returns the manifest of one of `names()` alone; raises `UserError` when the file is damaged."""
+    if name not in names():
+        raise UserError(f'no model "{name}" comes with faceflax; it has {", ".join(names()) or "none"}')
+    return weights.read_manifest(path(name))

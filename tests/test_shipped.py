@@ -1,0 +1,98 @@
+"""Models that come with the package: put there from a workdir, found by name, and restored with."""
+
+import os
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.ship import ship
+from faceflax import cli, degradations
+from faceflax.datasets import images, registry
+from faceflax.errors import UserError
+from faceflax.files import write_json, write_text
+from faceflax.models import shipped
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.restoration import networks
+from faceflax.training import checkpoints, loop, workdir
+from tests import tiny, untrained
+
+SIZE = 32
+MADE = {"commit": "c0ffee", "command": "train", "versions": {}, "device": {}, "seed": 0}
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An empty folder in the place of the package's weights."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    return tmp_path / "shipped"
+
+
+def trained(folder, arm="cnn", init_from="", add=0.0):
+    """The workdir of a network whose averaged parameters are `add` more than those of an untrained one."""
+    untrained.make_workdir(folder, SIZE, arm)
+    config, params, _ = checkpoints.load_for_inference(folder)
+    config.init_from, config.data.folder = init_from, "/home/somebody/faces"
+    write_text(folder / "config.json", workdir.config_lib.to_json(config))
+    write_json(folder / "manifest.json", MADE | {"dataset": {"name": "x", "fingerprint": "0" * 12}})
+    saved = checkpoints.Checkpoints(folder, keep=1, best_metric=config.eval.best_metric)
+    saved.save({"ema": jax.tree.map(lambda leaf: leaf + add, params)}, 2, {"psnr": 20.0})
+    saved.close()
+    return folder
+
+
+def restore(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", *map(os.fspath, arguments)])
+    return caught.value.code
+
+
+def test_what_is_shipped_is_the_trained_network_rounded(tmp_path, package):
+    folder = trained(tmp_path / "run", add=0.1)
+    ship(folder, "cnn", "as you like")
+    assert shipped.names() == ("cnn",)
+    config, params, manifest = shipped.read("cnn")
+    known = checkpoints.load_for_inference(folder)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7), params, known.params)
+    assert config.model == known.config.model and config.data.folder == ""
+    assert "somebody" not in shipped.path("cnn").read_bytes().decode(errors="replace")
+    assert (manifest["step"], manifest["metrics"], manifest["licence"]) == (2, {"psnr": 20.0}, "as you like")
+    assert manifest["before"] == [] and manifest["commit"] == "c0ffee"
+
+
+def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
+    ship(trained(tmp_path / "run", add=0.05), "cnn", "")
+    ship(trained(tmp_path / "next", init_from="cnn"), "second", "")
+    assert [run["step"] for run in shipped.manifest("second")["before"]] == [2]
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    write(tmp_path / "a.png", Photograph(pixels, None))
+    results = []
+    for options in ((), ("--model", "cnn"), ("--model", tmp_path / "run")):
+        assert restore(tmp_path / "a.png", "--aligned", "--out", tmp_path / "out", *options) == 0
+        results.append(read(tmp_path / "out" / "a.png").pixels.astype(int))
+    assert (results[0] == results[1]).all() and np.abs(results[0] - results[2]).max() <= 1
+    assert (results[0] != pixels).any()
+    with pytest.raises(UserError, match="not a workdir"):
+        networks.load_restorer("cnn2", None)
+    with pytest.raises(UserError, match="is of step 2, not 7"):
+        checkpoints.load_restorer("cnn", 7)
+    with pytest.raises(SystemExit):
+        cli.main(["models"])
+    listed = capsys.readouterr().out
+    assert "docs/models/cnn.md" in listed and "docs/models/second.md" in listed
+
+
+def test_a_gan_is_shipped_after_its_cnn_and_interpolates_with_it(tmp_path, package):
+    cnn = trained(tmp_path / "cnn", add=0.05)
+    gan = trained(tmp_path / "gan", "gan", init_from=str(cnn), add=0.1)
+    workdir.write_origin(gan, 2)
+    with pytest.raises(UserError, match="ship that one first"):
+        ship(gan, "gan", "")
+    ship(trained(tmp_path / "other", add=0.2), "cnn", "")
+    with pytest.raises(UserError, match="ship that one first"):
+        ship(gan, "gan", "")
+    ship(cnn, "cnn", "")
+    ship(gan, "gan", "")
+    ends = {1.0: shipped.read("cnn")[1], 0.0: shipped.read("gan")[1]}
+    for fidelity, expected in ends.items():
+        jax.tree.map(np.testing.assert_array_equal, networks.load_restorer("gan", fidelity).params, expected)
