@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from faceflax.datasets import images, registry, stream
-from faceflax.restoration.images import Photograph, read, write
+from faceflax.preprocessing.images import Photograph, read, write
 
 _SKIPPED, _FACES = 4, 6  # among the first faces are some in sunglasses
 _LOOKS = (("surgical", "blue", "pleats"), ("surgical", "rose", "dots"), ("both", "white", "weave"))

@@ -12,8 +12,9 @@ from skimage.transform import SimilarityTransform
 from faceflax import cli
 from faceflax.degradations import facemask, tasks
 from faceflax.errors import UserError
-from faceflax.restoration import landmarks, masking
-from faceflax.restoration.images import Photograph, read, write
+from faceflax.preprocessing import landmarks
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.restoration import masking
 
 SIZE = 64
 RNG = np.random.default_rng(0)

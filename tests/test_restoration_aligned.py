@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from faceflax.errors import UserError
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import aligned
-from faceflax.restoration.images import Photograph, read, write
-from faceflax.restoration.inputs import Job
 
 SIZE = 32
 RNG = np.random.default_rng(0)

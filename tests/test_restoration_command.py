@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from faceflax import cli
-from faceflax.restoration.images import Photograph, read, write
-from faceflax.restoration.inputs import plan
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.inputs import plan
 from tests import untrained
 
 SIZE = 32

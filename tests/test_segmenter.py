@@ -13,8 +13,8 @@ from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import segmentation
+from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
-from faceflax.restoration.images import Photograph, read, write
 from faceflax.training import arms, checkpoints, parallel, segmenter, workdir
 from faceflax.training.state import TrainState
 from tests import tiny, untrained

@@ -8,7 +8,8 @@ def decode(encoded: bytes) -> np.ndarray:
     """Returns the image as uint8 [H, W, 3] RGB.
 
     Grey is repeated in the three channels, alpha is dropped, 16 bits become 8, and the EXIF orientation is applied.
-    A truncated file may come out grey at its bottom: see `check`. Raises `ValueError` when it is no image at all.
+    A truncated file may come out grey at its bottom: `preprocessing.headers.check` tells. Raises `ValueError` when it
+    is no image at all.
     """
     try:
         image = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR) if encoded else None
@@ -17,24 +18,6 @@ def decode(encoded: bytes) -> np.ndarray:
     if image is None:
         raise ValueError("not an image that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def check(encoded: bytes) -> None:
-    """Raises `ValueError` when a JPEG, PNG or WebP file ends before its image does.
-
-    Decoders fill what is missing with grey and say nothing. A JPEG's last scan must be followed by the end-of-image
-    marker: inside a scan the bytes FF D9 cannot occur, and a thumbnail's marker precedes the scan.
-    """
-    if encoded.startswith(b"\xff\xd8"):
-        whole = encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
-    elif encoded.startswith(b"\x89PNG"):
-        whole = b"IEND" in encoded[-64:]
-    elif encoded.startswith(b"RIFF"):
-        whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
-    else:
-        whole = True
-    if not whole:
-        raise ValueError("the file is truncated")
 
 
 def central_square(image: np.ndarray) -> np.ndarray:

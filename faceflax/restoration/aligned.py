@@ -13,10 +13,10 @@ import numpy as np
 
 from faceflax.degradations.occlusion import HOLE_COLOUR
 from faceflax.errors import UserError
-from faceflax.restoration import images
-from faceflax.restoration.console import reported
-from faceflax.restoration.images import Photograph
-from faceflax.restoration.inputs import Job
+from faceflax.preprocessing import images
+from faceflax.preprocessing.console import reported
+from faceflax.preprocessing.images import Photograph
+from faceflax.preprocessing.inputs import Job
 
 # (images float32 [n, S, S, 3], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3]
 RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]

@@ -9,9 +9,10 @@ from absl import logging
 
 from faceflax import models
 from faceflax.errors import UserError
+from faceflax.preprocessing import console
+from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
-from faceflax.restoration import aligned, console, networks
-from faceflax.restoration.inputs import Job, plan
+from faceflax.restoration import aligned, networks
 from faceflax.training import checkpoints, parallel, runtime
 from faceflax.training.checkpoints import Trained
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from faceflax.degradations.facemask import CLOTHS, TEXTURES
 from faceflax.errors import UserError
+from faceflax.preprocessing import console, images, landmarks
+from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
-from faceflax.restoration import console, images, landmarks, masking
-from faceflax.restoration.inputs import Job, plan
+from faceflax.restoration import masking
 from faceflax.training import runtime
 
 FACES, MASKS = "faces", "masks"

@@ -8,7 +8,7 @@ import numpy as np
 
 from faceflax.degradations import facemask
 from faceflax.degradations.facemask import Layer
-from faceflax.restoration.images import Photograph
+from faceflax.preprocessing.images import Photograph
 
 WEAR = ("surgical", "glasses", "both")
 _CANVAS_SIDES = (64, 128, 256, 512, 1024)  # few, as JAX compiles for each

@@ -15,6 +15,7 @@ from faceflax.datasets.face_folder import listing
 from faceflax.datasets.sharded import ShardedBuilder
 from faceflax.errors import UserError
 from faceflax.files import write_text
+from faceflax.preprocessing import headers
 
 MIN_SIDE = 32  # pixels; no face can be learnt from less
 SKIPPED = "skipped.txt"
@@ -98,7 +99,7 @@ def normalise(encoded: bytes) -> bytes:
 
     Raises `ValueError` when it cannot be decoded, is truncated, or less than 32 pixels wide or high.
     """
-    images.check(encoded)
+    headers.check(encoded)
     image = images.decode(encoded)
     if min(image.shape[:2]) < MIN_SIDE:
         raise ValueError(f"{image.shape[1]}x{image.shape[0]} pixels are less than {MIN_SIDE}")

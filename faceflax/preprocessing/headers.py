@@ -1,4 +1,4 @@
-"""The size that an image file claims, read from its header: known before anything is decoded."""
+"""What an encoded image tells before it is decoded: the size that its header claims, and whether its end is there."""
 
 import struct
 
@@ -26,6 +26,24 @@ def size(encoded: bytes) -> tuple[int, int]:
     except (struct.error, IndexError, KeyError) as error:
         raise ValueError("its header is damaged or cut short") from error
     raise ValueError("not a JPEG, PNG, WebP, BMP or TIFF image")
+
+
+def check(encoded: bytes) -> None:
+    """Raises `ValueError` when a JPEG, PNG or WebP file ends before its image does.
+
+    Decoders fill what is missing with grey and say nothing. A JPEG's last scan must be followed by the end-of-image
+    marker: inside a scan the bytes FF D9 cannot occur, and a thumbnail's marker precedes the scan.
+    """
+    if encoded.startswith(b"\xff\xd8"):
+        whole = encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
+    elif encoded.startswith(b"\x89PNG"):
+        whole = b"IEND" in encoded[-64:]
+    elif encoded.startswith(b"RIFF"):
+        whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
+    else:
+        whole = True
+    if not whole:
+        raise ValueError("the file is truncated")
 
 
 def _jpeg(encoded: bytes) -> tuple[int, int]:

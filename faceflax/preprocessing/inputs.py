@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faceflax.errors import UserError
-from faceflax.restoration.images import SUFFIXES
+from faceflax.preprocessing.images import SUFFIXES
 
 
 @dataclasses.dataclass(frozen=True)

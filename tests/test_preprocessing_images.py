@@ -9,8 +9,8 @@ import pytest
 from PIL import Image, ImageOps
 
 from faceflax.errors import UserError
-from faceflax.restoration import headers, images
-from faceflax.restoration.images import Photograph
+from faceflax.preprocessing import headers, images
+from faceflax.preprocessing.images import Photograph
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (20, 31, 4), np.uint8)

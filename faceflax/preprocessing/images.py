@@ -6,10 +6,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceflax.datasets.images import check
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.restoration import headers
+from faceflax.preprocessing import headers
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MAX_PIXELS = 100_000_000
@@ -49,7 +48,7 @@ def _decode(encoded: bytes) -> Photograph:
     width, height = headers.size(encoded)
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed")
-    check(encoded)
+    headers.check(encoded)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
