@@ -1,9 +1,9 @@
-# The two commands of a bare clone: `make demo` and `make test`. Everything is installed into .venv.
+# The commands of a bare clone: `make demo`, `make test`, `make test-slow`. Everything is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test install clean
+.PHONY: demo test test-slow install clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m experiments.benchmark --config=configs/benchmark/demo.py --workdir=runs/demo
@@ -12,6 +12,9 @@ test: $(VENV)/installed-dev
 	$(VENV)/bin/python -m ruff check .
 	$(VENV)/bin/python -m ruff format --check .
 	$(VENV)/bin/python -m pytest --numprocesses auto --dist loadfile
+
+test-slow: $(VENV)/installed-dev
+	$(VENV)/bin/python -m pytest -m slow --numprocesses auto --dist loadfile
 
 install: $(VENV)/installed-dev
 
