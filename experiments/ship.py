@@ -83,7 +83,9 @@ def _origin(folder: Path, config: Any) -> dict[str, Any]:
     rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
     same = jax.tree.structure(known) == jax.tree.structure(rounded)
     if not same or not all(map(np.array_equal, jax.tree.leaves(known), jax.tree.leaves(rounded))):
-        raise UserError(f'the shipped model "{name}" is not the CNN that {folder} was trained from; ship that one first')
+        raise UserError(
+            f'the shipped model "{name}" is not the CNN that {folder} was trained from; ship that one first'
+        )
     return {"origin": step, "config": config.to_dict() | {"init_from": name}}
 
 

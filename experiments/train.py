@@ -4,6 +4,7 @@ The same command goes on where a stopped run was, from its newest checkpoint. Ex
 143 when SIGTERM and 130 when Ctrl-C ended it after saving, 1 with one sentence for a mistake that the user can mend.
 """
 
+import os
 from pathlib import Path
 
 from absl import flags
@@ -12,7 +13,7 @@ from ml_collections import config_flags
 from experiments import program
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/, fields as --config.x=y.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and reports.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for checkpoints, metrics and reports; may hold $VARIABLES.")
 flags.mark_flags_as_required(["config", "workdir"])
 
 
@@ -26,7 +27,7 @@ def main() -> int:
     from faceflax.evaluation import segmentation, validation
     from faceflax.training import loop, runtime, workdir
 
-    config, folder = _CONFIG.value, Path(_WORKDIR.value)
+    config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
     config_lib.validate(config)
     if not _WORKDIR.value:
         raise UserError("--workdir is empty; name a folder")

@@ -78,7 +78,9 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
     parser.set_defaults(run=run)
     _add_files(parser)
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
-    parser.add_argument("--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)")
+    parser.add_argument(
+        "--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)"
+    )
     parser.add_argument(
         "--mask",
         metavar="FILE|FOLDER|auto",

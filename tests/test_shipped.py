@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from experiments.ship import ship
-from faceflax import cli, degradations
-from faceflax.datasets import images, registry
+from faceflax import cli
 from faceflax.errors import UserError
 from faceflax.files import write_json, write_text
 from faceflax.models import shipped
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
-from faceflax.training import checkpoints, loop, workdir
-from tests import tiny, untrained
+from faceflax.training import checkpoints, workdir
+from tests import untrained
 
 SIZE = 32
 MADE = {"commit": "c0ffee", "command": "train", "versions": {}, "device": {}, "seed": 0}

@@ -22,6 +22,7 @@ ROWS = (
     ("objectives",),
     ("training",),
     ("evaluation",),
+    ("sweeps",),
     ("restoration",),
     ("recognition",),
     ("cli",),
@@ -80,6 +81,7 @@ def test_imports_go_one_way(path):
         ("optax", "training/optimizer.py"),
         ("safetensors", "models/weights.py"),
         ("matplotlib", "evaluation/benchmark/plots.py"),
+        ("optuna", "sweeps/store.py"),
     ],
 )
 def test_a_library_has_one_user(library, user):

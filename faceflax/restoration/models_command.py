@@ -29,4 +29,3 @@ def run(arguments: argparse.Namespace) -> int:
     Console().print(table)
     print("faceflax restore --model NAME uses one; without --model, the first")
     return 0
-

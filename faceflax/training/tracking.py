@@ -1,9 +1,12 @@
 """Where a run's numbers go: `metrics.jsonl`, the console, and Weights & Biases as a mirror. The only user of wandb."""
 
+import contextlib
 import json
 import os
 import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,15 +55,15 @@ class Wandb:
         import wandb
 
         id_file = workdir / "wandb_id.txt"
-        if not id_file.exists():
-            write_text(id_file, uuid.uuid4().hex[:8])
+        if not id_file.exists():  # a sweep names its runs itself
+            write_text(id_file, os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
         mode = config.wandb.mode
         if mode == "auto":
             has_key = wandb.login(prompt=False, verify=False)
             mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
         options = {
             "project": config.wandb.project,
-            "group": config.wandb.group or None,
+            "group": config.wandb.group or None,  # then $WANDB_RUN_GROUP, which a sweep sets
             "tags": list(config.wandb.tags),
             "id": id_file.read_text(encoding="utf-8").strip(),
             "resume": "allow" if mode == "online" else None,
@@ -124,3 +127,42 @@ class Tracker:
         """Ends the W&B run, as a failed one or not."""
         if self._wandb:
             self._wandb.close(failed=failed)
+
+
+def register_sweep(source: Mapping[str, Any], arguments: Sequence[str]) -> str:
+    """Registers a sweep file with Weights & Biases, its command ending in `arguments`; returns the sweep's number.
+
+    Raises `UserError` without a key, and when the server does not answer or refuses the sweep.
+    """
+    command = source.get("command") or ["${env}", "${interpreter}", "${program}", "${args}"]
+    with _as_user_errors() as wandb:
+        return wandb.sweep({**source, "command": [*command, *arguments]}, **_place(source))
+
+
+def run_sweep_agent(identifier: str, source: Mapping[str, Any], count: int | None) -> None:
+    """Runs trials of a registered sweep here until it has none left, or `count` were run.
+
+    Raises as `register_sweep`.
+    """
+    with _as_user_errors() as wandb:
+        wandb.agent(identifier, count=count, **_place(source))
+
+
+def _place(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {"project": source.get("project", "faceflax"), "entity": source.get("entity")}
+
+
+@contextlib.contextmanager
+def _as_user_errors() -> Iterator[Any]:
+    """Yields the library, once it has a key; its errors become sentences."""
+    import wandb
+
+    if not wandb.login(prompt=False, verify=False):
+        raise UserError("sweeps of Weights & Biases need a key: set WANDB_API_KEY, or run with --backend=local")
+    try:
+        yield wandb
+    except (wandb.Error, ValueError, OSError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"Weights & Biases does not take the sweep ({reason}); --backend=local needs no server"
+        ) from error

@@ -63,6 +63,34 @@ def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, 
         return _png(figure, axis)
 
 
+def parallel_coordinates(
+    axes: Mapping[str, tuple[float, float, Sequence[tuple[float, str]]]],
+    lines: Sequence[tuple[Sequence[float], float]],
+) -> bytes:
+    """Returns a PNG with a vertical axis for each of `axes` and a line across them for each of `lines`.
+
+    Args:
+      axes: title -> (lowest, highest, ticks as (place, text)).
+      lines: a place on each axis, and a rank from 0 (drawn faintest) to 1.
+    """
+    with mpl.rc_context(_STYLE | {"axes.grid": False}):
+        figure, axis = pyplot.subplots(figsize=(max(5.2, 1.7 * len(axes)), 3.6))
+        spans = [(low, high if high > low else low + 1) for low, high, _ in axes.values()]
+        for places, rank in sorted(lines, key=lambda line: line[1]):
+            heights = [(place - low) / (high - low) for place, (low, high) in zip(places, spans, strict=True)]
+            axis.plot(heights, color=mpl.colormaps["viridis"](rank), alpha=0.3 + 0.7 * rank, linewidth=1 + rank)
+        for number, ((low, high), (_, _, ticks)) in enumerate(zip(spans, axes.values(), strict=True)):
+            axis.axvline(number, color="#444444", linewidth=0.8)
+            for place, text in ticks:
+                axis.annotate(text, (number, (place - low) / (high - low)), fontsize=7, xytext=(3, 0), **_NEXT_TO)
+        axis.set(xticks=range(len(axes)), xticklabels=list(axes), yticks=[], ylim=(-0.05, 1.05))
+        axis.tick_params(axis="x", labelsize=7)
+        return _png(figure, axis)
+
+
+_NEXT_TO = {"textcoords": "offset points", "va": "center"}
+
+
 def _annotate(axis: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str]) -> None:
     for place, text in zip(zip(x, y, strict=True), texts, strict=True):
         axis.annotate(text, place, textcoords="offset points", xytext=(4, 4), fontsize=7)
@@ -80,7 +108,8 @@ def _look(number: int) -> dict:
 def _png(figure: pyplot.Figure, axis: Axes) -> bytes:
     """The file, with the legend of `axis` above all panels."""
     handles, names = axis.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    if names:
+        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     pyplot.close(figure)

@@ -4,34 +4,19 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.files import write_text
+from faceflax.training import processes
 
 Command = Callable[[Path, Path], list[str]]
 _POLL = 0.1  # seconds between two looks at the processes
-_STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-_PROBE = "import jax; print(jax.local_device_count() if jax.default_backend() == 'gpu' else 0)"
-
-
-def gpus() -> list[str]:
-    """Returns the GPUs that JAX sees, as CUDA_VISIBLE_DEVICES names them; empty where there are none, or TPUs.
-
-    Asked in a process of its own: this one must not hold the devices' memory while others train.
-    """
-    answer = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
-    count = int(answer.stdout or 0)
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return visible.split(",") if count and visible else [str(number) for number in range(count)]
 
 
 def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
@@ -55,9 +40,9 @@ def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
         return 0
     for run in waiting:
         run.claim_start()
-    devices = gpus() if workers != 1 else []
+    devices = processes.gpus() if workers != 1 else []
     slots = devices[: workers or None] or [""] * max(1, workers)
-    with _signals() as received:
+    with processes.signals() as received:
         pool = _Pool(command, slots)
         try:
             while (waiting or pool.active) and not received:
@@ -81,23 +66,6 @@ def _advance(waiting: list[Run], pool: "_Pool") -> None:
     for run in [run for run in waiting if run.after not in blocked][: pool.free]:
         waiting.remove(run)
         pool.start(run)
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """Yields the list that SIGTERM, SIGINT and SIGHUP are added to, while the block runs."""
-    received: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-
-    heeded = [number for number in _STOPPING if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
-    former = {number: signal.signal(number, note) for number in heeded}
-    try:
-        yield received
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 class _Pool:

@@ -1,0 +1,1 @@
+"""Many trainings of one experiment: ordinary W&B sweep files, run with or without a server."""

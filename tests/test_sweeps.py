@@ -1,0 +1,213 @@
+"""Sweeps: what a file allows, and that every point gets one result whatever is killed on the way."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+import yaml
+
+from faceflax.errors import UserError
+from faceflax.sweeps import agent, file, report, space
+from faceflax.sweeps.store import Result, Store
+from faceflax.training import tracking
+from tests import tiny
+
+ROOT = Path(__file__).parent.parent
+COMMAND = ["${interpreter}", "-m", "tests.programs.fake_trial", "${args}"]
+
+
+def write(path, **fields):
+    """A sweep file of fake trials."""
+    sweep = {"program": "x.py", "method": "grid", "metric": {"name": "eval/psnr", "goal": "maximize"}}
+    path.write_text(yaml.safe_dump(sweep | {"parameters": {"x": {"values": [1.0, 2.0]}}, "command": COMMAND} | fields))
+    return path
+
+
+def work(sweep, folder, count=None, slots=("",), seed=0):
+    """Runs a sweep in this process; returns its results."""
+    store = Store(folder, sweep, seed=seed, count=count)
+    assert agent.run(sweep, store, folder, slots=slots, say=lambda line: None) == 0
+    results = store.results()
+    store.close()
+    return results
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"min": 2.0, "max": 5.0}, scipy.stats.uniform(2, 3)),
+        ({"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1}, scipy.stats.loguniform(1e-4, 1e-1)),
+        ({"distribution": "log_uniform", "min": -3, "max": 1}, scipy.stats.loguniform(np.exp(-3), np.exp(1))),
+        ({"distribution": "normal", "mu": 2, "sigma": 3}, scipy.stats.norm(2, 3)),
+        ({"mu": 2.0}, scipy.stats.norm(2, 1)),
+        ({"distribution": "log_normal", "mu": 0, "sigma": 1}, scipy.stats.lognorm(1)),
+        ({"distribution": "beta", "a": 2, "b": 5}, scipy.stats.beta(2, 5)),
+        ({"min": 3, "max": 6}, scipy.stats.randint(3, 7)),
+        ({"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.25}, None),
+        ({"values": [1, 2, 3], "probabilities": [0.5, 0.5, 0.0]}, scipy.stats.randint(1, 3)),
+    ],
+)
+def test_draws_have_the_distribution_that_the_file_names(options, expected):
+    points = space.parse({"p": options})
+    values = np.array([points.draw(0, number)["p"] for number in range(2000)])
+    assert points.draw(0, 7) == points.draw(0, 7) != points.draw(1, 7) or len(set(values)) < 10
+    if expected is None:
+        assert set(values) == {0, 0.25, 0.5, 0.75, 1}
+    elif hasattr(expected.dist, "pmf"):
+        assert set(values) == set(range(int(expected.support()[0]), int(expected.support()[1]) + 1))
+    else:
+        assert scipy.stats.kstest(values, expected.cdf).pvalue > 1e-3
+
+
+def test_a_grid_has_every_point_once():
+    points = space.parse({"a": {"values": [1, 2]}, "b": {"value": "x"}, "c": {"min": 0, "max": 2}}).grid()
+    assert len(points) == 6 and points[0] == {"a": 1, "b": "x", "c": 0} and points[1]["c"] == 1
+    with pytest.raises(UserError, match="grid needs a list of values for a"):
+        space.parse({"a": {"min": 0.0, "max": 1.0}}).grid()
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"method": "magic"}, 'method "magic" is not known'),
+        ({"parameters": {}}, "no parameters"),
+        ({"parameters": {"x": {"min": 1.0}}}, "a uniform distribution needs max"),
+        ({"parameters": {"x": {"min": 2.0, "max": 1.0}}}, "min 2.0 is above max 1.0"),
+        ({"parameters": {"x": {"min": "1e-4", "max": 1.0}}}, "write 1.0e-4, not 1e-4"),
+        ({"parameters": {"x": {"distribution": "zipf"}}}, '"zipf" is not known'),
+        ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "names with dots: x.field"),
+        ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "a min above 0"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}}, "sum to 1"),
+        ({"metric": {"goal": "maximize"}}, "metric needs a name"),
+        ({"speed": 3}, '"speed" is no key'),
+        ({"run_cap": 0}, "run_cap is 0"),
+        ({"command": "python x.py"}, "a list of words"),
+        ({"early_terminate": {"type": "median"}}, "one type: hyperband"),
+        ({"early_terminate": {"type": "hyperband"}}, "needs min_iter"),
+    ],
+)
+def test_what_a_file_cannot_say_is_one_sentence(tmp_path, fields, sentence):
+    with pytest.raises(UserError, match=r"sweep\.yaml: ") as caught:
+        file.read(write(tmp_path / "sweep.yaml", **fields))
+    assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_macros_become_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("PLACE", "here")
+    words = ["${env}", "${interpreter}", "${program}", "--at=${envvar:PLACE}", "${args}", "${args_json}"]
+    sweep = file.read(write(tmp_path / "s.yaml", command=words))
+    point = {"config.optim.lr": 3e-4, "config.tasks": "'sr','noise 50'", "n": 2}
+    flags = ["--config.optim.lr=0.0003", "--config.tasks='sr','noise 50'", "--n=2"]
+    expected = ["/usr/bin/env", sys.executable, "x.py", "--at=here", *flags, json.dumps(point), "--workdir=w"]
+    assert file.command(sweep, point, ("--workdir=w",)) == expected
+    with pytest.raises(UserError, match="does not know"):
+        file.command(file.read(write(tmp_path / "s.yaml", command=["${args_dvc}"])), point)
+
+
+def test_a_failed_trial_is_tried_once_more_and_recorded(tmp_path):
+    fields = {"x": {"value": 1.0}, "fail": {"values": [0, 1, 2]}}
+    sweep = file.read(write(tmp_path / "s.yaml", parameters=fields))
+    results = work(sweep, tmp_path / "sweep", slots=("", ""))
+    assert [result.state for result in results] == ["complete", "complete", "failed"]
+    assert [result.value for result in results] == [4.0, 4.0, None] and results[2].reason == "status 1"
+    assert (tmp_path / "sweep" / "trial-0002.log").read_text().count("this trial fails") == 2
+    starts = [len((tmp_path / f"sweep/trial-000{n}/starts.txt").read_text().splitlines()) for n in range(3)]
+    assert starts == [1, 2, 2]
+    assert (tmp_path / "sweep/trial-0000/starts.txt").read_text() == "s s-trial-0000\n"
+    with pytest.raises(UserError, match="holds another sweep"):
+        Store(tmp_path / "sweep", sweep, seed=1, count=None)
+
+
+def test_a_bayesian_search_finds_the_better_half_and_stops_bad_trials(tmp_path):
+    fields = {"x": {"min": 0.0, "max": 1.0}, "seconds": {"value": 0.05}}
+    hyperband = {"type": "hyperband", "min_iter": 1, "eta": 2}
+    path = write(tmp_path / "s.yaml", method="bayes", parameters=fields, early_terminate=hyperband, run_cap=16)
+    results = work(file.read(path), tmp_path / "sweep")
+    assert len(results) == 16 and {result.state for result in results} == {"complete", "stopped early"}
+    best = max(results, key=lambda result: result.value)
+    assert best.state == "complete" and best.point["x"] > 0.7
+    stopped = [result for result in results if result.state == "stopped early"]
+    assert max(result.point["x"] for result in stopped) < best.point["x"]
+
+
+def test_searches_without_end_or_of_another_kind_are_refused(tmp_path):
+    draw = {"x": {"distribution": "normal"}}
+    for fields, count, sentence in [
+        ({"method": "random"}, None, "has no end"),
+        ({"method": "bayes", "parameters": draw}, 3, "does not know normal"),
+    ]:
+        sweep = file.read(write(tmp_path / "s.yaml", **fields))
+        with pytest.raises(UserError, match=sentence):
+            Store(tmp_path / "sweep", sweep, seed=0, count=count)
+
+
+def test_no_trial_starts_once_the_target_is_reached(tmp_path):
+    metric = {"name": "eval/psnr", "goal": "maximize", "target": 6}
+    path = write(tmp_path / "s.yaml", metric=metric, parameters={"x": {"values": [1.0, 2.0, 3.0]}})
+    states = [result.state for result in work(file.read(path), tmp_path / "sweep")]
+    assert states == ["complete", "complete", "waiting"]
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_in_the_middle_ends_with_every_result_once(tmp_path):
+    fields = {"x": {"values": [1.0, 2.0, 3.0, 4.0]}, "y": {"values": [0.0, 0.1, 0.2]}, "seconds": {"value": 0.2}}
+    path = write(tmp_path / "s.yaml", parameters=fields)
+    folder = tmp_path / "sweep"
+    command = [sys.executable, "-m", "experiments.sweep", f"--sweep={path}", f"--workdir={folder}", "--parallel=3"]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    while len(list(folder.glob("*/completions.txt"))) < 4:
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.05)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    second = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert second.returncode == 0, second.stdout + second.stderr
+    rows = list(csv.DictReader((folder / "report" / "trials.csv").read_text().splitlines()))
+    assert len(rows) == 12 and {row["state"] for row in rows} == {"complete"}
+    for row in rows:
+        assert float(row["eval/psnr"]) == pytest.approx(4 * float(row["x"]) + float(row["y"]))
+        done = folder / f"trial-{int(row['trial']):04d}" / "completions.txt"
+        assert done.read_text().splitlines() == ["done"]
+    assert (folder / "report" / "parallel.png").read_bytes().startswith(b"\x89PNG")
+    best = (folder / "report" / "ranking.md").read_text().splitlines()[4].split()
+    assert best[1:8:2] == ["1", "4", "0.2", "0.2"]  # rank, x, y, seconds
+
+
+def test_the_ranking_joins_seeds_and_puts_failures_last(tmp_path):
+    parameters = {"config.lr": {"values": [1e-3, 1e-4]}, "config.seed": {"values": [0, 1]}}
+    sweep = file.read(write(tmp_path / "s.yaml", parameters=parameters))
+    points = sweep.space.grid()
+    values = [20.0, 22.0, 30.0, None]
+    results = [
+        Result(slot, point, "complete" if value else "failed", value, "" if value else "status 1")
+        for slot, (point, value) in enumerate(zip(points, values, strict=True))
+    ]
+    table = report.ranking(sweep, results)
+    assert table.rows[0][:3] == ["1", "0.0001", "30"] and table.rows[0][4:] == ["2", "complete, failed"]
+    assert table.rows[1] == ["2", "0.001", "21", "[20, 22]", "2", "complete"]
+    written = report.write(sweep, results, tmp_path / "report", {"seed": 0})
+    assert {path.name for path in written} == {"trials.csv", "ranking.md", "parallel.png", "manifest.json"}
+
+
+def test_w_and_b_runs_take_the_sweeps_names(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_RUN_GROUP", "lr")
+    monkeypatch.setenv("WANDB_RUN_ID", "lr-trial-0003")
+    run = tracking.Wandb(tiny.config(wandb__mode="offline"), tmp_path)
+    run.write(1, {"eval/psnr": 20.0})
+    run.close(failed=False)
+    assert list((tmp_path / "wandb").glob("offline-run-*-lr-trial-0003"))
+    assert run._run.group == "lr"
+
+
+def test_sweeps_of_w_and_b_need_a_key(tmp_path, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(UserError, match="need a key"):
+        tracking.register_sweep({"program": "x"}, ())
