@@ -13,6 +13,7 @@ import pytest
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark import plan, settings, training
+from faceflax.training import processes
 
 
 def make_settings(**experiments):
@@ -139,7 +140,7 @@ if (workdir.parent / f"fail-{workdir.name}").exists():
 
 @pytest.fixture(autouse=True)
 def no_gpus(monkeypatch):
-    monkeypatch.setattr(training, "gpus", list)
+    monkeypatch.setattr(processes, "gpus", list)
 
 
 def command(config, workdir):
@@ -158,7 +159,7 @@ def test_trains_in_order_and_once(tmp_path, capfd):
 
 
 def test_each_of_several_gpus_has_its_own_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, "gpus", lambda: ["4", "7"])
+    monkeypatch.setattr(processes, "gpus", lambda: ["4", "7"])
     runs = plan.runs(make_settings(), tmp_path)
     assert training.train(runs, command, workers=0) == 0
     assert {(run.workdir / "device").read_text() for run in runs} == {"4", "7"}
