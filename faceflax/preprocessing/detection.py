@@ -1,0 +1,218 @@
+"""Where the faces are: CenterFace (Xu et al., arXiv 1911.03599) gives each a box and five points."""
+
+import dataclasses
+import threading
+from collections.abc import Callable, Iterator
+
+import cv2
+import numpy as np
+
+from faceflax import assets
+from faceflax.preprocessing import alignment, landmarks
+
+_OUTPUTS = ("537", "538", "539", "540")
+_STRIDE = 4
+_MULTIPLE = 32  # the network halves its input five times
+_LEAST_SCORE = 0.35
+_MOST_OVERLAP = 0.3  # intersection over union of two faces
+_SIDES = (1280, 2560)  # longer side of what the network looks at: at first, and where faces seem small
+_SMALL = 48  # pixels; where a face is no larger there may be some that the network is too coarse for
+_SURE = 0.75  # a score that a face seldom has whose points are wrong
+_CLOSE_UP = 1.3  # side of the second look, in sides of the template
+_CLOSE_UP_PIXELS = 192
+_TEMPLATE_MIDDLE = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+_MIRROR = np.array([[-1.0, 0, _CLOSE_UP_PIXELS], [0, 1, 0]])
+_MIRRORED = [1, 0, 2, 4, 3]  # the points' places when left and right change sides
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Face:
+    """A face in a photograph, in pixels from its upper left corner.
+
+    Attributes:
+      box: float64 [4], x0, y0, x1, y1; it may reach over the photograph's edge.
+      points: float64 [5, 2], left eye, right eye, nose, left and right corner of the mouth, as seen in the image of the
+        face turned upright.
+      score: the network's, from 0 to 1.
+    """
+
+    box: np.ndarray
+    points: np.ndarray
+    score: float
+
+    @property
+    def side(self) -> float:
+        """The longer side of the box in pixels."""
+        return float(max(self.box[2:] - self.box[:2]))
+
+    def moved(self, matrix: np.ndarray) -> "Face":
+        """Returns the face where `matrix` [2, 3] brings it; the box is the upright one around the moved one."""
+        corners = alignment.transform(matrix, self.box[[[0, 1], [2, 1], [0, 3], [2, 3]]])
+        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+        return Face(box, alignment.transform(matrix, self.points), self.score)
+
+
+Detect = Callable[[np.ndarray], list[Face]]
+"""uint8 RGB [H, W, 3] -> the faces in it, largest first."""
+
+
+def load_detector() -> Detect:
+    """Returns the detector; it may be called by several threads, one after the other.
+
+    It finds faces from 20 pixels wide up to the size of the photograph, turned by any angle. A photograph of more than
+    2,560 pixels is shrunk to that; one where no face is found is tried in its three other turns. Raises `UserError`
+    when the network cannot be fetched.
+    """
+    network = cv2.dnn.readNetFromONNX(str(assets.fetch(assets.CENTERFACE)))
+    lock = threading.Lock()
+
+    def look(pixels: np.ndarray) -> list[Face]:
+        bottom, right = (-side % _MULTIPLE for side in pixels.shape[:2])
+        padded = cv2.copyMakeBorder(pixels, 0, bottom, 0, right, cv2.BORDER_CONSTANT)
+        with lock:
+            network.setInput(cv2.dnn.blobFromImage(padded))
+            return _decode(network.forward(_OUTPUTS))
+
+    return lambda pixels: _detect(pixels, look)
+
+
+def _decode(outputs: list[np.ndarray]) -> list[Face]:
+    """The faces that the network's outputs tell of: heat, logarithms of sides, offsets of centres, points."""
+    heat, log_sides, offsets, points = (output[0] for output in outputs)
+    rows, columns = np.nonzero(heat[0] > _LEAST_SCORE)
+    place = np.s_[:, rows, columns]
+    sides = _STRIDE * np.exp(log_sides[place][::-1].T.astype(np.float64))  # the network says y before x
+    centres = _STRIDE * (np.column_stack([columns, rows]) + offsets[place][::-1].T + 0.5)
+    corners = centres - sides / 2
+    points = points[place].T.reshape(-1, 5, 2)[..., ::-1] * sides[:, None] + corners[:, None]
+    boxes = np.hstack([corners, corners + sides])
+    faces = zip(boxes, points, map(float, heat[0][rows, columns]), strict=True)
+    return _distinct([Face(*face) for face in faces])
+
+
+def _distinct(faces: list[Face]) -> list[Face]:
+    """The faces without those that overlap one of a higher score."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: -face.score):
+        if all(_overlap(face.box, other.box) < _MOST_OVERLAP for other in kept):
+            kept.append(face)
+    return kept
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two boxes."""
+    inner = np.prod(np.maximum(0, np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])))
+    return inner / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - inner)
+
+
+def _detect(pixels: np.ndarray, look: Detect) -> list[Face]:
+    for turns in range(4):
+        faces = _detect_upright(np.ascontiguousarray(np.rot90(pixels, turns)), look)
+        if faces:
+            back = _turn_back(turns, *pixels.shape[:2])
+            return sorted((face.moved(back) for face in faces), key=lambda face: -face.side)
+    return []
+
+
+def _turn_back(turns: int, height: int, width: int) -> np.ndarray:
+    """The map [2, 3] from `numpy.rot90(pixels, turns)` to `pixels` of that height and width."""
+    matrices = (
+        [[1, 0, 0], [0, 1, 0]],
+        [[0, -1, width], [1, 0, 0]],
+        [[-1, 0, width], [0, -1, height]],
+        [[0, 1, 0], [-1, 0, height]],
+    )
+    return np.array(matrices[turns], np.float64)
+
+
+def _detect_upright(pixels: np.ndarray, look: Detect) -> list[Face]:
+    faces: list[Face] = []
+    for scale in _scales(max(pixels.shape[:2])):
+        faces = _distinct([*faces, *_look_at_scale(pixels, scale, look)])
+        if faces and min(face.side for face in faces) * scale > _SMALL:
+            break
+    settled = (_settle(pixels, face, look) for face in faces)
+    return _distinct([face for face in settled if face is not None])
+
+
+def _scales(side: int) -> Iterator[float]:
+    """Scales to look at, one after the other as long as there may be smaller faces: at most natural size, but twice it
+    for a small photograph.
+    """
+    yield from sorted({min(1.0, limit / side) for limit in _SIDES})
+    if 2 * side <= _SIDES[0]:
+        yield 2.0
+
+
+def _look_at_scale(pixels: np.ndarray, scale: float, look: Detect) -> list[Face]:
+    shape = [max(1, round(side * scale)) for side in pixels.shape[:2]]
+    matrix = np.diag([shape[1] / pixels.shape[1], shape[0] / pixels.shape[0], 1.0])[:2]
+    interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    shown = pixels if scale == 1 else cv2.resize(pixels, shape[::-1], interpolation=interpolation)
+    return [face.moved(alignment.invert(matrix)) for face in look(shown)]
+
+
+def _settle(pixels: np.ndarray, face: Face, look: Detect) -> Face | None:
+    """The face with the better points and the score of a close-up, looked at in quarter turns if the first disappoints.
+
+    None when no close-up shows a face.
+    """
+    settled = _look_closer(pixels, face, look)
+    if settled is None or settled.score < _SURE:
+        turned = _best(_turned_looks(pixels, face, look))
+        turned = None if turned is None else _look_closer(pixels, turned, look)
+        settled = _best([found for found in (settled, turned) if found is not None])
+    return None if settled is None else dataclasses.replace(settled, box=face.box)
+
+
+def _look_closer(pixels: np.ndarray, face: Face, look: Detect) -> Face | None:
+    """The face in close-ups turned upright; its points are the mean of those in the last one and in its mirror."""
+    for is_last in (False, True):
+        placement = _placement(face)
+        if placement is None:
+            return None
+        matrix = _close_up(placement @ _TEMPLATE_MIDDLE, _CLOSE_UP)
+        found = _best(_look_through(pixels, matrix, look))
+        if found is None:
+            return None
+        if is_last:
+            mirrored = _best(_look_through(pixels, _MIRROR @ np.vstack([matrix, (0, 0, 1)]), look))
+            if mirrored is None:
+                return None
+            points = (found.points + mirrored.points[_MIRRORED]) / 2
+            found = Face(found.box, points, min(found.score, mirrored.score))
+        face = found
+    return None if _placement(face) is None else face
+
+
+def _placement(face: Face) -> np.ndarray | None:
+    try:
+        return landmarks.fit(face.points)
+    except ValueError:
+        return None
+
+
+def _best(faces: list[Face]) -> Face | None:
+    return max(faces, key=lambda face: face.score, default=None)
+
+
+def _turned_looks(pixels: np.ndarray, face: Face, look: Detect) -> list[Face]:
+    """What the network says of the face in each quarter turn."""
+    middle = (face.box[:2] + face.box[2:]) / 2
+    turns = (np.array([[c, -s, 0], [s, c, 0]]) for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1)))
+    placements = (np.column_stack([face.side * turn[:, :2], middle]) for turn in turns)
+    return [found for placement in placements for found in _look_through(pixels, _close_up(placement, 1.6), look)]
+
+
+def _close_up(placement: np.ndarray, side: float) -> np.ndarray:
+    """The map [2, 3] from the photograph to a close-up of `side` about the origin of `placement`."""
+    scale = side / _CLOSE_UP_PIXELS
+    return alignment.invert(placement @ np.array([[scale, 0, -side / 2], [0, scale, -side / 2], [0, 0, 1]]))
+
+
+def _look_through(pixels: np.ndarray, matrix: np.ndarray, look: Detect) -> list[Face]:
+    """The faces near the middle of a close-up."""
+    shown = alignment.warp(pixels, matrix, (_CLOSE_UP_PIXELS, _CLOSE_UP_PIXELS), cv2.BORDER_REPLICATE)
+    middle = _CLOSE_UP_PIXELS / 2
+    near = [face for face in look(shown) if (face.box[:2] < middle).all() and (face.box[2:] > middle).all()]
+    return [face.moved(alignment.invert(matrix)) for face in near]
