@@ -1,0 +1,38 @@
+"""Cards of models: skin tones by another library, groups and failures from results made by hand."""
+
+import numpy as np
+import pytest
+from skimage import color
+
+from faceflax.degradations import Task
+from faceflax.evaluation import card
+from faceflax.evaluation.results import TaskResult
+
+
+@pytest.mark.parametrize("rgb", [(235, 205, 185), (190, 140, 110), (90, 60, 45)])
+def test_the_typology_angle_is_that_of_the_lab_colour(rgb):
+    image = np.zeros((128, 128, 3), np.uint8)
+    image[55:100, 40:90] = rgb
+    lightness, _, yellowness = color.rgb2lab(np.array(rgb) / 255)
+    assert card.typology_angle(image) == pytest.approx(np.degrees(np.arctan2(lightness - 50, yellowness)), abs=0.5)
+
+
+def result(task, model):
+    values = {"psnr": np.array(model, float), "ssim": np.ones(len(model)), "hole_psnr": np.full(len(model), np.nan)}
+    values["known_psnr"] = values["hole_psnr"]
+    flat = values | {"psnr": np.full(len(model), 20.0)}
+    scores = {"input": flat, "baseline": flat, "model": values}
+    return TaskResult(task, "a method", np.arange(len(model)), scores, 0, [])
+
+
+def test_groups_are_thirds_by_skin_and_the_worst_are_found():
+    results = [result(Task("noise", 15), [30, 31, 32]), result(Task("noise", 50), [25, 21, 23])]
+    table = card.by_skin(results, np.array([10.0, -40.0, 60.0]))
+    assert [cell.split()[0] for cell in table.rows[1]] == ["noise", "1.00", "5.00", "3.00"]
+    assert card.worst(results) == [(Task("noise", 50), 1)]
+    manifest = {"kind": "cnn", "config": {"data": {"image_size": 128, "batch_size": 8}, "tasks": ["mixed"]}}
+    manifest |= {"dataset": {"name": "x", "split": "train", "fingerprint": "0" * 12}, "step": 8000, "seed": 0}
+    manifest["config"]["init_from"] = ""
+    manifest |= {"commit": "c0ffee", "command": "train", "licence": "free", "before": []}
+    text = card.write("cnn", manifest, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
+    assert "8,000 steps" in text and "cnn.jpg" in text and "from random weights" in text
