@@ -1,0 +1,155 @@
+"""A gallery: the vectors of enrolled faces with their records, in a database that finds the nearest ones."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.models.face_encoder import FaceEncoder
+from faceflax.recognition import collection as collection_lib
+from faceflax.recognition import records as records_lib
+from faceflax.recognition.collection import Collection
+from faceflax.recognition.records import Record
+from faceflax.recognition.store import Store
+
+QUERIES = 250
+"""Vectors searched for at once."""
+
+MAX_RESULTS = 16_384
+"""Milvus returns no more for one query."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Match:
+    """An enrolled record and the cosine of its vector with the query's."""
+
+    record: Record
+    score: float
+
+
+class Gallery:
+    """The gallery in an open store. All its vectors are of one version of one encoder.
+
+    Every method raises `UserError` where the store does not answer.
+    """
+
+    def __init__(self, store: Store):
+        """An embedded gallery whose deletion was interrupted completes it here."""
+        self._store = store
+        self._collection: Collection | None = collection_lib.find(store)
+        if self._collection is not None:
+            store.call("load_collection", self._collection.name)
+
+    @property
+    def uri(self) -> str:
+        """Where it is, as the user wrote it."""
+        return self._store.uri
+
+    @property
+    def encoder(self) -> str | None:
+        """The name of the encoder whose vectors these are; None before the first enrolment."""
+        return self._collection and self._collection.encoder
+
+    def check(self, encoder: FaceEncoder) -> None:
+        """Raises `UserError` where the vectors are not of this encoder in this version."""
+        held = self._collection
+        if held is not None and (held.encoder, held.version) != (encoder.name, encoder.version):
+            raise UserError(
+                f"the gallery {self.uri} holds vectors of {held.encoder} (version {held.version}), which cannot be "
+                f"compared with those of {encoder.name} (version {encoder.version}); use the same --encoder, or enrol "
+                "into another --gallery"
+            )
+
+    def count(self, condition: str = "") -> int:
+        """Returns how many records fulfil the condition (see `records.condition`)."""
+        return collection_lib.count(self._store, self._collection, condition) if self._collection else 0
+
+    def add(self, encoder: FaceEncoder, records: Sequence[Record], vectors: np.ndarray) -> None:
+        """Enrols unit vectors [N, D] of `encoder`; on return they are there to stay, whatever ends the process.
+
+        A record takes the place of one with its id. Raises `UserError` where `check` does.
+        """
+        self.check(encoder)
+        if self._collection is None:
+            created = Collection(1, encoder.name, encoder.version)
+            collection_lib.create(self._store, created, encoder.size, is_current=True)
+            self._collection = created
+        rows = [records_lib.to_row(record) for record in records]
+        rows = [row | {"vector": vector} for row, vector in zip(rows, vectors.tolist(), strict=True)]
+        collection_lib.insert(self._store, self._collection, rows)
+
+    def settle(self) -> None:
+        """Call it after many an `add`: brings the index up to date, and to the kind that the size asks for."""
+        if self._collection is not None:
+            collection_lib.settle(self._store, self._collection)
+
+    @property
+    def index(self) -> str | None:
+        """Milvus's name of the index: FLAT compares all. None before the first enrolment."""
+        return self._collection and collection_lib.index_of(self._store, self._collection).kind
+
+    def search(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
+        """Returns up to `k` nearest records for each of the unit vectors [N, D], the nearest first."""
+        if self._collection is None:
+            return [[] for _ in vectors]
+        params = dict(collection_lib.index_of(self._store, self._collection).search)
+        if "ef" in params:
+            params["ef"] = max(params["ef"], k)
+        found = []
+        for start in range(0, len(vectors), QUERIES):
+            answers = self._store.call(
+                "search",
+                self._collection.name,
+                data=vectors[start : start + QUERIES].tolist(),
+                anns_field="vector",
+                limit=min(k, MAX_RESULTS),
+                filter=condition,
+                output_fields=collection_lib.FIELDS,
+                search_params={"metric_type": "COSINE", "params": params},
+            )
+            found += [
+                [Match(records_lib.from_row(row["entity"]), float(row["distance"])) for row in rows] for rows in answers
+            ]
+        return found
+
+    def search_people(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
+        """As `search`, but the nearest record of each of up to `k` nearest people."""
+        best: list[list[Match]] = [[] for _ in vectors]
+        total = min(self.count(condition), MAX_RESULTS)
+        limit, left = 4 * k, list(range(len(vectors))) if total else []
+        while left:
+            for query, found in zip(left, self.search(vectors[left], min(limit, total), condition), strict=True):
+                nearest: dict[str, Match] = {}
+                for match in found:
+                    nearest.setdefault(match.record.name, match)
+                best[query] = list(nearest.values())[:k]
+            # Further down where many records of few people come first.
+            left = [query for query in left if len(best[query]) < k] if limit < total else []
+            limit *= 4
+        return best
+
+    def records(self, condition: str = "") -> Iterator[Record]:
+        """Yields the records that fulfil the condition, in no order."""
+        for rows in self._pages(condition, collection_lib.FIELDS):
+            yield from map(records_lib.from_row, rows)
+
+    def vectors(self, condition: str = "") -> Iterator[tuple[list[Record], np.ndarray]]:
+        """As `records`, some thousands at a time, with their unit vectors float32 [n, D]."""
+        for rows in self._pages(condition, [*collection_lib.FIELDS, "vector"]):
+            yield list(map(records_lib.from_row, rows)), np.array([row["vector"] for row in rows], np.float32)
+
+    def _pages(self, condition: str, fields: list[str]) -> Iterator[list[dict]]:
+        if self._collection is not None:
+            yield from self._store.pages(self._collection.name, condition, fields)
+
+    def delete(self, condition: str) -> int:
+        """Deletes the records that fulfil the condition, for good, and returns how many these were.
+
+        When it returns, no file of an embedded gallery, nor of milvus-lite's server, holds a deleted vector. A Milvus
+        server is told to compact, and removes the files by its own garbage collection.
+        """
+        found = self.count(condition)
+        if found:
+            self._collection = collection_lib.delete(self._store, self._collection, condition)
+        return found

@@ -1,0 +1,108 @@
+"""What a gallery keeps of an enrolled face beside its vector, and the conditions that choose among such records."""
+
+import dataclasses
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from faceflax.errors import UserError
+
+MAX_NAME = 256
+MAX_NOTE = 2048
+"""Bytes of UTF-8."""
+
+_NOTES = ("name", "consent", "purpose")
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """One enrolled vector's companions.
+
+    Attributes:
+      name: of the person.
+      encoder: name of the network that made the vector.
+      version: of that network.
+      sources: SHA-256 of each file that went into the vector: one, or several where it is their average.
+      length: of the mean of the photographs' unit vectors, before it was made a unit vector again; 1 for one.
+      consent: a note on the person's consent.
+      purpose: a note on what the enrolment is for.
+      time: when it was enrolled, in seconds since 1970, UTC.
+      metadata: whatever else the user keeps, texts by name.
+      is_average: whether it stands for all photographs of the person that were enrolled to be averaged.
+    """
+
+    name: str
+    encoder: str
+    version: str
+    sources: tuple[str, ...]
+    length: float
+    consent: str
+    purpose: str
+    time: int
+    metadata: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    is_average: bool = False
+
+    @property
+    def id(self) -> str:
+        """The record's key: a photograph enrolled again under a name takes its old record's place."""
+        return record_id(self.name, None if self.is_average else self.sources[0])
+
+
+def record_id(name: str, source: str | None) -> str:
+    """The key of the record of one photograph of a person, or of the person's average (no `source`)."""
+    return hashlib.sha256(f"{name}\0{source or 'average'}".encode()).hexdigest()[:32]
+
+
+def to_row(record: Record) -> dict[str, Any]:
+    """Returns the record as the database's fields, without the vector."""
+    row = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
+    return row | {"id": record.id, "sources": list(record.sources), "metadata": dict(record.metadata)}
+
+
+def from_row(row: Mapping[str, Any]) -> Record:
+    """The inverse of `to_row`; other fields are passed over."""
+    values = {field.name: row[field.name] for field in dataclasses.fields(Record)}
+    return Record(**values | {"sources": tuple(row["sources"]), "metadata": dict(row["metadata"])})
+
+
+def check_text(what: str, text: str, limit: int) -> str:
+    """Returns `text`; raises `UserError` where it is longer than `limit` bytes, or holds control characters."""
+    if len(text.encode("utf-8", "surrogateescape")) > limit:
+        raise UserError(f"{what} is longer than {limit} bytes; shorten it")
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+        raise UserError(f"{what} {text!r} holds control characters or is not UTF-8; write it in plain text")
+    return text
+
+
+def check_name(name: str) -> str:
+    """Returns a person's name; raises `UserError` for an empty one and where `check_text` does."""
+    if not name.strip():
+        raise UserError("an empty name cannot be enrolled; say who it is with --name")
+    return check_text("the name", name, MAX_NAME)
+
+
+def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
+    """Reads KEY=VALUE texts of a command's `option`; raises `UserError` for one that is not of that form."""
+    pairs = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not _KEY.fullmatch(key):
+            raise UserError(f"{option} {text!r} is not KEY=VALUE with a key of letters, digits and _")
+        pairs[key] = check_text(f"{option} {key}", value, MAX_NOTE)
+    return pairs
+
+
+def condition(names: Sequence[str] = (), where: Mapping[str, str] | None = None) -> str:
+    """Returns the database's expression for records of any of `names` that hold all of `where`; "" is every record.
+
+    `where`: texts by key; `name`, `consent` and `purpose` are the record's own, any other key is one of its metadata.
+    """
+    terms = [f"name in {json.dumps(list(names), ensure_ascii=False)}"] if names else []
+    for key, value in (where or {}).items():
+        field = key if key in _NOTES else f'metadata["{key}"]'
+        terms.append(f"{field} == {json.dumps(value, ensure_ascii=False)}")
+    return " and ".join(terms)

@@ -1,0 +1,209 @@
+"""The database behind a gallery: Milvus, embedded in a folder or on a server. The only user of pymilvus.
+
+An embedded gallery is served to this process over a socket that only its owner can open.
+"""
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from faceflax.errors import UserError
+
+TOKEN = "FACEFLAX_GALLERY_TOKEN"
+"""The environment variable with the server's token, "user:password" or an API key."""
+
+_ATTEMPTS = 3
+_CONNECT_SECONDS = 5
+_SECONDS = 60
+_SLOW_SECONDS = 3600
+_PAGE = 8192  # rows; the engine sorts all of them anew for every page
+_SLOW = {"create_index", "load_collection", "flush", "compact"}  # they grow with the gallery
+_LAYOUT = "collections"  # what the embedded database makes in its folder
+
+
+class Store:
+    """An open database. Calls go through `call`; `close` it, so that the next process can open it.
+
+    Attributes:
+      uri: as the user wrote it.
+      is_embedded: whether this process alone has it.
+    """
+
+    def __init__(self, uri: str, is_embedded: bool, client: Any, close: Callable[[], None]):
+        self.uri, self.is_embedded = uri, is_embedded
+        self._client, self._close = client, close
+        # An embedded engine has no compaction on demand, whoever serves it.
+        self.compacts = "lite" not in self.call("get_server_version")
+
+    def call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Calls the client's `method`; raises `UserError` where the database does not answer, or refuses."""
+        seconds = _SLOW_SECONDS if method in _SLOW else _SECONDS
+        with self._answering():
+            return getattr(self._client, method)(*arguments, timeout=seconds, **options)
+
+    def pages(self, collection: str, condition: str, fields: list[str]) -> Iterator[list[dict]]:
+        """Yields all rows that fulfil the condition, some thousands at a time."""
+        rows = self.call("query_iterator", collection, batch_size=_PAGE, filter=condition, output_fields=fields)
+        try:
+            while True:
+                with self._answering():
+                    page = rows.next()
+                if not page:
+                    return
+                yield page
+        finally:
+            rows.close()
+
+    def create_collection(self, name: str, size: int, texts: Mapping[str, int], others: Mapping[str, str]) -> None:
+        """Makes an empty collection of vectors [size], keyed by the text `id`.
+
+        `texts` are further fields by name, with their most bytes; `others` by name, with Milvus's name of their type.
+        """
+        from pymilvus import DataType, MilvusClient
+
+        schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=64)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=size)
+        for field, length in texts.items():
+            schema.add_field(field, DataType.VARCHAR, max_length=length)
+        for field, kind in others.items():
+            schema.add_field(field, DataType[kind])
+        self.call("create_collection", name, schema=schema, consistency_level="Strong")
+
+    def create_index(self, name: str, kind: str, build: Mapping[str, int]) -> None:
+        """Makes the index of Milvus's `kind` over the vectors of a collection, for cosines."""
+        from pymilvus.milvus_client import IndexParams
+
+        params = IndexParams()
+        params.add_index("vector", index_type=kind, metric_type="COSINE", params=dict(build))
+        self.call("create_index", name, params)
+
+    def close(self) -> None:
+        """Closes the database. What was acknowledged is in it already."""
+        self._client.close()
+        self._close()
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        from pymilvus import MilvusException
+
+        try:
+            yield
+        except MilvusException as error:
+            raise UserError(f"the gallery {self.uri} did not do as asked: {_one_line(error.message)}") from error
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.close()
+
+
+def connect(uri: str, *, create: bool = False) -> Store:
+    """Opens the database at `uri`: http(s)://host:port[/database] is a server, anything else an embedded one's folder.
+
+    Args:
+      uri: of the gallery. It holds no credentials: the token is $FACEFLAX_GALLERY_TOKEN.
+      create: makes an embedded gallery that is not there, readable and writable by its owner alone.
+
+    Raises:
+      UserError: it is not there, is no gallery, is in use by another process, does not answer, or holds credentials.
+    """
+    _prepare_libraries()
+    if "://" in uri:
+        return _connect_to_server(uri)
+    folder = Path(uri)
+    if not (folder / _LAYOUT).is_dir():
+        _make_folder(folder, create)
+    return _open_folder(uri, folder)
+
+
+def _prepare_libraries() -> None:
+    """Silences libraries that log every refusal with its traceback, and calls with their arguments."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        import milvus_lite  # noqa: F401
+        import pymilvus  # noqa: F401
+    except ImportError as error:
+        raise UserError("a gallery needs Milvus: pip install 'faceflax[recognition]'") from error
+    for name in ("pymilvus", "milvus_lite", "grpc"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _make_folder(folder: Path, create: bool) -> None:
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} is no gallery; choose another --gallery")
+    if not create:
+        raise UserError(f"there is no gallery {folder}; faceflax enroll --gallery {folder} makes one")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)  # born with these permissions: whatever the umask, no moment without
+        folder.chmod(0o700)  # an empty folder that was there
+    except OSError as error:
+        raise UserError(f"cannot make the gallery {folder}: {error.strerror}; choose another place") from error
+
+
+def _open_folder(uri: str, folder: Path) -> Store:
+    from milvus_lite.adapter.grpc.server import start_server_in_thread
+    from milvus_lite.exceptions import DataDirLockedError
+
+    # Not a port, as the library would have it by default: on a port every user of the machine could read the gallery.
+    sockets = Path(tempfile.mkdtemp(prefix="faceflax-gallery-"))
+    try:
+        server, database, _ = start_server_in_thread(str(folder.resolve()), host="unix", port=str(sockets / "socket"))
+    except DataDirLockedError as error:
+        shutil.rmtree(sockets, ignore_errors=True)
+        raise UserError(f"the gallery {uri} is in use by another process; try again when that has ended") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        shutil.rmtree(sockets, ignore_errors=True)
+        raise UserError(f"the gallery {uri} cannot be opened: {_one_line(str(error))}") from error
+
+    def close() -> None:
+        server.stop(grace=None).wait()
+        database.close()
+        shutil.rmtree(sockets, ignore_errors=True)
+
+    try:
+        return Store(uri, True, _client(f"unix:{sockets}/socket", ""), close)
+    except BaseException:
+        close()
+        raise
+
+
+def _connect_to_server(uri: str) -> Store:
+    from pymilvus import MilvusException
+
+    address = urlsplit(uri)
+    if address.username or address.password:
+        raise UserError(f"--gallery holds credentials, which others can see; put them into ${TOKEN} instead")
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise UserError(f"--gallery {uri} is no address of a server; write http://host:port or a file's name")
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            return Store(uri, False, _client(uri, os.environ.get(TOKEN, "")), lambda: None)
+        except MilvusException as error:
+            if "unauthenticated" in str(error).lower() or "auth check failure" in str(error).lower():
+                raise UserError(f"the gallery server {uri} refuses the token in ${TOKEN}; correct it") from error
+            if attempt == _ATTEMPTS:
+                raise UserError(
+                    f"the gallery server {uri} did not answer in {attempt} attempts; start it, or correct --gallery"
+                ) from error
+            time.sleep(attempt)
+    raise AssertionError
+
+
+def _client(uri: str, token: str) -> Any:
+    from pymilvus import MilvusClient
+
+    return MilvusClient(uri, token=token, timeout=_CONNECT_SECONDS)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(str(text).split())[:300]
