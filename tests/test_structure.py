@@ -79,5 +79,69 @@ def test_imports_go_one_way(path):
         ("wandb", "training/tracking.py"),
         ("jax.sharding", "training/parallel.py"),
         ("optax", "training/optimizer.py"),
+        ("safetensors", "models/weights.py"),
         ("pymilvus", "recognition/store.py"),
         ("milvus_lite", "recognition/store.py"),
+        ("matplotlib", "evaluation/benchmark/plots.py"),
+        ("optuna", "sweeps/store.py"),
+    ],
+)
+def test_a_library_has_one_user(library, user):
+    users = {
+        str(path.relative_to(ROOT / "faceflax"))
+        for path in FILES
+        if any(name == library or name.startswith(f"{library}.") for name in _used(path))
+    }
+    assert user in users
+    if library == "optax":  # arms apply the updates that the optimiser module makes
+        users = {name for name in users if not name.startswith("training/")} | {user}
+    assert users == {user}
+
+
+def test_only_parallel_compiles():
+    compilers = {"jit", "pmap", "make_mesh", "shard_map", "set_mesh"}
+    offenders = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in FILES
+        if path.name != "parallel.py"
+        for name in _used(path)
+        if name.startswith("jax.") and compilers & set(name.split("."))
+    }
+    assert not offenders
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import jax\njax.jit(f)",
+        "import jax as j\nj.jit(f)",
+        "from jax import jit",
+        "from jax import jit as compile",
+        "from jax import pmap",
+        "from jax.experimental.shard_map import shard_map",
+        "import jax\ndef f(x):\n    return jax.sharding.SingleDeviceSharding(x)",
+        "from jax import sharding as s\ns.Mesh(x)",
+        "from jax.sharding import Mesh",
+        "import jax.sharding",
+    ],
+)
+def test_every_way_to_name_a_library_is_seen(tmp_path, code):
+    (tmp_path / "code.py").write_text(code)
+    used = _used(tmp_path / "code.py")
+    assert any({"jit", "pmap", "shard_map", "sharding"} & set(n.split(".")) and n.startswith("jax.") for n in used), (
+        used
+    )
+
+
+@pytest.mark.parametrize(
+    ("command", "limit"),
+    [("import faceflax; print('usage')", 0.3), ("from faceflax.cli import main; main(['--help'])", 1.0)],
+)
+def test_start_up_is_fast(command, limit):
+    def seconds():
+        start = time.perf_counter()
+        output = subprocess.run([sys.executable, "-c", command], check=True, capture_output=True, cwd=ROOT).stdout
+        assert output.startswith(b"usage")
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(5)) < limit

@@ -60,6 +60,16 @@ def plan(inputs: Sequence[Path], out: Path, masks: Path | None) -> tuple[list[Jo
     return list(jobs.values()), failures
 
 
+def list_images(inputs: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Returns the image files that are meant, in order, each with its path below the folder given (a file's own name).
+
+    Of a folder, all images at any depth; hidden files and links to folders are passed over. The second list has one
+    sentence for each input that cannot be read or holds no images.
+    """
+    failures: list[str] = []
+    return list(_sources(inputs, (), failures)), failures
+
+
 def _sources(inputs: Sequence[Path], kept_out: Sequence[str], failures: list[str]) -> Iterator[tuple[Path, Path]]:
     """Yields each file with its name below `out`; adds a sentence to `failures` for an input that holds none."""
     for given in inputs:

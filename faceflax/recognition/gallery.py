@@ -1,7 +1,7 @@
 """A gallery: the vectors of enrolled faces with their records, in a database that finds the nearest ones."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -142,6 +142,20 @@ class Gallery:
     def _pages(self, condition: str, fields: list[str]) -> Iterator[list[dict]]:
         if self._collection is not None:
             yield from self._store.pages(self._collection.name, condition, fields)
+
+    def update(self, condition: str, change: Callable[[Record], Record]) -> int:
+        """Puts `change(record)`, with the same id, in the place of each record that fulfils the condition.
+
+        Returns how many these were.
+        """
+        found = [
+            (records_lib.to_row(change(record)) | {"vector": vector})
+            for records, vectors in self.vectors(condition)
+            for record, vector in zip(records, vectors.tolist(), strict=True)
+        ]
+        if found:
+            collection_lib.insert(self._store, self._collection, found)
+        return len(found)
 
     def delete(self, condition: str) -> int:
         """Deletes the records that fulfil the condition, for good, and returns how many these were.

@@ -106,3 +106,12 @@ def condition(names: Sequence[str] = (), where: Mapping[str, str] | None = None)
         field = key if key in _NOTES else f'metadata["{key}"]'
         terms.append(f"{field} == {json.dumps(value, ensure_ascii=False)}")
     return " and ".join(terms)
+
+
+EVERYBODY = 'id != ""'
+"""The condition that every record fulfils, where one must be written out."""
+
+
+def both(first: str, names: Sequence[str]) -> str:
+    """Returns the expression for records that fulfil `first` and are of any of `names`."""
+    return " and ".join(filter(None, (condition(names), first)))

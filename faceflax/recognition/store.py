@@ -5,6 +5,7 @@ An embedded gallery is served to this process over a socket that only its owner 
 
 import contextlib
 import logging
+import logging.config
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import urlsplit
 
 from faceflax.errors import UserError
@@ -129,8 +131,10 @@ def _prepare_libraries() -> None:
     """Silences libraries that log every refusal with its traceback, and calls with their arguments."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        import milvus_lite  # noqa: F401
-        import pymilvus  # noqa: F401
+        # On its first import pymilvus configures logging for the whole process, which closes others' handlers.
+        with mock.patch("logging.config.dictConfig"):
+            import milvus_lite  # noqa: F401
+            import pymilvus  # noqa: F401
     except ImportError as error:
         raise UserError("a gallery needs Milvus: pip install 'faceflax[recognition]'") from error
     for name in ("pymilvus", "milvus_lite", "grpc"):

@@ -162,7 +162,7 @@ def restore_files(
             advance()
 
     def prepared() -> Iterator[tuple[Job, Crop]]:
-        for job, future in _submit_ahead(
+        for job, future in submit_ahead(
             pool, functools.partial(_read, size=size, is_searched=find is not None), jobs, 2 * batch_size
         ):
             crop = None
@@ -185,7 +185,7 @@ def restore_files(
     return written
 
 
-def _submit_ahead(
+def submit_ahead(
     pool: ThreadPoolExecutor, function: Callable, jobs: Iterable[Job], ahead: int
 ) -> Iterator[tuple[Job, Future]]:
     """Yields each job with its future, in order; at most `ahead` are under way or done and not taken."""

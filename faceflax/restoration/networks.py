@@ -55,9 +55,7 @@ def create_restorer(
     apply: Callable[[Any, Array, Array], Array], params: Any, devices: Parallel, batch_size: int
 ) -> RestoreBatch:
     """Returns a function that restores up to `batch_size` images at once, padded to that number: compiled once."""
-    run = _create_runner(
-        lambda params, batch: apply(params, batch["image"], batch["mask"]), params, devices, batch_size
-    )
+    run = create_runner(lambda params, batch: apply(params, batch["image"], batch["mask"]), params, devices, batch_size)
     return lambda image, mask: run({"image": image, "mask": mask})
 
 
@@ -78,13 +76,14 @@ def create_finder(
         window = 2 * max(1, round(_MARGIN * side)) + 1
         return lax.reduce_window(found, False, jnp.logical_or, (1, window, window), (1, 1, 1), "SAME")
 
-    run = _create_runner(search, params, devices, batch_size)
+    run = create_runner(search, params, devices, batch_size)
     return lambda image: run({"image": image})
 
 
-def _create_runner(
+def create_runner(
     function: Callable[[Any, dict[str, Array]], Array], params: Any, devices: Parallel, batch_size: int
 ) -> Callable[[dict[str, np.ndarray]], np.ndarray]:
+    """Returns `function(params, batch)` for batches of up to `batch_size` images, padded to that: compiled once."""
     batch_size = -(-batch_size // devices.num_devices) * devices.num_devices
     params = devices.replicate(params)
     compiled = devices.compile_batched(function)

@@ -1,0 +1,1 @@
+"""The vectors of a gallery, with the people they are of."""

@@ -1,0 +1,121 @@
+"""From which score on two faces are taken for one person: the threshold at a rate of false acceptance.
+
+A rate is only as good as the faces that it was measured on: the same threshold lets more pass among people who resemble
+each other more, or on worse photographs.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.files import write_json
+from faceflax.models.face_encoder import FaceEncoder
+
+RATE = 1e-3
+"""The rate of false acceptance at which thresholds are taken by default."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Calibration:
+    """A threshold for the vectors of one version of one encoder.
+
+    Attributes:
+      encoder: its name.
+      version: of the encoder.
+      threshold: cosines above it are taken for the same person.
+      false_accept_rate: share of the pairs of different people above it, where it was measured.
+      different: number of these pairs.
+      true_accept_rate: share of the pairs of one person above it; None where there were none.
+      same: number of these pairs.
+      measured_on: in words.
+    """
+
+    encoder: str
+    version: str
+    threshold: float
+    false_accept_rate: float
+    different: int
+    true_accept_rate: float | None
+    same: int
+    measured_on: str
+
+
+DEFAULTS: tuple[Calibration, ...] = ()
+"""Made by `python -m experiments.thresholds`."""
+
+
+def threshold_at(different: np.ndarray, rate: float) -> float:
+    """Returns the smallest of the scores of different people such that at most the share `rate` lies above it.
+
+    Raises `UserError` where there are too few pairs to tell this rate from none.
+    """
+    allowed = int(rate * len(different) + 1e-9)  # 0.01 * 100 must not come to 0.99...
+    if not 0 < rate < 1:
+        raise UserError(f"a false-accept rate of {rate:g} is no share; choose one between 0 and 1, such as 0.001")
+    if not allowed:
+        raise UserError(
+            f"a false-accept rate of {rate:g} needs {int(np.ceil(1 / rate)):,} pairs of different people, and there "
+            f"are {len(different):,}; add people or choose a larger --far"
+        )
+    return float(np.partition(different, -allowed - 1)[-allowed - 1])
+
+
+def pair_scores(vectors: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the cosines of all pairs of unit vectors [N, D] of one person, and of all pairs of different people."""
+    rows, columns = np.triu_indices(len(vectors), 1)
+    scores = (vectors.astype(np.float64) @ vectors.T.astype(np.float64))[rows, columns]
+    is_same = people[rows] == people[columns]
+    return scores[is_same], scores[~is_same]
+
+
+def calibrate(
+    encoder: FaceEncoder, vectors: np.ndarray, people: np.ndarray, rate: float, measured_on: str
+) -> Calibration:
+    """Returns the threshold at `rate` on unit vectors [N, D] of `people` [N]; raises `UserError` as `threshold_at`."""
+    same, different = pair_scores(vectors, people)
+    threshold = threshold_at(different, rate)
+    return Calibration(
+        encoder=encoder.name,
+        version=encoder.version,
+        threshold=threshold,
+        false_accept_rate=float(np.mean(different > threshold)),
+        different=len(different),
+        true_accept_rate=float(np.mean(same > threshold)) if len(same) else None,
+        same=len(same),
+        measured_on=measured_on,
+    )
+
+
+def save(path: Path, calibration: Calibration) -> None:
+    """Writes the calibration as JSON, whole or not at all."""
+    write_json(path, dataclasses.asdict(calibration))
+
+
+def load(path: Path | None, encoder: FaceEncoder) -> Calibration:
+    """Returns the calibration in a file, or the one that comes with the encoder.
+
+    Raises `UserError` where there is none, the file holds none, or it is that of another version.
+    """
+    if path is None:
+        found = [each for each in DEFAULTS if (each.encoder, each.version) == (encoder.name, encoder.version)]
+        if not found:
+            raise UserError(
+                f"no threshold comes with {encoder.name} (version {encoder.version}); measure one with faceflax "
+                "calibrate, and pass it with --calibration"
+            )
+        return found[0]
+    try:
+        calibration = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UserError(f"--calibration {path}: cannot be read: {error.strerror}") from error
+    except (ValueError, TypeError) as error:
+        raise UserError(f"--calibration {path}: is no result of faceflax calibrate; make it anew") from error
+    if (calibration.encoder, calibration.version) != (encoder.name, encoder.version):
+        raise UserError(
+            f"--calibration {path} is for {calibration.encoder} (version {calibration.version}), and the vectors are "
+            f"of {encoder.name} (version {encoder.version}); run faceflax calibrate with --encoder {encoder.name}"
+        )
+    return calibration

@@ -1,0 +1,1 @@
+"""What the commands on faces and people do."""

@@ -1,0 +1,128 @@
+"""What `faceflax gallery` does: list, show, update, delete, check, export."""
+
+import argparse
+import collections
+import dataclasses
+import datetime
+import hashlib
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from faceflax.errors import UserError
+from faceflax.preprocessing import inputs
+from faceflax.preprocessing.console import printable
+from faceflax.recognition import exporting, recall, records
+from faceflax.recognition.commands import session
+from faceflax.recognition.gallery import Gallery
+from faceflax.recognition.records import Record
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does what `arguments.action` names; returns 0, or 1 when nobody in the gallery is meant."""
+    with session.open_gallery(arguments.gallery) as gallery:
+        return _ACTIONS[arguments.action](gallery, arguments)
+
+
+def _condition(arguments: argparse.Namespace) -> str:
+    return records.condition(arguments.name or (), records.parse_pairs("--where", arguments.where))
+
+
+def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    people: dict[str, list[Record]] = collections.defaultdict(list)
+    for record in gallery.records(_condition(arguments)):
+        people[record.name].append(record)
+    if arguments.json:
+        for name, held in sorted(people.items()):
+            session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
+        return 0
+    table = Table("person", "photographs", "vectors", "enrolled last")
+    for name, held in sorted(people.items()):
+        last = _date(max(record.time for record in held))
+        table.add_row(printable(name), str(_photographs(held)), str(len(held)), last)
+    Console().print(table)
+    print(f"{len(people)} people in {printable(gallery.uri)}; encoder {gallery.encoder}, index {gallery.index}")
+    return 0
+
+
+def _show(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    found = sorted(gallery.records(_condition(arguments)), key=lambda record: (record.name, record.sources))
+    for record in found:
+        session.print_json(**dataclasses.asdict(record) | {"time": _date(record.time)})
+    return _said_if_none(len(found), gallery)
+
+
+def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    changes = {key: getattr(arguments, key) for key in ("consent", "purpose") if getattr(arguments, key) is not None}
+    for key, text in changes.items():
+        records.check_text(f"--{key}", text, records.MAX_NOTE)
+    metadata = records.parse_pairs("--set", arguments.set)
+    if not changes and not metadata:
+        raise UserError("nothing to update was named; pass --consent, --purpose or --set KEY=VALUE")
+
+    def change(record: Record) -> Record:
+        return dataclasses.replace(record, **changes, metadata={**record.metadata, **metadata})
+
+    count = gallery.update(_condition(arguments), change)
+    print(f"updated {count} records in {printable(gallery.uri)}")
+    return _said_if_none(count, gallery)
+
+
+def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    condition = _condition(arguments)
+    if not condition and not arguments.all:
+        raise UserError("say who is to be deleted, with --name or --where; --all deletes everybody")
+    if condition and arguments.all:
+        raise UserError("--all deletes everybody; leave out --name and --where")
+    count = gallery.delete(condition or records.EVERYBODY)
+    print(f"deleted {count} records from {printable(gallery.uri)}")
+    return _said_if_none(count, gallery)
+
+
+def _check(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    found = recall.measure(gallery, arguments.queries)
+    print(
+        f"recall@{found.k} {found.recall:.4f} against brute force, {found.queries} queries on {found.vectors:,} "
+        f"vectors; index {gallery.index}, {1e3 * found.seconds / found.queries:.2f} ms a query"
+    )
+    return 0
+
+
+def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    out = Path(arguments.out)
+    if not arguments.photographs:
+        print(printable(str(exporting.export_vectors(gallery, _condition(arguments), out))))
+        return 0
+    files, sentences = inputs.list_images([Path(name) for name in arguments.photographs])
+    failures = session.Failures(sentences)
+    digests = [(hashlib.sha256(path.read_bytes()).hexdigest(), path) for path, _ in files]
+    copied, missing = exporting.export_photographs(gallery, _condition(arguments), out, digests)
+    print(printable(f"{out}: {copied} photographs"))
+    if missing:
+        failures.note(None, f"{missing} enrolled photographs are not among the files of --photographs")
+    return 1 if failures.count else 0
+
+
+def _photographs(held: list[Record]) -> int:
+    return len({source for record in held for source in record.sources})
+
+
+def _date(seconds: int) -> str:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
+
+
+def _said_if_none(count: int, gallery: Gallery) -> int:
+    if count:
+        return 0
+    raise UserError(f"nobody in the gallery {gallery.uri} is meant; faceflax gallery list shows who is there")
+
+
+_ACTIONS = {
+    "list": _list,
+    "show": _show,
+    "update": _update,
+    "delete": _delete,
+    "check": _check,
+    "export": _export,
+}

@@ -1,0 +1,66 @@
+"""What `faceflax identify` does."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.preprocessing import inputs
+from faceflax.preprocessing.console import printable
+from faceflax.recognition import classifier, records
+from faceflax.recognition.commands import session
+from faceflax.recognition.commands.verify import choose_threshold
+from faceflax.recognition.gallery import Gallery, Match
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Says who is on the photographs that the arguments name; returns 0, or 1 when some could not be read.
+
+    Raises `UserError` when nobody can be identified at all: no gallery, an empty one, no threshold.
+    """
+    if arguments.top < 1:
+        raise UserError(f"--top {arguments.top} is not a number of people; make it 1 or more")
+    condition = records.condition(where=records.parse_pairs("--where", arguments.where))
+    files, sentences = inputs.list_images([Path(name) for name in arguments.inputs])
+    failures = session.Failures(sentences)
+    with session.open_gallery(arguments.gallery) as gallery:
+        if not gallery.count(condition):
+            wanted = " that --where asks for" if condition else ""
+            raise UserError(f"the gallery {arguments.gallery} holds nobody{wanted}; enrol people with faceflax enroll")
+        encoder = session.choose_encoder(gallery, arguments.encoder)
+        threshold, _ = choose_threshold(arguments, encoder)
+        embedder = session.create_embedder(encoder, arguments)
+        paths = [path for path, _ in files]
+        faces = session.embed_all(embedder, paths, failures, "identifying")
+        vectors = session.stack(list(faces.values()), encoder.size)
+        found = dict(zip(faces, _rank(gallery, arguments.by, vectors, arguments.top, condition), strict=True))
+    for path in dict.fromkeys(paths):
+        _print(path, found.get(path), failures.by_path.get(path, ""), threshold, arguments.json)
+    return 1 if failures.count else 0
+
+
+def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: str) -> list[list[Match]]:
+    """Returns for each vector [N, D] up to `top` people, the likeliest first, with their nearest records."""
+    if by == "nearest":
+        return gallery.search_people(vectors, top, condition)
+    head = classifier.fit(*classifier.training_set(gallery, condition))
+    return [
+        [match for name in names for match in gallery.search(vector[None], 1, records.both(condition, [name]))[0]]
+        for vector, names in zip(vectors, head.likeliest(vectors, top), strict=True)
+    ]
+
+
+def _print(path: Path, matches: Sequence[Match] | None, problem: str, threshold: float, as_json: bool) -> None:
+    if matches is None:
+        if as_json:
+            session.print_json(file=str(path), error=problem)
+        return
+    name = matches[0].record.name if matches[0].score > threshold else None
+    if as_json:
+        people = [{"name": match.record.name, "score": round(match.score, 6)} for match in matches]
+        session.print_json(file=str(path), name=name, threshold=threshold, people=people)
+        return
+    scores = ", ".join(f"{match.record.name} {match.score:.3f}" for match in matches)
+    print(printable(f"{path}: {name or 'unknown'} ({scores}; threshold {threshold:.3f})"))

@@ -1,0 +1,102 @@
+"""From files to vectors: decoded in threads, faces cut out of them, embedded in batches."""
+
+import dataclasses
+import hashlib
+import itertools
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.models.face_encoder import FaceEncoder
+from faceflax.preprocessing import images
+from faceflax.preprocessing.console import reported
+from faceflax.restoration.aligned import submit_ahead
+from faceflax.restoration.networks import create_runner
+from faceflax.training import parallel
+
+# RGB uint8 [H, W, 3] -> the crop [S, S, 3] of the face in it; raises ValueError where there is none, or more than one
+Cut = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Embedded:
+    """A file's face.
+
+    Attributes:
+      path: of the file.
+      sha256: of its bytes.
+      vector: unit vector float32 [D].
+    """
+
+    path: Path
+    sha256: str
+    vector: np.ndarray
+
+
+class Embedder:
+    """An encoder, ready for files. Raises `UserError` where its parameters cannot be had."""
+
+    def __init__(self, encoder: FaceEncoder, cut: Cut, batch_size: int):
+        self.encoder, self._cut, self._batch_size = encoder, cut, batch_size
+        self._run = create_runner(
+            lambda params, batch: encoder.embed(params, batch["image"].astype("float32") / 255),
+            encoder.load(),
+            parallel.create({"data": -1, "fsdp": 1}),
+            batch_size,
+        )
+
+    def files(
+        self, paths: Sequence[Path], on_failure: Callable[[Path, str], None], advance: Callable[[], None]
+    ) -> Iterator[list[Embedded]]:
+        """Yields the files' faces, a batch at a time, in order.
+
+        Args:
+          paths: the files.
+          on_failure: called with the path and one sentence for each file that gave no face; the rest goes on.
+          advance: called once for every file.
+        """
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+
+            def crops() -> Iterator[tuple[Path, str, np.ndarray]]:
+                for path, future in submit_ahead(pool, self._read, paths, 2 * self._batch_size):
+                    crop = None
+                    with reported(lambda sentence, path=path: on_failure(path, sentence)):
+                        crop = path, *future.result()
+                    advance()
+                    if crop is not None:
+                        yield crop
+
+            found = crops()
+            while batch := list(itertools.islice(found, self._batch_size)):
+                vectors = self._run({"image": np.stack([image for _, _, image in batch])})
+                yield [Embedded(*pair, vector) for (*pair, _), vector in zip(batch, vectors, strict=True)]
+
+    def _read(self, path: Path) -> tuple[str, np.ndarray]:
+        photograph = images.read(path)
+        try:
+            crop = self._cut(to_rgb8(photograph.pixels))
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest(), crop
+
+
+def to_rgb8(pixels: np.ndarray) -> np.ndarray:
+    """Returns uint8 [H, W, 3] for pixels of 8 or 16 bits, grey [H, W] or RGB [H, W, 3]."""
+    pixels = pixels if pixels.dtype == np.uint8 else (pixels / 257).round().astype(np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def whole(size: int) -> Cut:
+    """Takes each image for a crop already, and stretches it to `size` x `size`: see docs/recognition.md, framing."""
+
+    def cut(pixels: np.ndarray) -> np.ndarray:
+        shrinks = max(pixels.shape[:2]) > size
+        return cv2.resize(pixels, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+    return cut

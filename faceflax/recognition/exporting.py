@@ -1,0 +1,83 @@
+"""Training sets out of a gallery: its vectors as a tfds dataset, or its people's photographs as a folder of folders."""
+
+import shutil
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.files import atomic_path
+from faceflax.recognition.gallery import Gallery
+
+
+def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
+    """Writes the vectors that fulfil the condition as the tfds dataset gallery_vectors below `out`; returns its folder.
+
+    `tfds.builder_from_directory` reads it: `vector`, `identity`, `source` (the first photograph's SHA-256). Raises
+    `UserError` where there are none, and where the dataset is there already.
+    """
+    from faceflax.datasets import registry
+    from faceflax.datasets.gallery_vectors.gallery_vectors import GalleryVectors, GalleryVectorsConfig
+
+    def examples() -> Iterator[tuple[str, str, np.ndarray]]:
+        for records, vectors in gallery.vectors(condition):
+            for record, vector in zip(records, vectors, strict=True):
+                yield record.name, record.sources[0], vector
+
+    people = sorted({record.name for record in gallery.records(condition)})
+    if not people:
+        raise UserError(f"nobody in the gallery {gallery.uri} is meant; faceflax gallery list shows who is there")
+    size = len(next(examples())[2])
+    description = f"{len(people)} people, vectors of {gallery.encoder}"
+    config = GalleryVectorsConfig(description=description, people=people, size=size, examples=examples)
+    _make_private(out)
+    builder = GalleryVectors(data_dir=str(out), config=config)
+    if builder.is_prepared():
+        raise UserError(f"{builder.data_dir} is there already; choose another --out or remove it")
+    return Path(registry.build(builder).data_dir)
+
+
+def export_photographs(
+    gallery: Gallery, condition: str, out: Path, photographs: Iterable[tuple[str, Path]]
+) -> tuple[int, int]:
+    """Copies enrolled photographs to `out`/PERSON/SHA256.SUFFIX, found among files by the SHA-256 of their bytes.
+
+    Such a folder can be enrolled, calibrated on and trained on (`face_folder`). A photograph of two people goes to
+    both. Slashes in a name become %2F.
+
+    Args:
+      gallery: what is exported.
+      condition: which of its records.
+      out: the folder; made for its owner alone.
+      photographs: SHA-256 and place of the files at hand.
+
+    Returns:
+      How many were copied, and how many enrolled photographs are not among the files.
+
+    Raises:
+      UserError: the folder cannot be written.
+    """
+    wanted = {(record.name, source) for record in gallery.records(condition) for source in record.sources}
+    places = dict(photographs)
+    _make_private(out)
+    copied = 0
+    for name, source in sorted(wanted):
+        if source in places:
+            with atomic_path(out / _folder_name(name) / f"{source}{places[source].suffix.lower()}") as temporary:
+                shutil.copyfile(places[source], temporary)
+            copied += 1
+    return copied, len(wanted) - copied
+
+
+def _folder_name(name: str) -> str:
+    """A file name for any name: one that begins with a dot would be hidden, or lead out of the folder."""
+    plain = name.replace("%", "%25").replace("/", "%2F").replace("\\", "%5C")
+    return f"%2E{plain[1:]}" if plain.startswith(".") else plain
+
+
+def _make_private(out: Path) -> None:
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
