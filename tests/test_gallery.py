@@ -13,16 +13,16 @@ import psutil
 import pyarrow.parquet
 import pytest
 
+from experiments import local_server
 from faceflax.errors import UserError
 from faceflax.recognition import indexes, records, store
 from faceflax.recognition.gallery import Gallery
-from tests import galleries
 from tests.galleries import ENCODER, record, unit_vectors
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with galleries.server(tmp_path_factory.mktemp("server")) as uri:
+    with local_server.serve(tmp_path_factory.mktemp("server")) as uri:
         yield uri
 
 
@@ -162,7 +162,7 @@ def test_deletion_leaves_no_trace_in_any_file(tmp_path, settled):
 
 def test_deletion_on_the_server_leaves_no_trace_either(tmp_path):
     vectors = unit_vectors(10)
-    with galleries.server(tmp_path / "data") as uri, store.connect(uri) as opened:
+    with local_server.serve(tmp_path / "data") as uri, store.connect(uri) as opened:
         gallery = Gallery(opened)
         gallery.add(ENCODER, [record(f"p{i}", str(i)) for i in range(10)], vectors)
         assert vectors[3].tobytes() in bytes_below(tmp_path / "data")
@@ -307,7 +307,7 @@ def test_a_server_that_is_down_is_asked_three_times(monkeypatch):
 
 def test_a_server_that_goes_away_is_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(store, "_SECONDS", 2)
-    with galleries.server(tmp_path / "data") as uri:
+    with local_server.serve(tmp_path / "data") as uri:
         opened = store.connect(uri)
         gallery = Gallery(opened)
         gallery.add(ENCODER, [record("Ann")], unit_vectors(1))

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from experiments import local_server
 from faceflax import cli
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import calibration
 from faceflax.recognition.calibration import Calibration
-from tests import galleries
 
 
 def _embed(params, images):
@@ -316,7 +316,7 @@ def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
 
 
 def test_the_commands_reach_a_server(tmp_path, people, capsys):
-    with galleries.server(tmp_path / "data") as uri:
+    with local_server.serve(tmp_path / "data") as uri:
         assert run("enroll", people, "--aligned", "--gallery", uri) == 0
         capsys.readouterr()
         assert run("identify", face(tmp_path / "x.png", 1, 9), "--aligned", "--gallery", uri, "--json") == 0

@@ -76,6 +76,12 @@ class Embedder:
                 vectors = self._run({"image": np.stack([image for _, _, image in batch])})
                 yield [Embedded(*pair, vector) for (*pair, _), vector in zip(batch, vectors, strict=True)]
 
+    def pixels(self, faces: Sequence[np.ndarray]) -> np.ndarray:
+        """Returns the unit vectors [N, D] of faces, each RGB uint8 [H, W, 3] of any size."""
+        crops = [self._cut(face) for face in faces]
+        parts = [crops[start : start + self._batch_size] for start in range(0, len(crops), self._batch_size)]
+        return np.concatenate([self._run({"image": np.stack(part)}) for part in parts])
+
     def _read(self, path: Path) -> tuple[str, np.ndarray]:
         photograph = images.read(path)
         try:

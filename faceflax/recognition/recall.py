@@ -43,9 +43,9 @@ def measure(gallery: Gallery, queries: int, k: int = 10, seed: int = 0) -> Recal
     return Recall(k, share, queries, len(vectors), seconds)
 
 
-def disturbed(vectors: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Returns `count` unit vectors, each near one of the unit vectors [N, D]."""
-    chosen = vectors[rng.integers(len(vectors), size=count)]
+def disturbed(vectors: np.ndarray, count: int | None, rng: np.random.Generator) -> np.ndarray:
+    """Returns `count` unit vectors, each near one of the unit vectors [N, D]; without a count, one near each."""
+    chosen = vectors if count is None else vectors[rng.integers(len(vectors), size=count)]
     noise = rng.normal(size=chosen.shape)
     moved = chosen + _JITTER * noise / np.linalg.norm(noise, axis=1, keepdims=True)
     return (moved / np.linalg.norm(moved, axis=1, keepdims=True)).astype(np.float32)
