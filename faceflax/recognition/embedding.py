@@ -13,8 +13,9 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing import images
+from faceflax.preprocessing import alignment, images
 from faceflax.preprocessing.console import reported
+from faceflax.preprocessing.detection import Detect, Face
 from faceflax.restoration.aligned import submit_ahead
 from faceflax.restoration.networks import create_runner
 from faceflax.training import parallel
@@ -96,6 +97,30 @@ def to_rgb8(pixels: np.ndarray) -> np.ndarray:
     """Returns uint8 [H, W, 3] for pixels of 8 or 16 bits, grey [H, W] or RGB [H, W, 3]."""
     pixels = pixels if pixels.dtype == np.uint8 else (pixels / 257).round().astype(np.uint8)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def photographed(detect: Detect, size: int, *, largest: bool) -> Cut:
+    """Finds the face, and cuts it out as FFHQ frames faces; `largest` says to take that one of several.
+
+    Where a cropped face fills an image so closely that the detector does not see it, it is shown with a margin.
+    """
+
+    def cut(pixels: np.ndarray) -> np.ndarray:
+        faces = detect(pixels) or _detect_with_margin(detect, pixels)
+        if not faces:
+            raise ValueError("no face is found in it; if it is a cropped face already, pass --aligned")
+        if len(faces) > 1 and not largest:
+            raise ValueError(f"{len(faces)} faces are in it and one is meant; crop it to that, or pass --largest")
+        return alignment.align(faces[0].points, size).crop(pixels)
+
+    return cut
+
+
+def _detect_with_margin(detect: Detect, pixels: np.ndarray) -> list[Face]:
+    height, width = pixels.shape[:2]
+    margin = max(height, width) // 3
+    shown = cv2.copyMakeBorder(pixels, *[margin] * 4, cv2.BORDER_REPLICATE)
+    return [face.moved(np.array([[1.0, 0, -margin], [0, 1.0, -margin]])) for face in detect(shown)]
 
 
 def whole(size: int) -> Cut:

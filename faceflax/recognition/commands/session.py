@@ -13,7 +13,7 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing import console
+from faceflax.preprocessing import console, detection
 from faceflax.progress import progress_bar
 from faceflax.recognition import embedding, store
 from faceflax.recognition.embedding import Embedded, Embedder
@@ -42,11 +42,13 @@ def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace) -> Embe
     """Returns the encoder, ready for photographs, or for crops where the arguments say `aligned`."""
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
-    if not arguments.aligned:
-        raise UserError("whole photographs are not supported yet; pass --aligned if each input is a cropped face")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
+    if arguments.aligned:
+        cut = embedding.whole(encoder.image_size)
+    else:
+        cut = embedding.photographed(detection.load_detector(), encoder.image_size, largest=arguments.largest)
     runtime.start()
-    return Embedder(encoder, embedding.whole(encoder.image_size), arguments.batch_size)
+    return Embedder(encoder, cut, arguments.batch_size)
 
 
 class Failures:
