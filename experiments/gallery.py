@@ -18,6 +18,7 @@ from faceflax.errors import UserError
 _COUNT = flags.DEFINE_integer("count", 100_000, "Vectors.", lower_bound=5)
 _SIZE = flags.DEFINE_integer("size", 512, "Length of a vector.", lower_bound=2)
 _QUERIES = flags.DEFINE_integer("queries", 1000, "Searches, in batches of 250.", lower_bound=1)
+_EXACT_BELOW = flags.DEFINE_integer("exact_below", None, "Vectors from which on the index is a graph, not exact.")
 _URI = flags.DEFINE_string("uri", "", "A server's gallery, instead of a server that is started.")
 _K = 10
 
@@ -27,8 +28,10 @@ def main() -> int:
     import numpy as np
 
     from faceflax.evaluation.tables import Table, to_markdown
-    from faceflax.recognition import recall
+    from faceflax.recognition import indexes, recall
 
+    if _EXACT_BELOW.value is not None:
+        indexes.EXACT_BELOW = _EXACT_BELOW.value
     rng = np.random.default_rng(0)
     people = _unit(rng.normal(size=(-(-_COUNT.value // 5), _SIZE.value)))
     vectors = recall.disturbed(np.repeat(people, 5, axis=0)[: _COUNT.value], None, rng)

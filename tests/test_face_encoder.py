@@ -6,6 +6,7 @@ import pytest
 
 from faceflax.errors import UserError
 from faceflax.models import face_encoder
+from faceflax.recognition import calibration
 from tests import random_networks
 
 
@@ -32,3 +33,10 @@ def test_versions_tell_encoders_apart():
 def test_an_unknown_name_is_one_sentence():
     with pytest.raises(UserError, match="no face encoder 'facenet'; choose one of faceres"):
         face_encoder.create("facenet")
+
+
+@pytest.mark.parametrize("name", face_encoder.NAMES)
+def test_a_threshold_comes_with_every_encoder(name):
+    encoder = face_encoder.create(name)
+    found = calibration.load(None, encoder)
+    assert found.version == encoder.version and 0 < found.false_accept_rate < 0.01

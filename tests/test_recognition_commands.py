@@ -315,6 +315,17 @@ def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
     assert json.loads(out.read_text()) == kept
 
 
+def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
+    (tmp_path / "groups.csv").write_text("person,group\nAnn,tall\nZoë,tall\nBob,short\n", encoding="utf-8")
+    command = ("calibrate", people, "--aligned", "--far", "0.5", "--out", tmp_path / "c.json", "--groups")
+    assert run(*command, tmp_path / "groups.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "short, 1 people: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
+    assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
+    assert run(*command, people) == 1
+    assert "cannot be read" in capsys.readouterr().err
+
+
 def test_the_commands_reach_a_server(tmp_path, people, capsys):
     with local_server.serve(tmp_path / "data") as uri:
         assert run("enroll", people, "--aligned", "--gallery", uri) == 0

@@ -88,6 +88,7 @@ def settle(store: Store, collection: Collection) -> None:
     if index_of(store, collection).kind != chosen.kind:
         store.call("release_collection", collection.name)
         store.call("drop_index", collection.name, "vector")
+        store.call("release_collection", collection.name)  # without an index an embedded one is loaded again
         store.create_index(collection.name, chosen.kind, chosen.build)
         store.call("load_collection", collection.name)
 

@@ -13,8 +13,9 @@ class Index:
     search: Mapping[str, int]
 
 
-EXACT_BELOW = 50_000
-"""Vectors. Below it all are compared, which takes some milliseconds a query."""
+EXACT_BELOW = 200_000
+"""Vectors. Below it all are compared: on two cores that costs less than to build a graph, and build it anew at every
+deletion. See docs/recognition.md."""
 
 EXACT = Index("FLAT", {}, {})
 GRAPH = Index("HNSW", {"M": 16, "efConstruction": 200}, {"ef": 256})

@@ -146,6 +146,11 @@ def _add_calibrate(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", default="calibration.json", metavar="FILE", help="what --calibration takes (default: %(default)s)"
     )
+    parser.add_argument(
+        "--groups",
+        metavar="FILE.csv",
+        help="a CSV with the columns person,group: also says what the threshold does within each group",
+    )
     _add_photographs(parser)
 
 
