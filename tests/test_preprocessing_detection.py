@@ -7,6 +7,7 @@ from faceflax.preprocessing import detection
 from faceflax.preprocessing.alignment import align, transform
 from faceflax.preprocessing.landmarks import TEMPLATE
 from tests import faces
+from tests.faces import placed
 
 FACES = faces.load(6)
 _FACE_WIDTH = 0.59  # of a face's box, in sides of FFHQ's square
@@ -15,13 +16,6 @@ _FACE_WIDTH = 0.59  # of a face's box, in sides of FFHQ's square
 @pytest.fixture(scope="module")
 def detect():
     return faces.published(detection.load_detector)
-
-
-def placed(side, degrees, middle):
-    """The map from a face's square of side 1 to a square turned about `middle`."""
-    turn = np.deg2rad(degrees)
-    linear = side * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
-    return np.column_stack([linear, np.asarray(middle) - linear @ (0.5, 0.5)])
 
 
 def error(face, placement):

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from tests.golden import inputs
@@ -55,6 +56,19 @@ def squeezenet(folder):
         "channel_means": {name: _short(found[name][0].mean((0, 1))) for name in layers},
         "maps": {name: _short(found[name][0].mean(-1).ravel()) for name in ("fire5", "fire9")},
     }
+
+
+def face_mesh(folder):
+    """Points and logit that TensorFlow Lite's interpreter finds on the first face."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    network = Interpreter(str(folder / "mediapipe/modules/face_landmark/face_landmark.tflite"))
+    network.allocate_tensors()
+    face = cv2.resize(inputs.faces()[0], (192, 192), interpolation=cv2.INTER_CUBIC)
+    network.set_tensor(network.get_input_details()[0]["index"], face[None].astype(np.float32) / 255)
+    network.invoke()
+    points, logit = (network.get_tensor(each["index"]).ravel() for each in network.get_output_details())
+    return {"points": np.round(points, 3).tolist(), "logit": float(logit[0])}
 
 
 # Of MobileNetV2's groups of blocks: how many times as many channels inside, channels, blocks, stride of the first.
@@ -121,6 +135,6 @@ def _short(values):
 
 if __name__ == "__main__":
     torch_files()
-    for function in (faceres, squeezenet, mobilenet):
+    for function in (faceres, squeezenet, mobilenet, face_mesh):
         text = json.dumps(function(Path(sys.argv[1])), separators=(",", ":"))
         (HERE / f"{function.__name__}.json").write_text(text + "\n")

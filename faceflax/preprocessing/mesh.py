@@ -1,0 +1,149 @@
+"""468 points of a face in three dimensions (Kartynnik et al., arXiv 1907.06724), and which way the face looks."""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceflax import assets
+from faceflax.preprocessing import alignment, landmarks
+from faceflax.preprocessing.detection import Face
+
+POINTS = 468
+LEAST_SCORE = 0.9  # below, CenterFace's five points are nearer to those of the undamaged face
+_TEMPLATE_FILE = Path(__file__).with_name("mesh_template.csv")
+_SIDE = 192  # of the network's input
+_OUTPUTS = ("conv2d_21", "conv2d_31")
+_REACH = 1.5  # side of the network's square, in longer sides of the mesh
+_LOOKS = 3  # each centred by the one before; more change nothing
+_MIDDLE = (0.5, 0.58)  # of a face in FFHQ's square, and the first look's side in sides of it
+_FIRST_SIDE = 1.12
+_EYES = (33, 263)  # outer corners, left and right in the image
+# Points whose means are where CenterFace finds its five: corners and upper lid of each eye, tip and underside of the
+# nose, corners of the mouth.
+_FIVE = ((33, 133, 159, 160), (263, 362, 386, 387), (4, 1), (61, 146), (291, 375))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mesh:
+    """A face's mesh in a photograph.
+
+    Attributes:
+      points: float64 [468, 3], x and y in pixels from the upper left corner, z in pixels too, less is nearer.
+      score: from 0 to 1, whether this is a face that the network can see.
+    """
+
+    points: np.ndarray
+    score: float
+
+    @property
+    def five(self) -> np.ndarray:
+        """float64 [5, 2]: eyes, nose, corners of the mouth, as `Face.points`."""
+        return np.array([self.points[list(group), :2].mean(axis=0) for group in _FIVE])
+
+    @functools.cached_property
+    def rotation(self) -> np.ndarray:
+        """float64 [3, 3], the rotation of the mean frontal face that brings it nearest (Kabsch, Acta Cryst. A 1976)."""
+        moved, centred = (points - points.mean(axis=0) for points in (self.points, template()))
+        left, _, right = np.linalg.svd(moved.T @ centred)
+        return left @ np.diag([1, 1, np.linalg.det(left @ right)]) @ right
+
+    @property
+    def angles(self) -> tuple[float, float, float]:
+        """Yaw, pitch and roll in degrees, 0 for a face that looks at us.
+
+        Yaw is positive towards the image's right, pitch upwards, roll clockwise.
+        """
+        ahead = -self.rotation[:, 2]
+        yaw, pitch = np.arctan2(ahead[0], -ahead[2]), np.arcsin(np.clip(-ahead[1], -1, 1))
+        roll = np.arctan2(self.rotation[1, 0], self.rotation[0, 0])
+        return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))
+
+
+Measure = Callable[[np.ndarray, Face], Mesh | None]
+"""(uint8 RGB [H, W, 3], a face in it) -> its mesh, or None where its five points do not lie like a face's."""
+
+
+@functools.cache
+def template() -> np.ndarray:
+    """The mean frontal face, float64 [468, 3] in sides of FFHQ's square; symmetric about x = 0.5."""
+    return np.loadtxt(_TEMPLATE_FILE, delimiter=",")
+
+
+@functools.cache
+def mirrored() -> np.ndarray:
+    """Int [468]: for each point the number of the one on the other side of the face."""
+    points = template()
+    other = np.stack([1 - points[:, 0], points[:, 1], points[:, 2]], axis=1)
+    return np.linalg.norm(points[None] - other[:, None], axis=2).argmin(axis=1)
+
+
+def load_network() -> Callable[[np.ndarray], tuple[np.ndarray, float]]:
+    """Returns the bare network: uint8 RGB [192, 192, 3] -> points float64 [468, 3] in its pixels, and the score.
+
+    It may be called by several threads, one after the other. Raises `UserError` when it cannot be fetched.
+    """
+    path = str(assets.fetch(assets.FACE_MESH))
+    network = cv2.dnn.readNetFromTFLite(path, cv2.dnn.ENGINE_CLASSIC)  # the new engine gives one output a run
+    lock = threading.Lock()
+
+    def run(pixels: np.ndarray) -> tuple[np.ndarray, float]:
+        with lock:
+            network.setInput(cv2.dnn.blobFromImage(pixels, 1 / 255))
+            points, logit = network.forward(_OUTPUTS)
+        return points.reshape(POINTS, 3).astype(np.float64), float(1 / (1 + np.exp(-logit.ravel()[0])))
+
+    return run
+
+
+def load_mesh() -> Measure:
+    """Returns the function that measures a face's mesh; threads and errors are those of `load_network`."""
+    network = load_network()
+
+    def look(pixels: np.ndarray, square: np.ndarray) -> Mesh:
+        shown = alignment.warp(pixels, alignment.invert(square), (_SIDE, _SIDE), cv2.BORDER_REPLICATE)
+        points, score = network(shown)
+        depth = points[:, 2:] * np.hypot(*square[:, 0])
+        return Mesh(np.hstack([alignment.transform(square, points[:, :2]), depth]), score)
+
+    def measure(pixels: np.ndarray, face: Face) -> Mesh | None:
+        try:
+            placement = landmarks.fit(face.points)
+        except ValueError:
+            return None
+        mesh = look(pixels, _first_square(placement))
+        for _ in range(_LOOKS - 1):
+            mesh = look(pixels, _square(mesh.points[:, :2]))
+        return mesh
+
+    return measure
+
+
+def refine(face: Face, mesh: Mesh | None) -> Face:
+    """Returns the face with the mesh's five points, if the network is sure of them."""
+    if mesh is None or mesh.score < LEAST_SCORE:
+        return face
+    return dataclasses.replace(face, points=mesh.five)
+
+
+def _first_square(placement: np.ndarray) -> np.ndarray:
+    """The map [2, 3] from the network's input to the photograph, by the placement of FFHQ's square."""
+    scale = _FIRST_SIDE / _SIDE
+    corner = np.array(_MIDDLE) - _FIRST_SIDE / 2
+    return placement @ np.array([[scale, 0, corner[0]], [0, scale, corner[1]], [0, 0, 1]])
+
+
+def _square(points: np.ndarray) -> np.ndarray:
+    """As `_first_square`, around a mesh, upright by its eyes."""
+    right = points[_EYES[1]] - points[_EYES[0]]
+    right = right / np.linalg.norm(right)
+    axes = np.array([right, (-right[1], right[0])])
+    inside = points @ axes.T
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    side = _REACH * (high - low).max()
+    corner = (low + high - side) / 2 @ axes
+    return np.column_stack([axes.T * side / _SIDE, corner])

@@ -1,0 +1,107 @@
+"""The mesh of a face: TensorFlow Lite's points, angles of turned faces, and an alignment that holds still."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from scipy.spatial.transform import Rotation
+
+from faceflax.preprocessing import detection, mesh
+from faceflax.preprocessing.alignment import align, transform
+from faceflax.preprocessing.landmarks import TEMPLATE
+from tests import faces
+from tests.faces import placed
+from tests.golden import inputs
+
+GOLDEN = json.loads((Path(__file__).parent / "golden" / "face_mesh.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def detect():
+    return faces.published(detection.load_detector)
+
+
+@pytest.fixture(scope="module")
+def measure():
+    return faces.published(mesh.load_mesh)
+
+
+def test_the_network_computes_what_tensorflow_lite_does():
+    network = faces.published(mesh.load_network)
+    points, score = network(cv2.resize(inputs.faces()[0], (192, 192), interpolation=cv2.INTER_CUBIC))
+    np.testing.assert_allclose(points.ravel(), GOLDEN["points"], atol=0.01)
+    assert score == pytest.approx(1 / (1 + np.exp(-GOLDEN["logit"])), abs=1e-4)
+
+
+def test_the_mean_face_is_symmetric():
+    points, other = mesh.template(), mesh.mirrored()
+    assert sorted(other) == list(range(mesh.POINTS))
+    np.testing.assert_allclose(points[other] * (-1, 1, 1) + (1, 0, 0), points, atol=2e-5)
+    np.testing.assert_allclose(mesh.Mesh(points, 1).five, TEMPLATE, atol=0.01)
+
+
+@pytest.mark.parametrize("angles", [(30, 0, 0), (-50, 0, 0), (0, 20, 0), (0, -25, 0), (0, 0, 40), (25, 10, -15)])
+def test_angles_are_those_of_the_turn(angles):
+    """Yaw towards the image's right, pitch upwards, roll clockwise; x is right, y down, z away."""
+    yaw, pitch, roll = angles
+    turn = Rotation.from_euler("ZYX", (roll, -yaw, -pitch), degrees=True).as_matrix()
+    moved = 140 * mesh.template() @ turn.T + (300, 200, 0)
+    found = mesh.Mesh(moved, 1).angles
+    ahead = turn @ (0, 0, -1)
+    assert np.sign(ahead[0]) == np.sign(found[0]) or not yaw  # a face turned right looks right
+    assert np.sign(ahead[1]) == -np.sign(found[1]) or not pitch
+    if sum(angle != 0 for angle in angles) == 1:
+        np.testing.assert_allclose(found, angles, atol=1e-6)
+
+
+def test_a_mirrored_face_looks_the_other_way(detect, measure):
+    for face in faces.load(3, 256):
+        one, other = (measure(view, detect(view)[0]) for view in (face, np.ascontiguousarray(face[:, ::-1])))
+        assert one.score > 0.99 and other.score > 0.99
+        assert one.angles[0] == pytest.approx(-other.angles[0], abs=2.5)
+        assert one.angles[1] == pytest.approx(other.angles[1], abs=2.5)
+        apart = one.points[mesh.mirrored(), :2] * (-1, 1) + (256, 0) - other.points[:, :2]
+        assert np.linalg.norm(apart, axis=1).mean() < 0.04 * 256 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+
+
+def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure):
+    """Turned by up to 45 degrees, at half to twice the size: within 2% of the distance between the eyes."""
+    (face,) = faces.load(1, 256)
+    corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])
+    brought_back = []
+    for degrees in (-45, -20, 0, 20, 45):
+        for scale in (0.5, 1, 2):
+            placement = placed(256 * scale, degrees, (390, 390))
+            picture = faces.scene([(face, placement)], 780, 780)
+            (found,) = detect(picture)
+            refined = mesh.refine(found, measure(picture, found))
+            assert refined is not found
+            inverse = np.linalg.inv(np.vstack([placement, (0, 0, 1)]))[:2]
+            brought_back.append(transform(inverse, align(refined.points, 1).to_photograph(corners)))
+    apart = np.linalg.norm(brought_back - np.median(brought_back, axis=0), axis=2)
+    assert apart.mean(axis=1).max() < 0.02 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+
+
+def test_what_is_no_face_keeps_its_points(measure):
+    picture = faces.background(200, 200)
+    face = detection.Face(np.array([20.0, 20, 180, 180]), 200 * TEMPLATE, 0.4)
+    found = measure(picture, face)
+    assert found.score < mesh.LEAST_SCORE
+    assert mesh.refine(face, found) is face
+    nowhere = detection.Face(face.box, np.zeros((5, 2)), 0.4)
+    assert measure(picture, nowhere) is None and mesh.refine(nowhere, None) is nowhere
+
+
+def test_six_faces_of_a_small_group_photograph(detect, measure):
+    """Shrunk four times, to faces of about 26 pixels; two look well to the left, and one is nearly in profile."""
+    picture = faces.group_photograph()
+    small = cv2.resize(picture, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    large, few = (sorted(detect(view), key=lambda face: face.box[0]) for view in (picture, small))
+    assert len(large) == len(few) == 6
+    for one, other in zip(large, few, strict=True):
+        one, other = measure(picture, one), measure(small, other)
+        eyes = np.linalg.norm(one.five[0] - one.five[1])
+        assert np.linalg.norm(4 * other.five - one.five, axis=1).mean() < 0.1 * eyes
+        np.testing.assert_allclose(one.angles, other.angles, atol=6)
