@@ -60,10 +60,10 @@ def test_a_mirrored_face_looks_the_other_way(detect, measure):
     for face in faces.load(3, 256):
         one, other = (measure(view, detect(view)[0]) for view in (face, np.ascontiguousarray(face[:, ::-1])))
         assert one.score > 0.99 and other.score > 0.99
-        assert one.angles[0] == pytest.approx(-other.angles[0], abs=2.5)
-        assert one.angles[1] == pytest.approx(other.angles[1], abs=2.5)
+        assert one.angles[0] == pytest.approx(-other.angles[0], abs=4)
+        assert one.angles[1] == pytest.approx(other.angles[1], abs=4)
         apart = one.points[mesh.mirrored(), :2] * (-1, 1) + (256, 0) - other.points[:, :2]
-        assert np.linalg.norm(apart, axis=1).mean() < 0.04 * 256 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+        assert np.linalg.norm(apart, axis=1).mean() < 0.06 * 256 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
 
 
 def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure):
