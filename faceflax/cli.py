@@ -15,4 +15,130 @@ def _parser() -> argparse.ArgumentParser:
     _add_datasets(commands)
     _add_restore(commands)
     _add_mask(commands)
+    _add_models(commands)
     recognition.add(commands)
+    return parser
+
+
+def _add_models(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import models_command
+
+        return models_command.run(arguments)
+
+    commands.add_parser("models", help="list the models that come with faceflax").set_defaults(run=run)
+
+
+def _add_datasets(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.datasets import commands as datasets
+
+        return datasets.run(arguments)
+
+    parser = commands.add_parser("datasets", help="list, show or build datasets of faces")
+    parser.set_defaults(run=run)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    place = argparse.ArgumentParser(add_help=False)
+    place.add_argument(
+        "--data-dir", default="", help="where prepared datasets lie (default: $TFDS_DATA_DIR or the cache)"
+    )
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("name", metavar="NAME", help="a dataset of ours, or any tfds dataset with an image")
+    named.add_argument("--folder", default="", help="the photographs of face_folder")
+    actions.add_parser("list", parents=[place], help="the datasets, and whether they are built")
+    show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
+    show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")
+    build = actions.add_parser("build", parents=[named, place], help="prepare a dataset; goes on where it was stopped")
+    build.add_argument("--count", type=int, default=10_000, help="faces of synthetic_faces (default: %(default)s)")
+    build.add_argument(
+        "--size", type=int, default=256, help="pixels of synthetic_faces, to 1024 (default: %(default)s)"
+    )
+    build.add_argument("--seed", type=int, default=2026, help="seed of synthetic_faces (default: %(default)s)")
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
+
+
+def _add_restore(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import command as restoration
+
+        return restoration.run(arguments)
+
+    parser = commands.add_parser(
+        "restore",
+        help="restore face crops",
+        description="Restores face crops of any size and number into DIR/NAME.png, at each input's own size, depth and "
+        "channels. The model works at the size that it was trained at: a larger image comes back as the model's "
+        "result enlarged, except where a mask says that its pixels are known. Results that are there already are "
+        "replaced. A file that cannot be restored is reported, the others are done, and the exit status is 1.",
+    )
+    parser.set_defaults(run=run)
+    _add_files(parser)
+    parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
+    parser.add_argument(
+        "--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)"
+    )
+    parser.add_argument(
+        "--mask",
+        metavar="FILE|FOLDER|auto",
+        help="a mask for every image, or a folder of masks under the images' names, each of its image's size: what is "
+        "not black (and not transparent) is missing, all other pixels are kept exactly; auto: what --segmenter finds",
+    )
+    parser.add_argument(
+        "--segmenter", metavar="WORKDIR", help="for --mask auto: a trained network that finds what covers a face"
+    )
+    parser.add_argument(
+        "--fidelity",
+        type=float,
+        metavar="F",
+        help="for a GAN: from 0, its own result, to 1, that of the CNN it was trained from, true to the pixels",
+    )
+    parser.add_argument(
+        "--batch-size", type=int, default=8, metavar="N", help="images restored at once (default: %(default)s)"
+    )
+
+
+def _add_mask(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import mask_command
+
+        return mask_command.run(arguments)
+
+    parser = commands.add_parser(
+        "mask",
+        help="put masks on faces",
+        description="Draws a mask on every face: DIR/faces/NAME.png is the masked image, DIR/masks/NAME.png its mask, "
+        "white where the face is covered, as `faceflax restore DIR/faces --mask DIR/masks` takes them. Other pixels "
+        "stay as they are. A file that cannot be done is reported, the others are done, and the exit status is 1.",
+    )
+    parser.set_defaults(run=run)
+    _add_files(parser)
+    parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, framed as FFHQ's are")
+    parser.add_argument(
+        "--landmarks",
+        metavar="FILE",
+        help="where each face is: a CSV of file,x0,y0,...,x4,y4 or a JSON of file: [[x, y], ...], with left eye, right "
+        "eye, nose, left and right corner of the mouth as seen in the image, in pixels; files are named as below the "
+        "folder given",
+    )
+    parser.add_argument("--wear", default="surgical", help="surgical, glasses or both (default: %(default)s)")
+    parser.add_argument(
+        "--cloth", default="random", help="blue, mint, white, black, rose, navy or random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--texture", default="pleats", help="pleats, plain, weave, stripes, dots or random (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of place, size, tilt and random choices (default: %(default)s)"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Runs the command in `argv` (default: the process's arguments) and exits with its status."""
+    arguments = _parser().parse_args(argv)
+    run_main(lambda: arguments.run(arguments))
