@@ -25,7 +25,7 @@ def main() -> int:
     from faceflax.datasets import registry
     from faceflax.errors import UserError
     from faceflax.evaluation import segmentation, validation
-    from faceflax.training import loop, runtime, workdir
+    from faceflax.training import loop, prior_data, runtime, workdir
 
     config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
     config_lib.validate(config)
@@ -35,10 +35,16 @@ def main() -> int:
     load = lambda split: registry.load(  # noqa: E731
         config.data.dataset, split, data_dir=config.data.data_dir, folder=config.data.folder
     )
-    source, held_out = load(config.data.train_split), load(config.data.eval_split)
+    is_made = config.data.source == prior_data.NAME
+    source = None if is_made else load(config.data.train_split)
+    held_out = load(config.data.eval_split)
+    if is_made:
+        manifest = workdir.manifest(config, prior_data.fingerprint(), prior_data.NAME)
+    else:
+        manifest = workdir.manifest(config, source.fingerprint)
     is_first = jax.process_index() == 0
     with workdir.locked(folder, active=is_first):
-        workdir.write_start(folder, config, workdir.manifest(config, source.fingerprint), active=is_first)
+        workdir.write_start(folder, config, manifest, active=is_first)
         if config.arm == "segmenter":
             make_evaluate = lambda arm: segmentation.create(held_out, config)  # noqa: E731
         else:

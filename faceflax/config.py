@@ -26,6 +26,7 @@ def default() -> ConfigDict:
     config.tasks = ("mixed",)  # degradations trained on: "mixed", "noise" (all severities) or "noise 50"
 
     config.data = ConfigDict()
+    config.data.source = "dataset"  # where training faces come from: dataset | prior, made on the devices without end
     config.data.dataset = "mini_faces"  # a builder of ours, or any tfds name with an `image` key
     config.data.folder = ""  # the user's folder, for dataset = "face_folder"
     config.data.data_dir = ""  # where prepared datasets lie; empty: the cache
@@ -129,6 +130,7 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"config.{name} is {value}; it must be {where}")
     best_metrics = SEGMENTER_METRICS if config.arm == "segmenter" else BEST_METRICS
     choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
+    choices["data.source"] = ("dataset", "prior")
     if config.arm == "gan" and config.eval.best_metric != "step":
         raise UserError(
             f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
@@ -186,10 +188,15 @@ def fingerprint(config: ConfigDict) -> str:
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?)")
 
 
-def num_steps(duration: str, steps_per_epoch: int) -> int:
-    """Returns the number of steps (at least 0) of "500steps" or "2epochs"; raises `UserError` for another form."""
+def num_steps(duration: str, steps_per_epoch: int | None) -> int:
+    """Returns the number of steps (at least 0) of "500steps" or "2epochs".
+
+    Raises `UserError` for another form, and for epochs where `steps_per_epoch` is None: there are none.
+    """
     match = _DURATION.fullmatch(duration.strip())
     if not match:
         raise UserError(f'"{duration}" is not a duration: write "500steps" or "2epochs"')
-    count = float(match[1])
-    return round(count * steps_per_epoch) if match[2].startswith("epoch") else round(count)
+    count, is_epochs = float(match[1]), match[2].startswith("epoch")
+    if is_epochs and steps_per_epoch is None:
+        raise UserError(f'"{duration}" has no length: faces that the prior makes know no epochs; write "500steps"')
+    return round(count * steps_per_epoch) if is_epochs else round(count)

@@ -1,7 +1,7 @@
 """What `faceflax datasets list | show | build` does."""
 
 import argparse
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,20 @@ from rich.console import Console
 from rich.table import Table
 
 from faceflax.datasets import images, registry
+from faceflax.datasets.synthetic_faces.recipe import FaceGenerator
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Runs the action that the arguments name; returns the exit status."""
-    {"list": _list, "show": _show, "build": _build}[arguments.action](arguments)
+def run(arguments: argparse.Namespace, make_generator: Callable[[], FaceGenerator]) -> int:
+    """Runs the action that the arguments name; returns the exit status.
+
+    `make_generator` gives what makes synthetic faces; it is called when the first one is due.
+    """
+    if arguments.action == "build":
+        _build(arguments, make_generator)
+    else:
+        {"list": _list, "show": _show}[arguments.action](arguments)
     return 0
 
 
@@ -51,11 +58,10 @@ def _show(arguments: argparse.Namespace) -> None:
         print(f"{arguments.out}: 16 of its images")
 
 
-def _build(arguments: argparse.Namespace) -> None:
+def _build(arguments: argparse.Namespace, make_generator: Callable[[], FaceGenerator]) -> None:
     if arguments.name in registry.OURS or not registry.prepared_folders(arguments.name, arguments.data_dir):
-        dataset = registry.build(
-            registry.builder(arguments.name, data_dir=arguments.data_dir, config=_config(arguments))
-        )
+        config = _config(arguments, make_generator)
+        dataset = registry.build(registry.builder(arguments.name, data_dir=arguments.data_dir, config=config))
         folder, info = Path(dataset.data_dir), dataset.info
     else:
         folder = registry.prepared_folders(arguments.name, arguments.data_dir)[0]
@@ -67,11 +73,18 @@ def _build(arguments: argparse.Namespace) -> None:
         _report_skipped(folder)
 
 
-def _config(arguments: argparse.Namespace) -> tfds.core.BuilderConfig | None:
+def _config(
+    arguments: argparse.Namespace, make_generator: Callable[[], FaceGenerator]
+) -> tfds.core.BuilderConfig | None:
+    made = {"size": arguments.size, "seed": arguments.seed, "make_generator": make_generator}
     if arguments.name == "synthetic_faces":
         from faceflax.datasets.synthetic_faces.synthetic_faces import SyntheticFacesConfig
 
-        return SyntheticFacesConfig(count=arguments.count, size=arguments.size, seed=arguments.seed)
+        return SyntheticFacesConfig(count=arguments.count, **made)
+    if arguments.name == "synthetic_people":
+        from faceflax.datasets.synthetic_people.synthetic_people import SyntheticPeopleConfig
+
+        return SyntheticPeopleConfig(people=arguments.count, pictures=arguments.pictures, **made)
     if arguments.name == "face_folder":
         from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 

@@ -25,12 +25,13 @@ from faceflax.errors import UserError
 DESCRIPTIONS = {
     "mini_faces": "500 synthetic faces at 128x128, shipped with faceflax",
     "synthetic_faces": "any number of synthetic faces, up to 1024x1024, made on this machine",
+    "synthetic_people": "any number of people who do not exist, several pictures of each, made on this machine",
     "orl_faces": "400 photographs of 40 people with their identities, grey, 92x112",
     "face_folder": "a folder of your own photographs",
     "celeb_a": "202,599 photographs of celebrities, 178x218 (public, downloaded by tensorflow-datasets)",
     "lfw": "13,233 photographs of 5,749 people, 250x250 (public, downloaded by tensorflow-datasets)",
 }
-OURS = ("mini_faces", "synthetic_faces", "orl_faces", "face_folder")
+OURS = ("mini_faces", "synthetic_faces", "synthetic_people", "orl_faces", "face_folder")
 _SAMPLE = 1024
 
 

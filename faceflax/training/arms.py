@@ -4,7 +4,7 @@ import optax
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
-from faceflax.training import cnn, gan, segmenter
+from faceflax.training import cnn, gan, prior_data, segmenter
 from faceflax.training.state import Arm, MapImages
 
 ARMS = {"cnn": cnn.create, "gan": gan.create, "segmenter": segmenter.create}
@@ -17,4 +17,5 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
     """
     if config.arm not in ARMS:
         raise UserError(f'config.arm "{config.arm}" does not exist; choose one of {", ".join(ARMS)}')
-    return ARMS[config.arm](config, learning_rate, map_images)
+    arm = ARMS[config.arm](config, learning_rate, map_images)
+    return prior_data.feed(arm, config, map_images) if config.data.source == prior_data.NAME else arm

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from faceflax.config import num_steps
 from faceflax.datasets import stream
 from faceflax.errors import UserError
-from faceflax.training import arms, optimizer, parallel
+from faceflax.training import arms, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_restorer
 from faceflax.training.meter import Meter, NotFiniteError
@@ -31,15 +31,18 @@ class Plan:
     """When things happen, in steps."""
 
     total: int
-    steps_per_epoch: int
+    steps_per_epoch: int | None
     log_every: int
     eval_every: int
     checkpoint_every: int
 
     @classmethod
-    def create(cls, config: ConfigDict, num_examples: int) -> "Plan":
-        """Reads the durations of `config.train`; raises `UserError` for one that is no duration, or no step long."""
-        per_epoch = max(1, num_examples // config.data.batch_size)
+    def create(cls, config: ConfigDict, num_examples: int | None) -> "Plan":
+        """Reads the durations of `config.train`; raises `UserError` for one that is no duration, or no step long.
+
+        `num_examples` None says that there are no epochs.
+        """
+        per_epoch = None if num_examples is None else max(1, num_examples // config.data.batch_size)
         names = ("duration", "log_every", "eval_every", "checkpoint_every")
         steps = {name: num_steps(config.train[name], per_epoch) for name in names}
         for name, count in steps.items():
@@ -60,13 +63,15 @@ class Plan:
         return step % self.checkpoint_every == 0 or self.evaluates(step)
 
 
-def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Callable[[Arm], Evaluate]) -> int:
+def train(
+    config: ConfigDict, workdir: Path, source: Sequence | None, make_evaluate: Callable[[Arm], Evaluate]
+) -> int:
     """Trains until `config.train.duration`, from the workdir's newest checkpoint if it has one.
 
     Args:
       config: the experiment.
       workdir: where checkpoints and metrics go; the caller holds its lock.
-      source: training examples, as `datasets.registry.load` gives them.
+      source: training examples, as `datasets.registry.load` gives them; None where the steps make them themselves.
       make_evaluate: given the arm, returns `params -> (metrics, picture)`; metrics hold `config.eval.best_metric`.
 
     Returns:
@@ -76,7 +81,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
       UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
         be fetched, or the disk is full.
     """
-    plan = Plan.create(config, len(source))
+    plan = Plan.create(config, None if source is None else len(source))
     devices = parallel.create(config.parallel.mesh)
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
     arm = arms.create(config, learning_rate, devices.map_images)
@@ -91,15 +96,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence, make_evaluate: Ca
         tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
-        batches = stream.train_stream(
-            source,
-            config.data,
-            seed=config.seed,
-            start_step=start,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
-        stack.callback(batches.close)
+        batches = stack.enter_context(_batches(config, source, start))
         run = _Run(
             plan=plan,
             batch_size=config.data.batch_size,
@@ -139,6 +136,18 @@ def _first_state(
     if jax.process_index() == 0:
         workdir_lib.write_origin(workdir, info["step"])
     return devices.create_state(lambda params: arm.init().replace(params=params, ema=params), params), 0
+
+
+@contextlib.contextmanager
+def _batches(config: ConfigDict, source: Sequence | None, start: int) -> Iterator[Iterator[dict[str, np.ndarray]]]:
+    """This process's share of the batches from step `start` on, until the context ends."""
+    share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
+    if source is None:
+        yield prior_data.index_stream(config.data.batch_size, **share)
+        return
+    batches = stream.train_stream(source, config.data, seed=config.seed, start_step=start, **share)
+    with contextlib.closing(batches):
+        yield batches
 
 
 def _opening(start: int, plan: Plan, state: TrainState, devices: parallel.Parallel) -> str:

@@ -12,7 +12,7 @@ from faceflax.errors import UserError
 from faceflax.training.state import TrainState
 
 
-def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int) -> optax.Schedule:
+def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int | None) -> optax.Schedule:
     """Learning rate by step: linear from 0 to `optim.lr` over the warm-up, then a cosine to `optim.final_lr`.
 
     Raises `UserError` when the warm-up is longer than the training.

@@ -151,11 +151,14 @@ def _describe(changed: list[str], old: dict, new: dict) -> str:
     return "; ".join(shown + more)
 
 
-def manifest(config: ConfigDict, dataset_fingerprint: str) -> dict[str, Any]:
-    """What somebody else needs to make the same result: commit, config, data, versions, device, seed, command."""
+def manifest(config: ConfigDict, dataset_fingerprint: str, dataset: str = "") -> dict[str, Any]:
+    """What somebody else needs to make the same result: commit, config, data, versions, device, seed, command.
+
+    `dataset` is the name of the data where that is not `config.data.dataset`.
+    """
     return provenance() | {
         "config": config_lib.fingerprint(config),
-        "dataset": {"name": config.data.dataset, "fingerprint": dataset_fingerprint},
+        "dataset": {"name": dataset or config.data.dataset, "fingerprint": dataset_fingerprint},
         "seed": config.seed,
     }
 

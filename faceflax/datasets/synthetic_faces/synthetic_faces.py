@@ -2,14 +2,15 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from faceflax.datasets import images
 from faceflax.datasets.sharded import ShardedBuilder
-from faceflax.datasets.synthetic_faces.generator import SIDE, FaceGenerator
 from faceflax.datasets.synthetic_faces.numbers import split_of
+from faceflax.datasets.synthetic_faces.recipe import SIDE, FaceGenerator
 from faceflax.errors import UserError
 
 SHARD = 100  # faces a shard: about a minute's work on two cores, the most that a kill can lose
@@ -17,7 +18,18 @@ QUALITY = 93
 
 
 @dataclasses.dataclass(kw_only=True)
-class SyntheticFacesConfig(tfds.core.BuilderConfig):
+class GeneratorConfig(tfds.core.BuilderConfig):
+    """What builders need who have the faces made by a network, which this room does not know.
+
+    Attributes:
+      make_generator: returns what makes the faces; called when the first one is due.
+    """
+
+    make_generator: Callable[[], FaceGenerator] | None = dataclasses.field(default=None, repr=False, compare=False)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SyntheticFacesConfig(GeneratorConfig):
     """Faces 0 to `count` - 1 of `seed`, `size` pixels wide and high; raises `UserError` for sizes that do not exist."""
 
     name: str = ""
@@ -63,9 +75,9 @@ class SyntheticFaces(ShardedBuilder):
 
     def example(self, item: int) -> dict[str, Any]:
         """Makes face number `item`."""
-        image = self._generator(self.builder_config.seed, item, self.builder_config.size)
+        image = self._generator.face(self.builder_config.seed, item, self.builder_config.size)
         return {"image": images.encode_jpeg(image, QUALITY), "name": f"{item:06d}"}
 
     @functools.cached_property
     def _generator(self) -> FaceGenerator:
-        return FaceGenerator()
+        return self.builder_config.make_generator()

@@ -1,0 +1,1 @@
+"""Several pictures of each of any number of people who do not exist."""

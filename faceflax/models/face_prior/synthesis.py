@@ -1,0 +1,93 @@
+"""From styles to a face."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+
+from faceflax.errors import UserError
+from faceflax.models import convolutions
+from faceflax.models.face_prior import heads
+from faceflax.models.face_prior.network import (
+    LEVELS,
+    NUM_STYLES,
+    Params,
+    inverse_haar,
+    leaky_relu,
+    separable,
+    style_of,
+)
+
+SIDE = 16 * 2 ** (LEVELS - 1)
+"""Pixels; the side of the largest faces."""
+
+SIZES = (*heads.SIZES, SIDE // 2, SIDE)
+"""Pixels; the sides that faces can be made at."""
+
+Spatial = Mapping[int, tuple[jax.Array, jax.Array]]
+
+
+def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spatial | None = None) -> jax.Array:
+    """Returns faces [B, S, S, 3], RGB in about [-1, 1], not clipped, aligned as FFHQ aligns them.
+
+    At 1024 pixels it is the published network. At 512 it is the mean of 2x2 of those pixels, exactly, as that is what
+    the network's last wavelet is given. At 64, 128 and 256 `heads` say what the levels not computed would have added,
+    nearly as well and much sooner.
+
+    Args:
+      params: of `face_prior.load`.
+      styles: one style for a whole face, [B, 512], or one for each of its 23 layers, [B, 23, 512] (W+).
+      size: of `SIZES`.
+      spatial: what another network has to say at some resolutions R of 8, 16, ... up to `size` and 512: (scale, shift),
+        both [B, R, R, C], with which the features after the first convolution of that resolution become
+        features (1 + scale) + shift, as in GFPGAN (Wang et al., CVPR 2021, eq. 3). `channels(R)` is their number.
+
+    Raises:
+      UserError: `size` is none of `SIZES`.
+    """
+    if size not in SIZES:
+        raise UserError(f"the face prior makes faces of {', '.join(map(str, SIZES))} pixels, not {size}")
+    if styles.ndim == 2:
+        styles = jnp.broadcast_to(styles[:, None], (len(styles), NUM_STYLES, styles.shape[-1]))
+    level = LEVELS - 1 if size not in heads.SIZES else heads.level_of(size)
+    hidden = features(params, styles, level, spatial)
+    if size in heads.SIZES:
+        return heads.apply(params, hidden, styles, size)
+    hidden = hidden * style_of(params, "image", styles[:, -1])
+    if size == SIDE:
+        return inverse_haar(convolutions.conv1x1(hidden, params["image/kernel"]) + params["image/bias"])
+    return (convolutions.conv1x1(hidden, params["image/kernel"][:, :3]) + params["image/bias"][:3]) / 2
+
+
+def channels(params: Params, resolution: int) -> int:
+    """Returns the number of features after the first convolution at 8, 16, ... 512 pixels."""
+    return params[f"level{(resolution // 8).bit_length() - 1}/conv1/bias"].size
+
+
+def features(params: Params, styles: jax.Array, level: int, spatial: Spatial | None = None) -> jax.Array:
+    """Returns what level `level` gives to the next: [B, S, S, C] with S = 8 * 2^level.
+
+    `styles` is [B, 23, 512]; `spatial` as in `synthesise`.
+    """
+    constant = jnp.broadcast_to(params["input"], (len(styles), *params["input"].shape))
+    hidden = convolutions.conv3x3(constant * style_of(params, "first", styles[:, 0]), params["first/kernel"])
+    hidden = _activate(params, "first", hidden)
+    for number in range(level + 1):
+        name, first = f"level{number}", 1 + 3 * number
+        hidden = inverse_haar(hidden * style_of(params, f"{name}/up", styles[:, first]))
+        hidden = _convolve(params, f"{name}/conv1", hidden, styles[:, first + 1])
+        if spatial and 8 * 2**number in spatial:
+            scale, shift = spatial[8 * 2**number]
+            hidden = hidden * (1 + scale) + shift
+        hidden = _convolve(params, f"{name}/conv2", hidden, styles[:, first + 2])
+    return hidden
+
+
+def _convolve(params: Params, layer: str, hidden: jax.Array, style: jax.Array) -> jax.Array:
+    hidden = hidden * style_of(params, layer, style)
+    return _activate(params, layer, separable(hidden, params[f"{layer}/depthwise"], params[f"{layer}/kernel"]))
+
+
+def _activate(params: Params, layer: str, hidden: jax.Array) -> jax.Array:
+    """Adds the layer's noise, the same in all faces, and its bias; then the activation."""
+    return leaky_relu(hidden + (params[f"{layer}/noise"] + params[f"{layer}/bias"]))
