@@ -50,11 +50,11 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
     show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")
     build = actions.add_parser("build", parents=[named, place], help="prepare a dataset; goes on where it was stopped")
-    build.add_argument(
-        "--count", type=int, default=10_000, help="of synthetic faces, or people (default: %(default)s)"
-    )
+    build.add_argument("--count", type=int, default=10_000, help="of synthetic faces, or people (default: %(default)s)")
     build.add_argument("--pictures", type=int, default=10, help="of each synthetic person (default: %(default)s)")
-    build.add_argument("--size", type=int, default=256, help="pixels of synthetic faces, to 1024 (default: %(default)s)")
+    build.add_argument(
+        "--size", type=int, default=256, help="pixels of synthetic faces, to 1024 (default: %(default)s)"
+    )
     build.add_argument("--seed", type=int, default=2026, help="of synthetic faces and people (default: %(default)s)")
 
 

@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from faceflax.models import face_prior as prior
 from faceflax.models import mobilenet, perceptual
 from faceflax.models.face_encoder import faceres
+from faceflax.models.face_prior import heads, network
 
 
 def _layer(rng, name, *shape):
@@ -49,8 +51,41 @@ def mobilenet_v2():
     return params | _layer(rng, "last", 320, 1280)
 
 
+def face_prior(channels=8):
+    """The face prior with the same number of channels at every level, and its heads unfitted."""
+    rng = np.random.default_rng(0)
+
+    def modulated(name, inputs, outputs=0, side=0):
+        found = {f"{name}/style/kernel": rng.normal(0, 0.02, (512, inputs)), f"{name}/style/bias": np.ones(inputs)}
+        if outputs:
+            found[f"{name}/kernel"] = rng.normal(0, np.sqrt(1 / inputs), (inputs, outputs))
+            found[f"{name}/bias"] = rng.normal(0, 0.1, outputs)
+        if side:
+            found[f"{name}/noise"] = rng.normal(0, 0.1, (side, side, 1))
+        return found
+
+    params = {"input": rng.normal(size=(4, 4, channels)), "mean": np.zeros(512)} | modulated("first", channels)
+    params |= _layer(rng, "first", 3, 3, channels, channels) | {"first/noise": np.zeros((4, 4, 1))}
+    for number in range(8):
+        params |= _layer(rng, f"map{number}", 512, 512)
+    for level in range(network.LEVELS):
+        name, side = f"level{level}", 8 * 2**level
+        params |= modulated(f"{name}/up", channels)
+        params |= modulated(f"{name}/conv1", channels // 4, channels, side)
+        params |= modulated(f"{name}/conv2", channels, channels, side)
+        for layer, inputs in (("conv1", channels // 4), ("conv2", channels)):
+            params[f"{name}/{layer}/depthwise"] = rng.normal(0, 0.4, (3, 3, inputs))
+    params |= modulated("image", channels, 12)
+    params["image/kernel"] *= 0.1
+    params = {name: values.astype(np.float32) for name, values in params.items()}
+    for size in heads.SIZES:
+        params |= heads.initial(params, size)
+    return params
+
+
 def install(monkeypatch):
     """Makes the networks load as these."""
+    monkeypatch.setattr(prior, "load", face_prior)
     monkeypatch.setattr(perceptual, "load", squeezenet)
     monkeypatch.setattr(faceres, "load", face_mobilenet)
     monkeypatch.setattr(mobilenet, "load", mobilenet_v2)

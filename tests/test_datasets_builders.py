@@ -19,10 +19,12 @@ from faceflax.datasets import images, registry
 from faceflax.datasets.face_folder import listing
 from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 from faceflax.datasets.mini_faces.mini_faces import ARCHIVE
-from faceflax.datasets.synthetic_faces import generator
+from faceflax.datasets.synthetic_faces import recipe
 from faceflax.datasets.synthetic_faces.numbers import split_of
 from faceflax.datasets.synthetic_faces.synthetic_faces import SyntheticFacesConfig
+from faceflax.datasets.synthetic_people.synthetic_people import SyntheticPeopleConfig
 from faceflax.errors import UserError
+from faceflax.training.face_generator import FaceGenerator
 
 
 @pytest.fixture
@@ -200,14 +202,13 @@ place, last = sys.argv[1], int(sys.argv[2])
 
 class Generator:
     made = 0
-    def __call__(self, seed, number, size):
+    def face(self, seed, number, size):
         if self.made == last:
             os.kill(os.getpid(), signal.SIGKILL)
         self.made += 1
         return np.full((size, size, 3), (seed + number) % 256, np.uint8)
 
-synthetic_faces.FaceGenerator = Generator
-config = synthetic_faces.SyntheticFacesConfig(count=260, size=16, seed=3)
+config = synthetic_faces.SyntheticFacesConfig(count=260, size=16, seed=3, make_generator=Generator)
 builder = registry.builder("synthetic_faces", data_dir=place, config=config)
 registry.build(builder)
 print(builder.__dict__["_generator"].made)
@@ -251,22 +252,42 @@ def test_impossible_faces_are_refused(options):
 def test_shrinking_is_pillows_lanczos():
     image = np.random.default_rng(0).integers(0, 256, (128, 128, 3), dtype=np.uint8)
     expected = np.asarray(Image.fromarray(image).resize((48, 48), Image.LANCZOS)).astype(int)
-    assert np.abs(generator.shrink(image, 48) - expected).max() <= 1
+    assert np.abs(recipe.shrink(image, 48) - expected).max() <= 1
 
 
-def test_without_openvino_the_extra_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(UserError, match=r"faceflax\[synth\]"):
-        generator.FaceGenerator()
+class People:
+    """A generator whose pictures tell whom they show."""
+
+    def picture(self, seed, person, number, size):
+        return np.full((size, size, 3), seed + 10 * person + number, np.uint8)
 
 
+def test_synthetic_people_have_identities_and_held_out_people(place):
+    config = SyntheticPeopleConfig(people=20, pictures=3, size=16, seed=5, make_generator=People)
+    registry.build(registry.builder("synthetic_people", data_dir=place, config=config))
+    found = every("synthetic_people", place, splits=("train", "test"))
+    people = {split: [source[i]["identity"] for i in range(len(source))] for split, source in found.items()}
+    assert {split: len(who) for split, who in people.items()} == {"train": 54, "test": 6}
+    assert set(people["test"]) == {9, 19}
+    assert not set(people["test"]) & set(people["train"])
+    example = found["test"][4]
+    assert example["name"] == b"000019/001"
+    assert abs(int(images.decode(example["image"])[0, 0, 0]) - (5 + 190 + 1)) <= 1
+
+
+@pytest.mark.parametrize("options", [{"size": 8}, {"people": 0}, {"pictures": 0}, {"seed": -1}])
+def test_impossible_people_are_refused(options):
+    with pytest.raises(UserError):
+        SyntheticPeopleConfig(**options)
+
+
+@pytest.mark.slow
 def test_the_published_weights_make_the_faces_of_mini_faces(monkeypatch, place):
-    pytest.importorskip("openvino", reason="needs faceflax[synth]")
     monkeypatch.setenv("FACEFLAX_CACHE", str(Path("~/.cache/faceflax").expanduser()))
     if not assets.SYNTHESIS_BIN.path.exists():
         pytest.skip("the weights are not in the cache: faceflax datasets build synthetic_faces --count 1")
     example = registry.load("mini_faces", "test", data_dir=place)[0]
-    made = images.square(generator.FaceGenerator()(2026, int(example["name"]), 256), 128)
+    made = images.square(FaceGenerator().face(2026, int(example["name"]), 256), 128)
     assert peak_signal_noise_ratio(images.decode(example["image"]), made) > 33
 
 

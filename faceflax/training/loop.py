@@ -63,9 +63,7 @@ class Plan:
         return step % self.checkpoint_every == 0 or self.evaluates(step)
 
 
-def train(
-    config: ConfigDict, workdir: Path, source: Sequence | None, make_evaluate: Callable[[Arm], Evaluate]
-) -> int:
+def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evaluate: Callable[[Arm], Evaluate]) -> int:
     """Trains until `config.train.duration`, from the workdir's newest checkpoint if it has one.
 
     Args:
@@ -140,7 +138,7 @@ def _first_state(
 
 @contextlib.contextmanager
 def _batches(config: ConfigDict, source: Sequence | None, start: int) -> Iterator[Iterator[dict[str, np.ndarray]]]:
-    """This process's share of the batches from step `start` on, until the context ends."""
+    """Yields this process's share of the batches from step `start` on, until the context ends."""
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     if source is None:
         yield prior_data.index_stream(config.data.batch_size, **share)

@@ -59,9 +59,7 @@ def index_stream(batch_size: int, process_index: int, process_count: int) -> Ite
     Raises `UserError` when the batch does not divide among the processes.
     """
     if batch_size % process_count:
-        raise UserError(
-            f"a batch of {batch_size} does not divide among {process_count} processes; change batch_size"
-        )
+        raise UserError(f"a batch of {batch_size} does not divide among {process_count} processes; change batch_size")
     return itertools.repeat({"index": np.arange(process_index, batch_size, process_count, dtype=np.int32)})
 
 

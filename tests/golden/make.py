@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceflax import assets
 from tests.golden import inputs
 
 HERE = Path(__file__).parent
@@ -115,6 +116,25 @@ def mobilenet(folder):
     return vectors
 
 
+def face_prior():
+    """What OpenVINO computes of MobileStyleGAN: styles, their mean, means of a face's blocks, and some pixels."""
+    import openvino
+
+    for asset in assets.FACE_PRIOR:
+        assets.fetch(asset)
+    core, options = openvino.Core(), {"INFERENCE_PRECISION_HINT": "f32"}
+    mapping = core.read_model(assets.MAPPING_XML.path)
+    mapping.reshape({"var": [-1, 512]})
+    mapping = core.compile_model(mapping, "CPU", options)
+    synthesis = core.compile_model(core.read_model(assets.SYNTHESIS_XML.path), "CPU", options)
+    draw = lambda seed, count: np.random.default_rng(seed).standard_normal((count, 512)).astype(np.float32)  # noqa: E731
+    styles, mean = mapping(draw(0, 3))[0], mapping(draw(12345, 4096))[0].mean(0)
+    face = synthesis(mean + np.float32(0.8) * (styles[:1] - mean))[0][0].transpose(1, 2, 0)
+    found = {"styles": styles[:, :16], "mean": mean[:16], "pixels": face[500:508, 500:508]}
+    found["means"] = face.reshape(16, 64, 16, 64, 3).mean((1, 3))
+    return {name: np.round(values.astype(float), 4).tolist() for name, values in found.items()}
+
+
 def torch_files():
     """Writes checkpoints in PyTorch's old format: one of contiguous tensors, and one that is not."""
     import torch
@@ -135,6 +155,7 @@ def _short(values):
 
 if __name__ == "__main__":
     torch_files()
+    (HERE / "face_prior.json").write_text(json.dumps(face_prior()) + "\n")
     for function in (faceres, squeezenet, mobilenet, face_mesh):
         text = json.dumps(function(Path(sys.argv[1])), separators=(",", ":"))
         (HERE / f"{function.__name__}.json").write_text(text + "\n")

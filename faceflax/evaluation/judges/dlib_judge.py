@@ -13,6 +13,9 @@ from faceflax.errors import UserError
 
 DIMENSION = 128
 
+SAME_PERSON = 0.6
+"""Distance of two descriptors below which dlib, by its documentation, takes faces for one person's."""
+
 _CHIP_SIZE = 150  # pixels, of the network's input
 # Where dlib's own five landmarks and get_face_chip (padding 0.25) cut, mean of 300 faces aligned as FFHQ aligns them:
 # centre (from the left, from the top) and side, as parts of the image's side. The mean angle is 0.2 degrees.
@@ -38,9 +41,16 @@ class DlibJudge:
         not move the cut. One face takes 80 ms of one core, in a group too; dlib holds Python's global lock meanwhile,
         so threads gain nothing.
         """
-        vectors = np.array([self._network.compute_face_descriptor(chip(image)) for image in images], np.float32)
-        vectors = vectors.reshape(-1, DIMENSION)
+        vectors = self.descriptors(images)
         return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def descriptors(self, images: np.ndarray) -> np.ndarray:
+        """Returns dlib's own vectors float32 [B, 128], which have no fixed length, of faces as `__call__` takes them.
+
+        dlib says that two faces are one person when their vectors are less than `SAME_PERSON` apart.
+        """
+        vectors = [self._network.compute_face_descriptor(chip(image)) for image in images]
+        return np.array(vectors, np.float32).reshape(-1, DIMENSION)
 
 
 def chip(image: np.ndarray) -> np.ndarray:

@@ -5,11 +5,8 @@ Synthesis", 2021), with the weights that the package random-face publishes. `net
 way from styles to a face, `heads` the short ways to small faces, `sampling` random faces, `conversion` the weights.
 """
 
-
 from faceflax.models.face_prior import conversion, heads
 from faceflax.models.face_prior.network import Params
-
-
 
 
 def load() -> Params:

@@ -43,7 +43,12 @@ def _convert(mapping_xml: Path, mapping_bin: Path, synthesis_xml: Path, synthesi
     for level in range(LEVELS):
         before = f"level{level - 1}/conv2" if level else "first"
         order = _bands_in_a_row(weights[f"{before}/bias"].size)
-        for name in (f"{before}/kernel", f"{before}/bias", f"level{level}/up/style/kernel", f"level{level}/up/style/bias"):
+        for name in (
+            f"{before}/kernel",
+            f"{before}/bias",
+            f"level{level}/up/style/kernel",
+            f"level{level}/up/style/bias",
+        ):
             weights[name] = weights[name][..., order]
     order = _bands_in_a_row(weights["image/bias"].size)
     for name in ("image/kernel", "image/bias"):
