@@ -10,13 +10,14 @@ from faceflax.models.face_prior.synthesis import synthesise
 PSI = (0.55, 0.95)
 """Truncation is drawn evenly from here: nearer to 0 lies the mean face, beyond 1 lie artefacts."""
 
-PSI_OF_PEOPLE = (0.85, 1.0)
+PSI_OF_PEOPLE = (0.9, 1.0)
 """The same where people are to be told apart: near the mean all faces resemble each other."""
 
-# Styles from the first of these on (of 64 pixels and more) are light, colour and texture, not the person.
-_FIRST_FINE = 10
-# How far a picture's coarse styles may lie from the person's: this share of the way to another face.
-_STEP = 0.12
+# Styles before the first of these (4 and 8 pixels) say how the head is held, hair and glasses; from the second on (64
+# pixels and more) light, colour and texture. Between them lies who it is.
+_FIRST_SHAPE, _FIRST_FINE = 4, 10
+# How far the styles of a picture may lie from the person's, as a share of the way to another face's.
+_POSE_STEP, _SHAPE_STEP = 0.5, 0.2
 
 
 def draw_style(params: Params, key: jax.Array, psi: tuple[float, float] = PSI) -> jax.Array:
@@ -36,15 +37,17 @@ def mix(coarse: jax.Array, fine: jax.Array, first_fine: int = _FIRST_FINE) -> ja
 def draw_picture(params: Params, key: jax.Array, person: jax.Array, picture: jax.Array) -> jax.Array:
     """Returns the styles [23, 512] of one of the pictures of a person, by their numbers (int32 scalars).
 
-    Pictures of a person share what is coarse but for a small step; the fine styles are those of somebody else, mixed
-    with the person's own.
+    The person's style is moved towards those of other faces, drawn for each picture: by any amount in the fine layers,
+    by at most half of the way in the coarsest, by a fifth in between.
     """
     person_key = jax.random.fold_in(key, person)
     own = draw_style(params, person_key, PSI_OF_PEOPLE)
-    step_key, fine_key, amount_key = jax.random.split(jax.random.fold_in(person_key, picture + 1), 3)
-    step, fine = (draw_style(params, each, PSI) for each in (step_key, fine_key))
-    amount = jax.random.uniform(amount_key, (2,))
-    return mix(own + _STEP * amount[0] * (step - own), own + amount[1] * (fine - own))
+    coarse_key, fine_key, amount_key = jax.random.split(jax.random.fold_in(person_key, picture + 1), 3)
+    coarse, fine = (draw_style(params, each, PSI) for each in (coarse_key, fine_key))
+    pose, shape, light = jax.random.uniform(amount_key, (3,))
+    posed, shaped = own + _POSE_STEP * pose * (coarse - own), own + _SHAPE_STEP * shape * (coarse - own)
+    is_pose = (jnp.arange(NUM_STYLES) < _FIRST_SHAPE)[:, None]
+    return jnp.where(is_pose, posed, mix(shaped, own + light * (fine - own)))
 
 
 def to_bytes(images: jax.Array) -> jax.Array:
