@@ -1,8 +1,8 @@
-"""Whether pictures of a synthetic person show one person: python -m experiments.judge_people [--people=60 --pictures=3].
+"""Whether pictures of a synthetic person show one person: python -m experiments.judge_people [--people=60].
 
-Makes people as the dataset `synthetic_people` has them and asks the independent judge (`pip install 'faceflax[judge]'`)
-of all pairs of pictures. Prints how many of the pairs of one person, and of two, lie below dlib's own distance for one
-person, and below a smaller one.
+Makes people as the data set `synthetic_people` does and asks the independent judge, which needs
+`pip install 'faceflax[judge]'`, of all pairs of pictures. Prints how many of the pairs of one person, and of two, lie
+below dlib's own distance for one person, and below a smaller one.
 """
 
 import numpy as np

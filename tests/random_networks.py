@@ -56,9 +56,9 @@ def face_prior(channels=8):
     rng = np.random.default_rng(0)
 
     def modulated(name, inputs, outputs=0, side=0):
-        found = {f"{name}/style/kernel": rng.normal(0, 0.02, (512, inputs)), f"{name}/style/bias": np.ones(inputs)}
+        found = {f"{name}/style/kernel": rng.normal(0, 0.03, (512, inputs)), f"{name}/style/bias": np.ones(inputs)}
         if outputs:
-            found[f"{name}/kernel"] = rng.normal(0, np.sqrt(1 / inputs), (inputs, outputs))
+            found[f"{name}/kernel"] = rng.normal(0, np.sqrt(3 / inputs), (inputs, outputs))
             found[f"{name}/bias"] = rng.normal(0, 0.1, outputs)
         if side:
             found[f"{name}/noise"] = rng.normal(0, 0.1, (side, side, 1))
@@ -68,6 +68,7 @@ def face_prior(channels=8):
     params |= _layer(rng, "first", 3, 3, channels, channels) | {"first/noise": np.zeros((4, 4, 1))}
     for number in range(8):
         params |= _layer(rng, f"map{number}", 512, 512)
+        params[f"map{number}/kernel"] /= np.sqrt(2)  # whose activations are enlarged by as much
     for level in range(network.LEVELS):
         name, side = f"level{level}", 8 * 2**level
         params |= modulated(f"{name}/up", channels)
@@ -76,7 +77,7 @@ def face_prior(channels=8):
         for layer, inputs in (("conv1", channels // 4), ("conv2", channels)):
             params[f"{name}/{layer}/depthwise"] = rng.normal(0, 0.4, (3, 3, inputs))
     params |= modulated("image", channels, 12)
-    params["image/kernel"] *= 0.1
+    params["image/kernel"] *= 0.5
     params = {name: values.astype(np.float32) for name, values in params.items()}
     for size in heads.SIZES:
         params |= heads.initial(params, size)

@@ -84,6 +84,7 @@ def test_the_short_ways_heed_the_styles_of_levels_left_out(params, styles):
     assert decibels(make(params, mixed, 64), blocks(make(params, mixed, 512), 64)) > 28
 
 
+@pytest.mark.slow
 def test_unfitted_heads_follow_from_the_network(params, styles, whole):
     """Their closed form is right: a wrong sign of a wavelet band or a shifted tap costs more than 10 dB."""
     unfitted = params | heads.initial(params, 256)
@@ -135,6 +136,7 @@ def test_pictures_of_a_person_differ_in_colour_and_keep_the_shape(params):
     assert np.abs(faces[0].astype(int) - faces[1]).mean() > 2
 
 
+@pytest.mark.slow
 def test_agrees_with_openvino_itself(params, styles, whole):
     openvino = pytest.importorskip("openvino", reason="needs faceflax[synth]")
     from faceflax import assets
