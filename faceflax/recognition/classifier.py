@@ -59,7 +59,8 @@ def fit(vectors: np.ndarray, labels: np.ndarray, names: tuple[str, ...], seed: i
     means = np.zeros((len(names), vectors.shape[1]), np.float32)
     np.add.at(means, labels, vectors)
     program = parallel.one_device().compile_batched(_train)
-    photographs = {"vectors": vectors, "labels": labels, "odds": np.log(1 / np.bincount(labels)[labels])}
+    shares = np.cumsum(1 / np.bincount(labels)[labels]) / len(names)
+    photographs = {"vectors": vectors, "labels": labels, "shares": shares.astype(np.float32)}
     weights = program(jnp.asarray(_unit(means)), {**photographs, "key": jax.random.key_data(jax.random.key(seed))})
     return Head(np.asarray(weights), names)
 
@@ -74,7 +75,8 @@ def _train(start: jax.Array, data: dict[str, jax.Array]) -> jax.Array:
 
     def loss(weights: jax.Array, key: jax.Array) -> jax.Array:
         choice, jitter = jax.random.split(key)
-        chosen = jax.random.categorical(choice, data["odds"], shape=(_BATCH,))
+        chosen = jnp.searchsorted(data["shares"], jax.random.uniform(choice, (_BATCH,)))
+        chosen = jnp.minimum(chosen, len(data["labels"]) - 1)  # the last share may be rounded to less than 1
         drawn = data["vectors"][chosen]
         noise = _unit(jax.random.normal(jitter, drawn.shape))
         logits = _SCALE * _unit(drawn + _JITTER * noise) @ _unit(weights).T
