@@ -19,6 +19,7 @@ _COUNT = flags.DEFINE_integer("count", 100_000, "Vectors.", lower_bound=5)
 _SIZE = flags.DEFINE_integer("size", 512, "Length of a vector.", lower_bound=2)
 _QUERIES = flags.DEFINE_integer("queries", 1000, "Searches, in batches of 250.", lower_bound=1)
 _EXACT_BELOW = flags.DEFINE_integer("exact_below", None, "Vectors from which on the index is a graph, not exact.")
+_PLACES = flags.DEFINE_multi_enum("places", ["embedded", "server"], ["embedded", "server"], "Which galleries.")
 _URI = flags.DEFINE_string("uri", "", "A server's gallery, instead of a server that is started.")
 _K = 10
 
@@ -44,8 +45,8 @@ def main() -> int:
             contextlib.nullcontext(_URI.value) if _URI.value else local_server.serve(f"{folder}/data")
         )
         columns = {}
-        for name, place in places.items():
-            with place() as uri:
+        for name in _PLACES.value:
+            with places[name]() as uri:
                 columns[name] = measure(uri, vectors, queries, true)
     rows = [[row, *(column[row] for column in columns.values())] for row in next(iter(columns.values()))]
     title = f"{_COUNT.value:,} vectors of {_SIZE.value}, the {_K} nearest of {_QUERIES.value:,} queries"

@@ -160,6 +160,7 @@ def test_deletion_leaves_no_trace_in_any_file(tmp_path, settled):
     assert secret not in held and b"Gone Person" not in held and kept in held
 
 
+@pytest.mark.slow
 def test_deletion_on_the_server_leaves_no_trace_either(tmp_path):
     vectors = unit_vectors(10)
     with local_server.serve(tmp_path / "data") as uri, store.connect(uri) as opened:
@@ -216,6 +217,7 @@ with store.connect(sys.argv[1], create=True) as opened:
 """
 
 
+@pytest.mark.slow
 def test_what_was_acknowledged_before_a_kill_is_there(tmp_path):
     uri = str(tmp_path / "faces.db")
     command = [sys.executable, "-c", ENROL_UNTIL_KILLED, uri]
@@ -336,6 +338,7 @@ def test_the_token_goes_to_the_server_and_nowhere_else(monkeypatch, capfd):
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_large_gallery_is_searched_by_a_graph(uri, monkeypatch):
     monkeypatch.setattr(indexes, "EXACT_BELOW", 1000)
     vectors = unit_vectors(1200)

@@ -326,6 +326,7 @@ def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
     assert "cannot be read" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_commands_reach_a_server(tmp_path, people, capsys):
     with local_server.serve(tmp_path / "data") as uri:
         assert run("enroll", people, "--aligned", "--gallery", uri) == 0
