@@ -19,6 +19,7 @@ from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import calibration
 from faceflax.recognition.calibration import Calibration
+from faceflax.recognition.commands import reconstruct
 
 
 def _embed(params, images):
@@ -324,6 +325,32 @@ def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
     assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
     assert run(*command, people) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_face_is_made_from_stored_vectors_and_says_that_it_is_an_estimate(tmp_path, gallery, capsys, monkeypatch):
+    made = []
+
+    class Invented:
+        def __init__(self, version, size, devices):
+            assert version == "00c0ffee"
+            self.size = size
+
+        def __call__(self, vectors):
+            made.append(vectors)
+            return np.full((len(vectors), self.size, self.size, 3), 90, np.uint8)
+
+    monkeypatch.setattr(reconstruct, "Reconstructor", Invented)
+    out = tmp_path / "out.png"
+    assert run("reconstruct", "--gallery", gallery, "--name", "Ann", "--out", out, "--size", "128") == 0
+    assert "an estimate of Ann from 3 feature vectors" in capsys.readouterr().out
+    picture = cv2.imread(str(out))
+    assert picture.shape[1] == 128 and picture.shape[0] > 128 and (picture[:128] == 90).all()
+    assert picture[128:].min() < 100 and picture[128:].max() == 255
+    ((vector,),) = made
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+    out.unlink()
+    assert run("reconstruct", "--gallery", gallery, "--name", "Eve", "--out", out) == 1
+    assert "Eve is not in the gallery" in capsys.readouterr().err and not out.exists()
 
 
 @pytest.mark.slow

@@ -7,12 +7,13 @@ _SAID = "A file that cannot be done is reported, the others are done, and the ex
 
 
 def add(commands: argparse._SubParsersAction) -> None:
-    """Adds enroll, identify, verify, calibrate and gallery to the commands."""
+    """Adds enroll, identify, verify, calibrate, gallery and reconstruct to the commands."""
     _add_enroll(commands)
     _add_identify(commands)
     _add_verify(commands)
     _add_calibrate(commands)
     _add_gallery(commands)
+    _add_reconstruct(commands)
 
 
 def _command(commands: argparse._SubParsersAction, name: str, **texts: str) -> argparse.ArgumentParser:
@@ -186,3 +187,17 @@ def _add_gallery(commands: argparse._SubParsersAction) -> None:
         metavar="PHOTO|FOLDER",
         help="where the enrolled photographs are: they are found by their content, and copied to DIR/PERSON/",
     )
+
+
+def _add_reconstruct(commands: argparse._SubParsersAction) -> None:
+    parser = _command(
+        commands,
+        "reconstruct",
+        help="make a face from the feature vectors of an enrolled person",
+        description="Makes a face from the mean of a person's vectors in a gallery, with a strip that says what it is: "
+        "an estimate. It shows what a stored vector gives away, not what somebody looks like.",
+    )
+    _add_gallery_argument(parser)
+    parser.add_argument("--name", required=True, metavar="WHO", help="the person")
+    parser.add_argument("--out", default="estimate.png", metavar="FILE.png", help="the picture (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=256, metavar="PIXELS", help="its side (default: %(default)s)")
