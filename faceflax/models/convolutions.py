@@ -5,7 +5,10 @@ gradients. What each choice gains, in milliseconds, is in `docs/performance.md`.
 `CPU_COMPILER_OPTIONS` on a CPU.
 """
 
+import contextlib
+import contextvars
 import functools
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +25,19 @@ CPU_COMPILER_OPTIONS = {
     "xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT,LIBRARY_FUSION_TYPE_REDUCE",
     "xla_backend_optimization_level": "1",
 }
+
+
+_is_neutral = contextvars.ContextVar("is_neutral", default=False)
+
+
+@contextlib.contextmanager
+def neutral() -> Iterator[None]:
+    """What is traced within is written in one way for all devices: for exporters that cannot choose by device."""
+    token = _is_neutral.set(True)
+    try:
+        yield
+    finally:
+        _is_neutral.reset(token)
 
 
 def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -105,6 +121,8 @@ def kernel_gradient_over_fewer_channels(images: jax.Array, gradient: jax.Array) 
 
 def depthwise3x3(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """Correlates each channel of `images` [B, H, W, C] with its own `kernel` [3, 3, C]; gives [B, H, W, C]."""
+    if _is_neutral.get():
+        return depthwise3x3_by_convolution(images, kernel)
     return lax.platform_dependent(images, kernel, cpu=depthwise3x3_by_shifts, default=depthwise3x3_by_convolution)
 
 

@@ -1,19 +1,26 @@
 """The networks that work on people's images: read from workdirs, and compiled for batches of one size."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.export  # a module that `import jax` leaves out
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from ml_collections import ConfigDict
 
+from faceflax import config as config_lib
+from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models import shipped
 from faceflax.models.interpolation import interpolate
-from faceflax.restoration.aligned import FindBatch, RestoreBatch
-from faceflax.training import checkpoints
+from faceflax.restoration.aligned import FindBatch
+from faceflax.restoration.restorers import RestoreBatch
+from faceflax.training import checkpoints, parallel, runtime
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
 
@@ -51,12 +58,87 @@ def _origin_step(model: str | Path) -> int:
     return shipped.manifest(model)["origin"] if model in shipped.names() else workdir_lib.read_origin(Path(model))
 
 
+def describe(model: str | Path, fidelity: float | None, trained: checkpoints.Trained) -> dict[str, Any]:
+    """What is known of a restorer, as JSON: which network, of which training, and a fingerprint of its numbers."""
+    leaves, is_shipped = jax.tree.leaves(trained.params), model in shipped.names()
+    return {
+        "model": model if is_shipped else Path(model).resolve().name,
+        "network": trained.config.model.name,
+        "arm": trained.config.arm,
+        "size": trained.config.data.image_size,
+        "parameters": sum(leaf.size for leaf in leaves),
+        "fingerprint": fingerprint(trained.params),
+        "fidelity": fidelity,
+        **trained.info,
+        "config": json.loads(config_lib.to_json(trained.config)),
+        "manifest": shipped.manifest(model) if is_shipped else workdir_lib.read_manifest(Path(model)),
+    }
+
+
+def fingerprint(params: Any) -> str:
+    """Returns the first 12 hex digits of the SHA-256 of all parameters and their names: what was restored with what."""
+    digest = hashlib.sha256()
+    for path, leaf in jax.tree.leaves_with_path(params):
+        digest.update(jax.tree_util.keystr(path, simple=True, separator="/").encode())
+        digest.update(np.ascontiguousarray(leaf).data)
+    return digest.hexdigest()[:12]
+
+
+def prepare_restorer(
+    model: str | Path, fidelity: float | None, batch_size: int
+) -> tuple[int, RestoreBatch, dict[str, Any]]:
+    """Reads and compiles a restorer: its size, its function and what `describe` tells; raises as `load_restorer`."""
+    runtime.start()
+    trained = load_restorer(model, fidelity)
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    restore = create_restorer(models.create(trained.config.model).apply, trained.params, devices, batch_size)
+    return trained.config.data.image_size, restore, describe(model, fidelity, trained)
+
+
+def describe_restorer(
+    model: str | Path, fidelity: float | None
+) -> tuple[Callable[[Array, Array], Array], int, dict[str, Any]]:
+    """Reads a restorer to be exported: its function of images and masks, its size and what `describe` tells.
+
+    Activations are float32 whatever it was trained in, as not every runtime knows bfloat16.
+    """
+    trained = load_restorer(model, fidelity)
+    exact = ConfigDict(trained.config.model.to_dict() | {"dtype": "float32"})
+    apply = models.create(exact).apply
+    return (
+        lambda image, mask: apply(trained.params, image, mask),
+        trained.config.data.image_size,
+        describe(model, fidelity, trained),
+    )
+
+
+def create_from_program(program: bytes, batch_size: int) -> RestoreBatch:
+    """Returns the function of a StableHLO program, as `create_restorer` does."""
+    runtime.start()
+    return compile_function(jax.export.deserialize(bytearray(program)).call, batch_size)
+
+
+def compile_function(function: Callable[[Array, Array], Array], batch_size: int) -> RestoreBatch:
+    """As `create_restorer`, of a function of images and masks that has its parameters in itself."""
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    return create_restorer(lambda params, image, mask: function(image, mask), (), devices, batch_size)
+
+
 def create_restorer(
     apply: Callable[[Any, Array, Array], Array], params: Any, devices: Parallel, batch_size: int
 ) -> RestoreBatch:
     """Returns a function that restores up to `batch_size` images at once, padded to that number: compiled once."""
     run = create_runner(lambda params, batch: apply(params, batch["image"], batch["mask"]), params, devices, batch_size)
     return lambda image, mask: run({"image": image, "mask": mask})
+
+
+def prepare_finder(workdir: Path, batch_size: int) -> FindBatch:
+    """Reads and compiles the segmenter of a workdir; raises `UserError` when that holds none."""
+    runtime.start()
+    trained = checkpoints.load_segmenter(workdir)
+    segment = models.create_segmenter(trained.config.model).apply
+    devices = parallel.create({"data": -1, "fsdp": 1})
+    return create_finder(segment, trained.params, trained.config.data.image_size, devices, batch_size)
 
 
 def create_finder(

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.export  # a module that `import jax` leaves out
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -24,6 +25,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDev
 from faceflax.errors import UserError
 from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
 
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
 # Smaller arrays stay whole on every device: gathering them costs more than the memory they would save.
 _MIN_SPLIT_SIZE = 2**14
 
@@ -232,6 +234,11 @@ class Parallel:
             yield queue.popleft()
             for batch in itertools.islice(batches, 1):
                 queue.append(self.shard_batch(batch))
+
+
+def lower_portably(function: Callable, *shapes: Any) -> jax.export.Exported:
+    """Returns the StableHLO of `function` for arguments of `shapes` (symbolic ones too), for any kind of device."""
+    return jax.export.export(jax.jit(function), platforms=PLATFORMS)(*shapes)
 
 
 @functools.cache

@@ -1,0 +1,30 @@
+"""What `faceflax export` does."""
+
+import argparse
+from pathlib import Path
+
+from absl import logging
+
+from faceflax.errors import UserError
+from faceflax.preprocessing.console import printable
+from faceflax.restoration import exporting, networks
+from faceflax.training import runtime
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Writes the model to one file; returns 0. Raises `UserError` when there is no such model or it cannot be done."""
+    if arguments.format not in exporting.FORMATS:
+        known = ", ".join(exporting.FORMATS)
+        raise UserError(f'--format "{arguments.format}" does not exist; choose one of {known}')
+    out = Path(arguments.out)
+    if out.is_dir() or not out.name:
+        raise UserError(f"--out {arguments.out} is a folder; name the file to write")
+    runtime.start()
+    logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
+    function, size, description = networks.describe_restorer(arguments.model or networks.DEFAULT, arguments.fidelity)
+    difference = exporting.export(function, size, description, arguments.format, out)
+    print(
+        f"exported {description['model']} ({description['fingerprint']}, {size} pixels, any batch) to "
+        f"{printable(str(out))}: {out.stat().st_size / 1e6:.1f} MB, results within {difference:.0e} of the model's"
+    )
+    return 0

@@ -1,0 +1,49 @@
+"""A network that restores faces, whatever it is stored in: a workdir, StableHLO or ONNX. Imports jax where it must."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from faceflax.errors import UserError
+
+# (images float32 [n, S, S, 3] in [0, 1], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3], not clipped
+RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+class Restorer(NamedTuple):
+    """A network, ready to run.
+
+    Attributes:
+      size: the side of its images in pixels, S.
+      restore: restores up to as many images at once as it was loaded for.
+      description: what is known of it: "fingerprint", "size", "arm", "step", "manifest" and more, all JSON.
+    """
+
+    size: int
+    restore: RestoreBatch
+    description: dict[str, Any]
+
+
+def load(model: str | None, fidelity: float | None, batch_size: int) -> Restorer:
+    """Reads the model that `--model` names: one that comes with faceflax, a workdir, or a file of `faceflax export`.
+
+    Args:
+      model: its name or path; None: the default one.
+      fidelity: see `networks.load_restorer`; None for a file, in which it is settled.
+      batch_size: the most images that are restored at once.
+
+    Raises:
+      UserError: there is no such model, it is damaged, or what runs it is not installed.
+    """
+    if model is not None and Path(model).is_file():
+        path = Path(model)
+        if fidelity is not None:
+            raise UserError(f"--fidelity is settled in {path}; export the model again with another --fidelity")
+        from faceflax.restoration import exported
+
+        return Restorer(*exported.load(path, batch_size))
+    from faceflax.restoration import networks
+
+    return Restorer(*networks.prepare_restorer(model or networks.DEFAULT, fidelity, batch_size))

@@ -1,0 +1,188 @@
+"""Exported restorers: their results are the model's, they say what they are, and ONNX runs without jax."""
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+import onnx
+import pytest
+
+from faceflax import cli, models
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.restoration import aligned, exported, exporting, networks, restorers
+from tests import untrained
+
+SIZE = 16
+KINDS = tuple(exporting.FORMATS)
+DESCRIPTION = {"size": SIZE, "model": "test", "manifest": {"commit": "c0ffee"}}
+
+
+def network(block):
+    """A network with parameters that are far from those it starts with: every layer counts."""
+    config = config_lib.default().model
+    config.block, config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = (
+        *(block, 4, (1,), (1,), 0),
+    )
+    model = models.create(config)
+    leaves, tree = jax.tree.flatten(model.init(jax.random.key(0), SIZE))
+    keys = jax.random.split(jax.random.key(1), len(leaves))
+    noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
+    params = jax.tree.unflatten(tree, noisy)
+    return lambda image, mask: model.apply(params, image, mask)
+
+
+def inputs(count):
+    rng = np.random.default_rng(count)
+    mask = np.zeros((count, SIZE, SIZE, 1), np.float32)
+    mask[count // 2 :, 3:9, 2:7] = 1
+    return rng.random((count, SIZE, SIZE, 3), np.float32), mask
+
+
+@pytest.fixture(scope="module", params=[(kind, block) for kind in KINDS for block in ("residual", "nafnet")], ids=str)
+def file(request, tmp_path_factory):
+    """The network's function, and the path of the file that it was exported to."""
+    kind, block = request.param
+    function = network(block)
+    path = tmp_path_factory.mktemp("export") / f"model.{kind}"
+    assert exporting.export(function, SIZE, DESCRIPTION, kind, path) < exporting.TOLERANCE
+    return function, path
+
+
+def test_any_batch_gives_the_models_results(file):
+    function, path = file
+    size, restore, description = restorers.load(str(path), None, 5)
+    truth = networks.compile_function(function, 5)
+    assert size == SIZE and description == DESCRIPTION
+    for count in (1, 2, 5):
+        image, mask = inputs(count)
+        expected = truth(image, mask)
+        assert np.abs(expected - image).max() > 0.05  # the network does something
+        np.testing.assert_allclose(restore(image, mask), expected, atol=1e-4)
+
+
+def test_a_program_that_differs_is_not_kept(tmp_path, monkeypatch):
+    load = exported.load
+
+    def wrong(path, batch_size):
+        size, restore, description = load(path, batch_size)
+        return size, lambda image, mask: restore(image, mask) + 2e-4, description
+
+    monkeypatch.setattr(exported, "load", wrong)
+    with pytest.raises(UserError, match="results differ by 2.0e-04"):
+        exporting.export(network("residual"), SIZE, DESCRIPTION, "stablehlo", tmp_path / "model.zip")
+    assert not list(tmp_path.iterdir())
+
+
+def export(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["export", *map(os.fspath, arguments)])
+    return caught.value.code
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return untrained.make_workdir(tmp_path_factory.mktemp("runs") / "tiny", SIZE)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory, workdir):
+    """What the command wrote, by format."""
+    folder = tmp_path_factory.mktemp("files")
+    for kind in KINDS:
+        assert export("--model", workdir, "--format", kind, "--out", folder / kind) == 0
+    return {kind: folder / kind for kind in KINDS}
+
+
+def test_a_file_says_what_it_holds(files, workdir):
+    properties = {entry.key: entry.value for entry in onnx.load(files["onnx"]).metadata_props}
+    with zipfile.ZipFile(files["stablehlo"]) as archive:
+        texts = [properties["faceflax"], archive.read("description.json")]
+    for text in texts:
+        description = json.loads(text)
+        assert description["model"] == "tiny" and description["size"] == SIZE and description["arm"] == "cnn"
+        assert description["manifest"] == {"commit": "c0ffee"} and description["step"] == 1
+        assert description == restorers.load(str(workdir), None, 1).description
+
+
+def test_onnx_restores_files_without_jax(files, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    write(tmp_path / "in.png", Photograph(pixels, None))
+    code = (
+        "import sys; sys.modules['jax'] = None\n"  # importing it raises
+        "from faceflax.cli import main; main(sys.argv[1:])"
+    )
+    command = ["restore", "in.png", "--aligned", "--out", "out", "--model", str(files["onnx"])]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    subprocess.run([sys.executable, "-c", code, *command], check=True, cwd=tmp_path, env=environment)
+    np.testing.assert_array_equal(read(tmp_path / "out" / "in.png").pixels, pixels)  # untrained, it returns its input
+
+
+def test_stablehlo_restores_files(files, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    write(tmp_path / "in.png", Photograph(pixels, None))
+    with pytest.raises(SystemExit) as caught:
+        cli.main(
+            ["restore", str(tmp_path / "in.png"), "--aligned", "--out", str(tmp_path / "out")]
+            + ["--model", str(files["stablehlo"])]
+        )
+    assert caught.value.code == 0
+    np.testing.assert_array_equal(read(tmp_path / "out" / "in.png").pixels, pixels)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "no description"])
+def test_a_damaged_file_is_one_sentence(kind, damage, files, tmp_path):
+    path, whole = tmp_path / "model", files[kind].read_bytes()
+    path.write_bytes({"cut": whole[: len(whole) // 2], "empty": b"", "text": b"hello", "no description": whole}[damage])
+    if damage == "no description":
+        strip(kind, path)
+    with pytest.raises(UserError, match=str(path)):
+        restorers.load(str(path), None, 1)
+
+
+def strip(kind, path):
+    if kind == "onnx":
+        model = onnx.load(path)
+        del model.metadata_props[:]
+        onnx.save(model, path)
+        return
+    with zipfile.ZipFile(path) as archive:
+        program = archive.read(exported.PROGRAM)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(exported.PROGRAM, program)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"--format": "torch"}, '--format "torch" does not exist'),
+        ({"--model": "nowhere"}, "not a workdir"),
+        ({"--out": "."}, "is a folder"),
+        ({"--fidelity": "0.5"}, "no such GAN"),
+    ],
+)
+def test_what_cannot_be_exported(change, sentence, workdir, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = {"--model": str(workdir), "--format": "stablehlo", "--out": "file"} | change
+    assert export(*(part for pair in options.items() for part in pair)) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_fidelity_is_settled_in_a_file(files):
+    with pytest.raises(UserError, match="--fidelity is settled"):
+        restorers.load(str(files["onnx"]), 0.5, 1)
+
+
+def test_holes_have_the_colour_of_training():
+    from faceflax.degradations.occlusion import HOLE_COLOUR
+
+    assert aligned.HOLE_COLOUR == HOLE_COLOUR
