@@ -1,0 +1,169 @@
+"""Videos: frames, rate, size and sound are kept, faces do not flicker, and failures leave nothing behind."""
+
+import json
+import subprocess
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import pytest
+
+from faceflax import cli
+from faceflax.errors import UserError
+from faceflax.preprocessing.detection import Face
+from faceflax.preprocessing.landmarks import TEMPLATE
+from faceflax.restoration import film, subjects, video
+from faceflax.restoration.photographs import Options
+from faceflax.restoration.restorers import Restorer
+from faceflax.restoration.subjects import Located
+from tests import faces, untrained
+
+SIZE, SIDE, FRAMES = 32, 48, 24
+MODEL = {"model": "known", "fingerprint": "c0ffee", "size": SIZE}
+
+
+def corner(frame, speed=1):
+    return np.array([10.0 + speed * frame, 20.0])
+
+
+def record(path, shape=(96, 128), rate="30000/1001", sound=True, speed=1):
+    """A face that moves a pixel a frame over a still background, with a tone of its length."""
+    height, width = shape
+    (face,) = faces.load(1, SIDE)
+    background = faces.background(height, width)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", "-f", "rawvideo", "-pix_fmt", "rgb24"]
+    command += ["-s", f"{width}x{height}", "-r", rate, "-i", "-"]
+    command += ["-f", "lavfi", "-i", "sine=duration=0.8"] if sound else []
+    pixels = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
+    frames = []
+    for number in range(FRAMES):
+        frame = background.copy()
+        x, y = corner(number, speed).astype(int)
+        frame[y : y + SIDE, x : x + SIDE] = face
+        frames.append(frame)
+    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels, str(path)]
+    subprocess.run(command, input=np.stack(frames).tobytes(), check=True)
+    return np.stack(frames)
+
+
+def locator(tremble=0.0, speed=1):
+    """Finds the face by its place, which it knows from the number of the call: frames are searched in order by one."""
+    rng, count = np.random.default_rng(0), iter(range(1000))
+
+    def locate(pixels):
+        place = corner(next(count), speed)
+        points = place + SIDE * TEMPLATE + rng.normal(0, tremble, (5, 2))
+        return [Located(Face(np.concatenate([place, place + SIDE]), points, 0.9), None)]
+
+    return locate
+
+
+def restore(source, output, locate, function=lambda image, mask: image, options=None):
+    advanced = []
+    counts = video.restore_file(
+        source,
+        output,
+        Restorer(SIZE, function, MODEL),
+        locate,
+        batch_size=4,
+        options=options or Options(),
+        advance=lambda: advanced.append(1),
+    )
+    assert len(advanced) == counts[0]
+    return counts
+
+
+def streams(path):
+    """What ffmpeg says of a file's streams."""
+    said = subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), "-i", path], capture_output=True, text=True, check=False)
+    return [line.strip() for line in said.stderr.splitlines() if "Stream #" in line]
+
+
+@pytest.fixture
+def in_turn(monkeypatch):
+    """One thread searches, so that a locator can count the frames."""
+    monkeypatch.setattr(video.os, "cpu_count", lambda: 1)
+
+
+@pytest.mark.parametrize(("shape", "suffix"), [((96, 128), ".mp4"), ((95, 127), ".mov"), ((96, 128), ".avi")])
+def test_frames_rate_size_and_sound_are_kept(tmp_path, in_turn, shape, suffix):
+    source = tmp_path / f"in{suffix}"
+    frames = record(source, shape)
+    output = tmp_path / "out" / f"in{film.output_suffix(source)}"
+    assert output.suffix == (".mkv" if suffix == ".avi" else suffix)
+    assert restore(source, output, locator()) == (FRAMES, 1)
+    result = film.probe(output)
+    assert result.shape == shape and str(result.rate) == "30000/1001"
+    shown = np.stack(list(result.frames())).astype(int)
+    assert len(shown) == FRAMES
+    assert np.abs(shown - frames).mean() < 4  # the network returns its input
+    (sound,), (before,) = ([line for line in streams(path) if "Audio" in line] for path in (output, source))
+    assert sound.split("Audio: ")[1].split()[0] == before.split("Audio: ")[1].split()[0]
+    report = json.loads(output.with_suffix(".json").read_text())
+    assert report["frames"] == FRAMES and report["rate"] == "30000/1001" and report["model"]["fingerprint"] == "c0ffee"
+    assert report["faces"] == [{"number": 1, "first_frame": 0, "last_frame": FRAMES - 1, "frames": FRAMES}]
+
+
+def test_enlarged_and_without_sound(tmp_path, in_turn):
+    record(tmp_path / "in.mp4", sound=False)
+    restore(tmp_path / "in.mp4", tmp_path / "out.mp4", locator(), options=Options(times=2))
+    result = film.probe(tmp_path / "out.mp4")
+    assert result.shape == (192, 256) and len(list(result.frames())) == FRAMES
+    assert len(streams(tmp_path / "out.mp4")) == 1
+
+
+def flicker(path):
+    """How much a face at rest changes from frame to frame."""
+    x, y = corner(0).astype(int) + SIDE // 4
+    shown = np.stack(list(film.probe(path).frames())).astype(float)
+    return np.abs(np.diff(shown[:, y : y + SIDE // 2, x : x + SIDE // 2], axis=0)).mean()
+
+
+def test_a_face_does_not_flicker(tmp_path, in_turn, monkeypatch):
+    record(tmp_path / "in.mp4", speed=0)
+    rng = np.random.default_rng(1)
+
+    def restless(image, mask):  # sharpens, and differs a little each time
+        sharp = image + 0.8 * (image - np.stack([cv2.GaussianBlur(one, (0, 0), 1.5) for one in image]))
+        return sharp + rng.normal(0, 0.02, image.shape).astype(np.float32)
+
+    restore(tmp_path / "in.mp4", tmp_path / "steady.mp4", locator(0.5, speed=0), restless)
+    monkeypatch.setattr(video._Steady, "__call__", lambda self, track, restored: restored)
+    monkeypatch.setattr("faceflax.restoration.track.OneEuro.__call__", lambda self, points, unit: points)
+    restore(tmp_path / "in.mp4", tmp_path / "restless.mp4", locator(0.5, speed=0), restless)
+    steady, without = (flicker(tmp_path / f"{name}.mp4") for name in ("steady", "restless"))
+    assert steady < 0.6 * without
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", "cut"])
+def test_what_is_no_video_leaves_nothing(tmp_path, in_turn, data):
+    source = tmp_path / "in.mp4"
+    if data == "cut":
+        record(source)
+        data = source.read_bytes()[:2000]
+    source.write_bytes(data)
+    with pytest.raises(UserError, match=r"in\.mp4: "):
+        restore(source, tmp_path / "out" / "in.mp4", locator())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_video_without_a_face_leaves_nothing(tmp_path, in_turn):
+    record(tmp_path / "in.mp4")
+    with pytest.raises(UserError, match="no face found in any of its 24 frames"):
+        restore(tmp_path / "in.mp4", tmp_path / "out" / "in.mp4", lambda pixels: [])
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_the_command_takes_videos_and_photographs(tmp_path, in_turn, monkeypatch, capsys):
+    record(tmp_path / "film.mp4")
+    monkeypatch.setattr(subjects, "load_locator", locator)
+    model = untrained.make_workdir(tmp_path / "model", SIZE)
+    (tmp_path / "bad.mkv").write_bytes(b"no film")
+    inputs = [str(tmp_path / name) for name in ("film.mp4", "bad.mkv", "none.mp4")]
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", *inputs, "--out", str(tmp_path / "out"), "--model", str(model)])
+    captured = capsys.readouterr()
+    assert caught.value.code == 1
+    assert f"restored 1 faces through 24 frames into {tmp_path / 'out' / 'film.mp4'}\n" in captured.out
+    assert "none.mp4: no such file" in captured.err and "bad.mkv: is no video" in captured.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.json", "film.mp4"]
