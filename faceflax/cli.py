@@ -18,6 +18,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_mask(commands)
     _add_models(commands)
     recognition.add(commands)
+    _add_export(commands)
     return parser
 
 
@@ -79,17 +80,29 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
 
     parser = commands.add_parser(
         "restore",
-        help="restore face crops",
-        description="Restores face crops of any size and number into DIR/NAME.png, at each input's own size, depth and "
-        "channels. The model works at the size that it was trained at: a larger image comes back as the model's "
-        "result enlarged, except where a mask says that its pixels are known. Results that are there already are "
-        "replaced. A file that cannot be restored is reported, the others are done, and the exit status is 1.",
+        help="restore the faces in photographs and videos",
+        description="Finds the faces in photographs, restores them and puts them back, into DIR/NAME.png with a report "
+        "DIR/NAME.json; of videos into DIR/NAME.mp4. With --aligned restores face crops. The model works at "
+        "the size that it was trained at: a larger face comes back as the model's result enlarged, except where a mask "
+        "says that its pixels are known. Results that are there already are replaced. A file that cannot be restored "
+        "is reported, the others are done, and the exit status is 1.",
     )
     parser.set_defaults(run=run)
     _add_files(parser)
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
     parser.add_argument(
-        "--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)"
+        "--model",
+        metavar="NAME|WORKDIR|FILE",
+        help="a model of `faceflax models`, the workdir of one, or a file of `faceflax export` (default: cnn)",
+    )
+    parser.add_argument(
+        "--only-center-face", action="store_true", help="restore only the face nearest to a photograph's middle"
+    )
+    parser.add_argument(
+        "--upscale", type=int, default=1, metavar="N", help="enlarge the photograph N times (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--compare", action="store_true", help="also write DIR/NAME.compare.png, before and after side by side"
     )
     parser.add_argument(
         "--mask",
@@ -144,6 +157,28 @@ def _add_mask(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--seed", type=int, default=0, help="of place, size, tilt and random choices (default: %(default)s)"
     )
+
+
+def _add_export(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.restoration import export_command
+
+        return export_command.run(arguments)
+
+    parser = commands.add_parser(
+        "export",
+        help="write a model for other programs",
+        description="Writes a trained restorer, its parameters with it, to one file that takes any number of images, "
+        "and checks it against the model first. `faceflax restore --model FILE` runs both formats: onnx by onnxruntime "
+        "alone, stablehlo by jax.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)"
+    )
+    parser.add_argument("--format", required=True, metavar="FORMAT", help="stablehlo or onnx")
+    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
+    parser.add_argument("--fidelity", type=float, metavar="F", help="for a GAN: as for restore; settled in the file")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

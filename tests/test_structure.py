@@ -84,6 +84,8 @@ def test_imports_go_one_way(path):
         ("milvus_lite", "recognition/store.py"),
         ("matplotlib", "evaluation/benchmark/plots.py"),
         ("optuna", "sweeps/store.py"),
+        ("jax2onnx", "restoration/exporting.py"),
+        ("imageio_ffmpeg", "restoration/film.py"),
     ],
 )
 def test_a_library_has_one_user(library, user):

@@ -16,7 +16,7 @@ from faceflax.models.face_encoder import FaceEncoder
 from faceflax.preprocessing import alignment, images
 from faceflax.preprocessing.console import reported
 from faceflax.preprocessing.detection import Detect, Face
-from faceflax.restoration.aligned import submit_ahead
+from faceflax.restoration.ahead import submit_ahead
 from faceflax.restoration.networks import create_runner
 from faceflax.training import parallel
 

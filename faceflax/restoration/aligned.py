@@ -1,6 +1,5 @@
 """Restores face crops of any size and number: decoded, restored in batches, encoded, a few at a time in memory."""
 
-import collections
 import dataclasses
 import functools
 import itertools
@@ -11,15 +10,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from faceflax.degradations.occlusion import HOLE_COLOUR
 from faceflax.errors import UserError
 from faceflax.preprocessing import images
 from faceflax.preprocessing.console import reported
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
+from faceflax.restoration.ahead import submit_ahead
+from faceflax.restoration.restorers import RestoreBatch
 
-# (images float32 [n, S, S, 3], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3]
-RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]
+HOLE_COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
 # images float32 [n, S, S, 3] -> what covers the faces, bool [n, S, S]
 FindBatch = Callable[[np.ndarray], np.ndarray]
 
@@ -183,18 +182,6 @@ def restore_files(
             writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
         settle(writing)
     return written
-
-
-def submit_ahead(
-    pool: ThreadPoolExecutor, function: Callable, jobs: Iterable[Job], ahead: int
-) -> Iterator[tuple[Job, Future]]:
-    """Yields each job with its future, in order; at most `ahead` are under way or done and not taken."""
-    queue: collections.deque[tuple[Job, Future]] = collections.deque()
-    for job in jobs:
-        queue.append((job, pool.submit(function, job)))
-        if len(queue) >= ahead:
-            yield queue.popleft()
-    yield from queue
 
 
 def _search(batch: list[tuple[Job, Crop]], find: FindBatch) -> list[tuple[Job, Crop]]:

@@ -7,16 +7,15 @@ import cv2
 import numpy as np
 from absl import logging
 
-from faceflax import models
 from faceflax.errors import UserError
 from faceflax.preprocessing import console
 from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
-from faceflax.restoration import aligned, networks
-from faceflax.training import checkpoints, parallel, runtime
-from faceflax.training.checkpoints import Trained
+from faceflax.restoration import aligned, photograph_command, restorers
+from faceflax.restoration.restorers import Restorer
 
 AUTO = "auto"  # for --mask: the segmenter finds it
+MOST_UPSCALE = 4
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -27,25 +26,12 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     out = Path(arguments.out)
     console.make_folder(out)
-    runtime.start()
-    logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
-    restorer = networks.load_restorer(arguments.model or networks.DEFAULT, arguments.fidelity)
-    finder = checkpoints.load_segmenter(Path(arguments.segmenter)) if arguments.segmenter else None
-    inputs = [Path(name) for name in arguments.inputs]
-    masks = Path(arguments.mask) if arguments.mask and not finder else None
-    jobs, failures = plan(inputs, out, masks)
-    for failure in failures:
-        console.report(failure)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
-    written = _restore(jobs, restorer, finder, arguments.batch_size)
-    total = len(jobs) + len(failures)
-    print(f"restored {written} of {total} images into {console.printable(str(out))}")
-    return 0 if written == total else 1
+    logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
+    return _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not arguments.aligned:
-        raise UserError("whole photographs are not supported yet; pass --aligned if each input is a cropped face")
     if not arguments.out or "" in arguments.inputs:
         raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:
@@ -55,36 +41,57 @@ def _check(arguments: argparse.Namespace) -> None:
             "--mask auto and --segmenter WORKDIR belong together: the segmenter finds what covers the faces "
             "(a mask file of that name is ./auto)"
         )
+    whole = {"--only-center-face": arguments.only_center_face, "--compare": arguments.compare}
+    whole["--upscale"] = arguments.upscale != 1
+    if arguments.aligned and any(whole.values()):
+        given = next(name for name, is_given in whole.items() if is_given)
+        raise UserError(f"{given} is for whole photographs; leave it or --aligned out")
+    if not arguments.aligned and arguments.segmenter:
+        raise UserError("--mask auto is for face crops; pass --aligned, or draw a mask for the photograph")
+    if not 1 <= arguments.upscale <= MOST_UPSCALE:
+        raise UserError(f"--upscale {arguments.upscale} is out of range; choose 1 to {MOST_UPSCALE}")
 
 
-def _restore(jobs: list[Job], restorer: Trained, finder: Trained | None, batch_size: int) -> int:
+def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
+    masks = Path(arguments.mask) if arguments.mask and arguments.mask != AUTO else None
+    jobs, failures = plan([Path(name) for name in arguments.inputs], out, masks)
+    batch_size = min(arguments.batch_size, max(1, len(jobs)))
+    restorer = restorers.load(arguments.model, arguments.fidelity, batch_size)
+    finder = _load_finder(Path(arguments.segmenter), batch_size) if arguments.segmenter else None
+    for failure in failures:
+        console.report(failure)
+    written = _restore(jobs, restorer, finder, batch_size)
+    total = len(jobs) + len(failures)
+    print(f"restored {written} of {total} images into {console.printable(str(out))}")
+    return 0 if written == total else 1
+
+
+def _load_finder(segmenter: Path, batch_size: int) -> aligned.FindBatch:
+    from faceflax.restoration import networks  # it needs jax, as not every restorer does
+
+    return networks.prepare_finder(segmenter, batch_size)
+
+
+def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | None, batch_size: int) -> int:
     """Restores the files, with a `finder` where it finds something before the face; returns how many were written."""
-    devices = parallel.create({"data": -1, "fsdp": 1})
-    batch_size = min(batch_size, max(1, len(jobs)))
     bare: list[bool] = []  # for each image that was searched, whether nothing was found
+
+    def search(images: np.ndarray) -> np.ndarray:
+        found = finder(images)
+        bare.extend(~found.any(axis=(1, 2)))
+        return found
+
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
         written = aligned.restore_files(
             jobs,
-            networks.create_restorer(models.create(restorer.config.model).apply, restorer.params, devices, batch_size),
-            size=restorer.config.data.image_size,
+            restorer.restore,
+            size=restorer.size,
             batch_size=batch_size,
             on_failure=console.report,
             advance=lambda: progress.advance(bar),
-            find=_create_search(finder, devices, batch_size, bare) if finder else None,
+            find=search if finder else None,
         )
     if any(bare):
         print(f"found nothing before the face in {sum(bare)} images, which came out as they went in")
     return written
-
-
-def _create_search(finder: Trained, devices: parallel.Parallel, batch_size: int, bare: list[bool]) -> aligned.FindBatch:
-    segment = models.create_segmenter(finder.config.model).apply
-    find = networks.create_finder(segment, finder.params, finder.config.data.image_size, devices, batch_size)
-
-    def search(images: np.ndarray) -> np.ndarray:
-        found = find(images)
-        bare.extend(~found.any(axis=(1, 2)))
-        return found
-
-    return search

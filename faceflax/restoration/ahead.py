@@ -1,0 +1,63 @@
+"""Work done in threads ahead of those who wait for it, and never more of it than memory should hold."""
+
+import collections
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+
+
+def submit_ahead(
+    pool: ThreadPoolExecutor,
+    function: Callable,
+    items: Iterable[Item],
+    ahead: int,
+    weigh: Callable[[Item], float] = lambda item: 0,
+    most: float = 0,
+) -> Iterator[tuple[Item, Future]]:
+    """Yields each item with the future of `function(item)`, in order.
+
+    At most `ahead` are under way or done and not taken, and no more than weigh `most` together, or one.
+    """
+    queue: collections.deque[tuple[Item, Future, float]] = collections.deque()
+    load = 0.0
+    for item in items:
+        weight = weigh(item)
+        while queue and (len(queue) >= ahead or load + weight > most):
+            first, future, taken = queue.popleft()
+            load -= taken
+            yield first, future
+        queue.append((item, pool.submit(function, item), weight))
+        load += weight
+    for item, future, _ in queue:
+        yield item, future
+
+
+class Behind:
+    """Work in threads whose results nobody waits for until there is too much of it: results being written."""
+
+    def __init__(self, pool: ThreadPoolExecutor, settle: Callable[[Future], None], ahead: int, most: float):
+        """Makes one that lets `settle` look at each future, in order, before it exceeds `ahead` or weighs `most`."""
+        self._pool, self._settle, self._ahead, self._most = pool, settle, ahead, most
+        self._queue: collections.deque[tuple[Future, float]] = collections.deque()
+        self._load = 0.0
+
+    def submit(self, weight: float, function: Callable, *arguments: object) -> None:
+        """Begins `function(*arguments)`, after what is needed of the former work is done."""
+        while self._queue and (len(self._queue) >= self._ahead or self._load + weight > self._most):
+            self._finish_first()
+        self._queue.append((self._pool.submit(function, *arguments), weight))
+        self._load += weight
+        while self._queue and self._queue[0][0].done():  # so that progress and failures show early
+            self._finish_first()
+
+    def close(self) -> None:
+        """Waits for all that is left."""
+        while self._queue:
+            self._finish_first()
+
+    def _finish_first(self) -> None:
+        future, weight = self._queue.popleft()
+        self._load -= weight
+        self._settle(future)

@@ -1,0 +1,128 @@
+"""A restored crop goes back into its photograph, so that nobody sees where it begins."""
+
+import cv2
+import numpy as np
+
+from faceflax.preprocessing import alignment
+from faceflax.preprocessing.alignment import Alignment
+
+_FEATHER = 0.1  # of the crop's side: how far from its border the blend takes to reach 1
+_COLOUR_SIGMA = 0.1  # of the crop's side: what changes more slowly than this is colour and light
+_LEAST_KNOWN = 0.05  # share of known pixels around one, from which its colour is believed
+# The outline of a face that is framed as FFHQ's, where its mesh is not known: an ellipse, in parts of the crop's side.
+_MIDDLE, _RADII = np.array((0.5, 0.55)), np.array((0.37, 0.42))
+_MIDDLE_OF_PIXEL = 0.5
+
+
+def outline(count: int = 64) -> np.ndarray:
+    """Returns the outline of a face in the FFHQ framing, [count, 2], in parts of the crop's side."""
+    angles = np.linspace(0, 2 * np.pi, count, endpoint=False)
+    return _MIDDLE + _RADII * np.column_stack([np.cos(angles), np.sin(angles)])
+
+
+def soft_mask(hull: np.ndarray, size: int) -> np.ndarray:
+    """Returns how much of a restored crop shows, float32 [size, size]: 0 outside the face, rising smoothly to 1.
+
+    Args:
+      hull: points [N, 2] around the face in the crop, in pixels from its corner; their convex hull counts.
+      size: side of the crop.
+    """
+    inside = np.zeros((size + 2, size + 2), np.uint8)  # outside the crop nothing shows
+    corners = np.round((np.asarray(hull, np.float64) - _MIDDLE_OF_PIXEL + 1) * 256).astype(np.int32)
+    cv2.fillConvexPoly(inside, cv2.convexHull(corners), 1, shift=8)
+    inside[[0, -1]] = inside[:, [0, -1]] = 0
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    share = np.clip(depth / (_FEATHER * size), 0, 1)
+    return (share * share * (3 - 2 * share)).astype(np.float32)
+
+
+def match_colour(restored: np.ndarray, crop: np.ndarray, missing: np.ndarray) -> np.ndarray:
+    """Gives a restored crop the colour and light that the photograph has there.
+
+    What changes slowly over the face is taken from the photograph, all else from the network, so that no step in colour
+    or brightness remains at the border. Noise does not count as it averages out; holes do not count either.
+
+    Args:
+      restored: float32 [S, S, 3].
+      crop: float32 [S, S, 3], what was restored.
+      missing: float32 [S, S, 1], 1 where `crop` shows nothing.
+
+    Returns:
+      float32 [S, S, 3], not clipped.
+    """
+    known = 1 - missing
+    sigma = _COLOUR_SIGMA * len(crop)
+    share = _blur(known, sigma)[..., None]
+    shift = _blur((crop - restored) * known, sigma) / np.maximum(share, _LEAST_KNOWN)
+    return restored + shift
+
+
+def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
+    return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+
+
+def paste(
+    pixels: np.ndarray, restored: np.ndarray, mask: np.ndarray, place: Alignment, allowed: np.ndarray | None = None
+) -> np.ndarray:
+    """Blends a restored crop into `pixels`, in place.
+
+    Args:
+      pixels: uint8 or uint16, [H, W] if grey, else [H, W, 3].
+      restored: float32 [S, S, 3] in [0, 1].
+      mask: float32 [S, S], how much of it shows.
+      place: where the crop lies in `pixels`.
+      allowed: bool [H, W], the pixels that may change; None: all.
+
+    Returns:
+      float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
+    """
+    weight = np.zeros(pixels.shape[:2], np.float32)
+    window = _window(place, mask, weight.shape)
+    if window is None:
+        return weight
+    rows, columns = window
+    shape = (rows.stop - rows.start, columns.stop - columns.start)
+    matrix = place.inverse.copy()
+    matrix[:, 2] -= columns.start, rows.start
+    colour = alignment.warp(np.ascontiguousarray(restored, np.float32), matrix, shape, cv2.BORDER_REPLICATE)
+    share = np.clip(alignment.warp(mask, matrix, shape, cv2.BORDER_CONSTANT), 0, 1)
+    if allowed is not None:
+        share *= allowed[window]
+    weight[window] = share
+    blend(pixels[window], colour, share)
+    return weight
+
+
+def blend(pixels: np.ndarray, colour: np.ndarray, share: np.ndarray) -> None:
+    """Moves `pixels` [H, W(, 3)], uint8 or uint16, by `share` [H, W] towards `colour` [H, W, 3] in [0, 1], in place."""
+    if pixels.ndim == 2:
+        colour = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
+    else:
+        share = share[..., None]
+    most = np.iinfo(pixels.dtype).max
+    old = pixels.astype(np.float32)
+    pixels[:] = np.round(old + share * (np.clip(colour, 0, 1) * most - old))
+
+
+def _window(place: Alignment, mask: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """The rows and columns of an image of `shape` that the mask's non-zero part can reach, or None."""
+    rows, columns = np.nonzero(mask)
+    if not len(rows):
+        return None
+    (top, bottom), (left, right) = ((values.min() - 1, values.max() + 2) for values in (rows, columns))
+    corners = place.to_photograph(np.array([(left, top), (right, top), (left, bottom), (right, bottom)], np.float64))
+    first = np.maximum(np.floor(corners.min(axis=0)) - 2, 0).astype(int)
+    last = np.minimum(np.ceil(corners.max(axis=0)) + 2, shape[::-1]).astype(int)
+    if (last <= first).any():
+        return None
+    return slice(first[1], last[1]), slice(first[0], last[0])
+
+
+def enlarge(pixels: np.ndarray, times: int) -> np.ndarray:
+    """Returns `pixels` [H, W(, C)] enlarged smoothly `times` times."""
+    return cv2.resize(pixels, None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC) if times > 1 else pixels
+
+
+def enlarged(place: Alignment, times: int) -> Alignment:
+    """Returns where the crop lies in the photograph enlarged `times` times."""
+    return Alignment(place.size, place.matrix @ np.diag([1 / times, 1 / times, 1.0]))

@@ -1,0 +1,114 @@
+"""What `faceflax restore` does with whole photographs and videos."""
+
+import argparse
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from faceflax.errors import UserError
+from faceflax.preprocessing import console
+from faceflax.preprocessing.inputs import Job, plan
+from faceflax.progress import progress_bar
+from faceflax.restoration import film, photographs, restorers, subjects, video
+from faceflax.restoration.photographs import Options
+from faceflax.restoration.restorers import Restorer
+from faceflax.restoration.subjects import Locate
+
+
+def run(arguments: argparse.Namespace, out: Path) -> int:
+    """Restores what the arguments name, photographs before videos; returns 0, or 1 when some could not be.
+
+    Raises `UserError` when nothing can be restored at all: no model, no detector.
+    """
+    inputs = [Path(name) for name in arguments.inputs]
+    videos = [path for path in inputs if path.suffix.lower() in film.SUFFIXES and not path.is_dir()]
+    options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
+    if videos and (arguments.mask or options.is_compared):
+        raise UserError(f"--{'mask' if arguments.mask else 'compare'} is for photographs; restore {videos[0]} apart")
+    masks = Path(arguments.mask) if arguments.mask else None
+    jobs, failures = plan([path for path in inputs if path not in videos], out, masks)
+    jobs, clashes = _keep_names_apart(jobs, options)
+    films, missing = _plan_videos(videos, out, jobs)
+    failures += clashes + missing
+    with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
+        locator = pool.submit(subjects.load_locator)
+        restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
+        locate = locator.result()
+    for failure in failures:
+        console.report(failure)
+    written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options)
+    if jobs or not films:
+        count, where = len(jobs) + len(failures), console.printable(str(out))
+        print(f"restored {faces} faces in {written} of {count} photographs into {where}")
+    written += sum(_restore_video(job, restorer, locate, arguments.batch_size, options) for job in films)
+    return 0 if written == len(jobs) + len(films) + len(failures) else 1
+
+
+def _restore_photographs(
+    jobs: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options
+) -> tuple[int, int]:
+    with progress_bar() as progress:
+        bar = progress.add_task("restoring", total=len(jobs))
+        return photographs.restore_files(
+            jobs,
+            restorer,
+            locate,
+            batch_size=batch_size,
+            options=options,
+            on_failure=console.report,
+            advance=lambda: progress.advance(bar),
+        )
+
+
+def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
+    """Restores one video; returns 1, or 0 where it could not be."""
+    with progress_bar() as progress, console.reported(console.report):
+        bar = progress.add_task(job.source.name, total=None)
+        frames, faces = video.restore_file(
+            job.source,
+            job.output,
+            restorer,
+            locate,
+            batch_size=batch_size,
+            options=options,
+            advance=lambda: progress.advance(bar),
+        )
+        print(f"restored {faces} faces through {frames} frames into {console.printable(str(job.output))}")
+        return 1
+    return 0
+
+
+def _plan_videos(videos: Sequence[Path], out: Path, jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """The videos to restore, and a sentence for each that cannot be."""
+    read = {os.path.realpath(path) for path in videos} | {os.path.realpath(job.source) for job in jobs}
+    written = {path for job in jobs for path in (job.output, photographs.report_path(job.output))}
+    films, failures = [], []
+    for source in dict.fromkeys(videos):
+        output = out / f"{source.stem}{film.output_suffix(source)}"
+        report = output.with_suffix(".json")
+        if not source.is_file():
+            failures.append(f"{source}: no such file or folder")
+        elif os.path.realpath(output) in read:
+            failures.append(f"{source}: its result would overwrite {output}; choose another --out")
+        elif {output, report} & written:
+            failures.append(f"{source}: {output} or {report} is another file's result; rename one or run it apart")
+        else:
+            written |= {output, report}
+            films.append(Job(source, output, None))
+    return films, failures
+
+
+def _keep_names_apart(jobs: list[Job], options: Options) -> tuple[list[Job], list[str]]:
+    """The jobs whose further files, as the report, take no other file's name, and a sentence for each of the others."""
+    taken = {os.path.realpath(path) for job in jobs for path in (job.source, job.mask, job.output) if path}
+    kept, failures = [], []
+    for job in jobs:
+        further = [photographs.report_path(job.output)]
+        further += [photographs.comparison_path(job.output)] if options.is_compared else []
+        clash = next((path for path in further if os.path.realpath(path) in taken), None)
+        if clash is None:
+            kept.append(job)
+        else:
+            failures.append(f"{job.source}: {clash}, which goes with its result, is another file's name; rename one")
+    return kept, failures

@@ -1,0 +1,171 @@
+"""Restores the faces of whole photographs: found, straightened, restored in batches across photographs, pasted back."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.files import write_json
+from faceflax.preprocessing import headers, images
+from faceflax.preprocessing.console import reported
+from faceflax.preprocessing.images import Photograph
+from faceflax.preprocessing.inputs import Job
+from faceflax.restoration import paste, report, subjects
+from faceflax.restoration.ahead import Behind, submit_ahead
+from faceflax.restoration.batches import Batches
+from faceflax.restoration.restorers import Restorer
+from faceflax.restoration.subjects import Crop, Locate, Subject
+
+_MOST_PIXELS = (
+    64e6  # of photographs being read, waiting for a batch, and being written: so many of each at most, or one
+)
+_HEADER_BYTES = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What the user wants besides restored faces.
+
+    Attributes:
+      only_centre: only the face nearest to the middle of each photograph is restored.
+      times: how much the photograph is enlarged.
+      is_compared: whether the photograph before and after is written side by side too.
+    """
+
+    only_centre: bool = False
+    times: int = 1
+    is_compared: bool = False
+
+
+@dataclasses.dataclass(eq=False)
+class _Work:
+    """A photograph on its way, and what the network has made of its faces so far."""
+
+    job: Job
+    photograph: Photograph
+    missing: np.ndarray | None
+    subjects: list[Subject]
+    restored: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    @property
+    def crops(self) -> list[Crop]:
+        return [subject.crop for subject in self.subjects if subject.crop is not None]
+
+    @property
+    def num_pixels(self) -> int:
+        return self.photograph.pixels.shape[0] * self.photograph.pixels.shape[1]
+
+
+def report_path(output: Path) -> Path:
+    """Where the report on the photograph that becomes `output` is written."""
+    return output.with_suffix(".json")
+
+
+def comparison_path(output: Path) -> Path:
+    """Where the photograph that becomes `output` is written beside itself as it was."""
+    return output.with_name(f"{output.stem}.compare{output.suffix}")
+
+
+def restore_files(
+    jobs: Sequence[Job],
+    restorer: Restorer,
+    locate: Locate,
+    *,
+    batch_size: int,
+    options: Options,
+    on_failure: Callable[[str], None],
+    advance: Callable[[], None],
+) -> tuple[int, int]:
+    """Restores the faces in every job's photograph and writes it with a report; returns how many photographs and faces.
+
+    Photographs are read, searched, put together and written in threads while the network works. Its batches are full
+    across photographs, as long as 64 million pixels wait for one at most; as many are being read and written.
+
+    Args:
+      jobs: what to restore.
+      restorer: the network, loaded for batches of `batch_size`.
+      locate: finds faces; called in several threads.
+      batch_size: faces restored at once.
+      options: see there.
+      on_failure: called with one sentence for each photograph that could not be restored; the rest goes on.
+      advance: called once for every job, when it is done with.
+
+    Raises:
+      UserError: the disk is full or read-only, so that going on is no use.
+    """
+    counts = [0, 0]
+
+    def settle(future: Future) -> None:
+        with reported(on_failure):
+            counts[1] += future.result()
+            counts[0] += 1
+        advance()
+
+    def read(job: Job) -> _Work:
+        return _read(job, locate, restorer.size, options)
+
+    def works() -> Iterator[_Work]:
+        for _, future in submit_ahead(pool, read, jobs, 2 * batch_size, _claimed_pixels, _MOST_PIXELS):
+            work = None
+            with reported(on_failure):
+                work = future.result()
+            if work is None:
+                advance()
+            else:
+                yield work
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        writing = Behind(pool, settle, 2 * batch_size, _MOST_PIXELS)
+        for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works()):
+            writing.submit(work.num_pixels * options.times**2, _finish, work, restorer.description, options)
+        writing.close()
+    return counts[0], counts[1]
+
+
+def _claimed_pixels(job: Job) -> int:
+    """What a file's header says of its size; 0 where it says nothing, as it then is not decoded either."""
+    try:
+        with job.source.open("rb") as file:
+            width, height = headers.size(file.read(_HEADER_BYTES))
+    except (OSError, ValueError):
+        return 0
+    return width * height
+
+
+def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
+    photograph = images.read(job.source)
+    missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
+    found = subjects.find(photograph.pixels, locate, size, missing, only_centre=options.only_centre)
+    if not found:
+        raise UserError(f"{job.source}: no face found; pass --aligned if it is a face that fills the image")
+    if all(subject.crop is None for subject in found):
+        raise UserError(f"{job.source}: nothing to restore: {found[0].skipped}")
+    return _Work(job, photograph, missing, found)
+
+
+def _finish(work: _Work, model: dict, options: Options) -> int:
+    """Writes the photograph with its faces put back; returns their number."""
+    before = paste.enlarge(work.photograph.pixels, options.times)
+    after, missing = before.copy(), work.missing
+    if missing is not None:
+        missing = paste.enlarge(missing.view(np.uint8), options.times) > 0
+    for crop, restored in zip(work.crops, work.restored, strict=True):
+        try:
+            subjects.put_back(after, crop, restored, missing, options.times)
+        except ValueError as error:
+            raise UserError(f"{work.job.source}: {error}") from error
+    alpha = work.photograph.alpha
+    alpha = None if alpha is None else paste.enlarge(alpha, options.times)
+    output = work.job.output
+    images.write(output, dataclasses.replace(work.photograph, pixels=after, alpha=alpha))
+    if options.is_compared:
+        beside = None if alpha is None else np.hstack([alpha, alpha])
+        pair = dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=beside)
+        images.write(comparison_path(output), pair)
+    shape = work.photograph.pixels.shape[:2]
+    write_json(report_path(output), report.photograph(work.job.source, output, shape, work.subjects, model))
+    return len(work.crops)

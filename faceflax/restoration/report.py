@@ -1,0 +1,66 @@
+"""What was done to a photograph, as JSON beside the result."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import faceflax
+from faceflax.preprocessing.alignment import Alignment
+from faceflax.restoration.subjects import Located, Subject
+
+_KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
+
+
+def photograph(source: Path, output: Path, shape: tuple[int, int], subjects: list[Subject], model: dict) -> dict:
+    """Returns the report on a photograph of `shape` (H, W) in pixels, made with the model of that description.
+
+    Boxes are x0, y0, x1, y1 and points x, y, in pixels from the photograph's upper left corner.
+    """
+    return {
+        "source": str(source),
+        "result": str(output),
+        "width": shape[1],
+        "height": shape[0],
+        "faces": [_face(subject) for subject in subjects],
+        **origin(model),
+    }
+
+
+def origin(model: dict[str, Any]) -> dict[str, Any]:
+    """What made a result: the model, the command and the version."""
+    return {
+        "model": {name: model[name] for name in _KNOWN_OF_MODEL if model.get(name) is not None},
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "faceflax": faceflax.__version__,
+    }
+
+
+def _face(subject: Subject) -> dict[str, Any]:
+    return found(subject.located) | (
+        {"restored": False, "reason": subject.skipped}
+        if subject.crop is None
+        else {"restored": True, "pixels_per_model_pixel": _rounded(_scale(subject.crop.place))}
+    )
+
+
+def _scale(place: Alignment) -> float:
+    """Side of a crop's pixel in the photograph: above 1 the face is larger there than the network sees it."""
+    return float(np.sqrt(abs(np.linalg.det(place.inverse[:, :2]))))
+
+
+def found(located: Located) -> dict[str, Any]:
+    """Where a face is, how sure the detector was, and the yaw in degrees where it was judged."""
+    face = located.face
+    return {
+        "yaw": None if located.yaw is None else round(located.yaw, 1),
+        "box": [_rounded(value) for value in face.box],
+        "points": [[_rounded(value) for value in point] for point in face.points],
+        "score": round(face.score, 4),
+    }
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 2)

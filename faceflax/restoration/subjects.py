@@ -1,0 +1,172 @@
+"""The faces of a photograph, each cut out as the network takes it, or left alone for a reason."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from faceflax.preprocessing import alignment, detection, mesh
+from faceflax.preprocessing.alignment import Alignment
+from faceflax.preprocessing.detection import Face
+from faceflax.preprocessing.mesh import Mesh
+from faceflax.restoration import paste
+from faceflax.restoration.aligned import HOLE_COLOUR
+
+_LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
+MOST_YAW = 60.0  # degrees; beyond, half of the face that the network would draw is not seen
+_MARGIN = (
+    1.12  # by which a mesh's outline is enlarged, as the mesh ends below the hair and the blend before the outline
+)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Located:
+    """A face in a photograph, and its mesh where the network for it is sure."""
+
+    face: Face
+    mesh: Mesh | None
+
+    @property
+    def yaw(self) -> float | None:
+        """Degrees by which the face looks to the image's right, if that is known."""
+        return None if self.mesh is None else self.mesh.angles[0]
+
+
+Locate = Callable[[np.ndarray], list[Located]]
+"""uint8 RGB [H, W, 3] -> the faces in it, largest first."""
+
+
+def load_locator() -> Locate:
+    """Returns what finds faces, their points refined by the mesh; threads may share it.
+
+    Raises `UserError` when one of its networks cannot be fetched.
+    """
+    detect, measure = detection.load_detector(), mesh.load_mesh()
+
+    def locate(pixels: np.ndarray) -> list[Located]:
+        found = []
+        for face in detect(pixels):
+            measured = measure(pixels, face)
+            is_sure = measured is not None and measured.score >= mesh.LEAST_SCORE
+            found.append(Located(mesh.refine(face, measured), measured if is_sure else None))
+        return found
+
+    return locate
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Crop:
+    """A face as the network takes it.
+
+    Attributes:
+      place: where it lies in the photograph.
+      image: float32 [S, S, 3] in [0, 1].
+      missing: float32 [S, S, 1], 1 where the user says that pixels are missing.
+      mask: float32 [S, S], how much of the result shows.
+    """
+
+    place: Alignment
+    image: np.ndarray
+    missing: np.ndarray
+    mask: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Subject:
+    """A face that was found: its crop, or else one sentence on why it is left as it is."""
+
+    located: Located
+    crop: Crop | None
+    skipped: str = ""
+
+
+def find(
+    pixels: np.ndarray, locate: Locate, size: int, missing: np.ndarray | None = None, *, only_centre: bool = False
+) -> list[Subject]:
+    """Returns the faces in `pixels`, largest first, cut out at `size`.
+
+    Args:
+      pixels: uint8 or uint16, [H, W] if grey, else RGB [H, W, 3].
+      locate: finds faces.
+      size: side of the crops.
+      missing: bool [H, W], the holes to be filled, or None to restore faces whole.
+      only_centre: whether only the face nearest to the photograph's middle is restored.
+    """
+    faces = locate(eight_bits(pixels))
+    chosen = nearest_to_middle(faces, pixels.shape) if only_centre else faces
+    subjects = []
+    for located in faces:
+        if located not in chosen:
+            subjects.append(Subject(located, None, "another face is nearer to the centre"))
+        else:
+            subjects.append(_cut(pixels, located, size, missing))
+    return subjects
+
+
+def eight_bits(pixels: np.ndarray) -> np.ndarray:
+    """Returns `pixels` as uint8 RGB [H, W, 3]."""
+    if pixels.dtype != np.uint8:
+        pixels = (pixels // 257).astype(np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
+
+
+def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Located]:
+    """Returns the face, if there is one, that is nearest to the middle of a picture of `shape` (H, W, ...)."""
+    return sorted(faces, key=lambda found: np.hypot(*(found.face.box[:2] + found.face.box[2:] - shape[1::-1])))[:1]
+
+
+def _cut(pixels: np.ndarray, located: Located, size: int, missing: np.ndarray | None) -> Subject:
+    if located.yaw is not None and abs(located.yaw) > MOST_YAW:
+        return Subject(located, None, f"the face is seen from the side, turned by {abs(located.yaw):.0f} degrees")
+    try:
+        place = alignment.align(located.face.points, size)
+    except ValueError:
+        return Subject(located, None, "its five points do not lie like a face's")
+    if missing is None:
+        return Subject(located, cut(pixels, place, paste.soft_mask(hull(located.mesh, place), size)))
+    holes = alignment.warp(missing.astype(np.float32), place.matrix, (size, size), cv2.BORDER_CONSTANT)
+    holes = (np.abs(holes) > _LEAST_MISSING).astype(np.float32)
+    if not holes.any():
+        return Subject(located, None, "nothing of it is missing")
+    crop = cut(pixels, place, np.ones_like(holes))
+    image = np.where(holes[..., None] > 0, np.float32(HOLE_COLOUR), crop.image)
+    return Subject(located, dataclasses.replace(crop, image=image, missing=holes[..., None]))
+
+
+def hull(measured: Mesh | None, place: Alignment) -> np.ndarray:
+    """Returns points [N, 2] in a crop's pixels around what is shown of it: the mesh, or an ellipse without one."""
+    if measured is None:
+        return paste.outline() * place.size
+    points = place.to_crop(measured.points[:, :2])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    return middle + _MARGIN * (points - middle)
+
+
+def cut(pixels: np.ndarray, place: Alignment, mask: np.ndarray) -> Crop:
+    """Returns the crop at `place` of `pixels`, of which nothing is missing and `mask` [S, S] shows."""
+    image = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
+    image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    return Crop(place, image, np.zeros((*mask.shape, 1), np.float32), mask)
+
+
+def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.ndarray | None, times: int) -> None:
+    """Puts what the network made of a crop into `pixels`, in place.
+
+    Args:
+      pixels: the photograph, enlarged `times` times.
+      crop: what was restored.
+      restored: float32 [S, S, 3].
+      missing: bool, as `pixels`: where holes were given they alone change; None: the face changes.
+      times: how much `pixels` were enlarged.
+
+    Raises:
+      ValueError: `restored` is not finite.
+    """
+    if not np.isfinite(restored).all():
+        raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
+    place = paste.enlarged(crop.place, times)
+    if missing is None:
+        paste.paste(pixels, paste.match_colour(restored, crop.image, crop.missing), crop.mask, place)
+    else:
+        paste.paste(pixels, restored, crop.mask, place, missing)

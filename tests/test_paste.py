@@ -1,0 +1,117 @@
+"""Pasting restored crops back: what is not blended stays to the bit, and what is blended shows no seam."""
+
+import cv2
+import numpy as np
+import pytest
+
+from faceflax.preprocessing.alignment import Alignment
+from faceflax.restoration import paste
+
+SIZE = 64
+RNG = np.random.default_rng(0)
+MASK = paste.soft_mask(paste.outline() * SIZE, SIZE)
+
+
+def turned(scale, degrees, middle):
+    """The place of a crop whose middle lies at `middle`, `scale` crop pixels a photograph's pixel, turned."""
+    turn = np.deg2rad(degrees)
+    linear = scale * np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]])
+    return Alignment(SIZE, np.column_stack([linear, np.array([SIZE / 2] * 2) - linear @ middle]))
+
+
+def smooth(height, width, channels=3):
+    coarse = RNG.integers(60, 200, (5, 6, channels)).astype(np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def test_the_mask_is_a_face_and_rises_without_a_step():
+    assert MASK[:, [0, -1]].max() == MASK[[0, -1]].max() == 0
+    assert MASK[36, 32] == 1 and 0.3 < MASK.mean() < 0.6
+    steps = [np.abs(np.diff(MASK, axis=axis)).max() for axis in (0, 1)]
+    assert max(steps) < 0.35 and MASK.min() == 0
+
+
+def test_a_mask_near_the_edge_of_the_crop_still_ends_at_nothing():
+    mask = paste.soft_mask(np.array([(-20, -20), (40, -20), (40, 90), (-20, 90)]), SIZE)
+    assert mask[:, 0].max() < 0.1 and mask[0].max() < 0.1 and mask[-1].max() < 0.1
+    assert mask[30, 20] == 1 and mask[30, 45] == 0
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("place", [turned(2, 30, (50, 40)), turned(0.4, -100, (60, 50)), turned(1, 0, (3, 70))])
+def test_pixels_outside_the_blend_stay_to_the_bit(dtype, channels, place):
+    shape = (80, 110, 3) if channels == 3 else (80, 110)
+    pixels = RNG.integers(0, np.iinfo(dtype).max, shape, endpoint=True).astype(dtype)
+    result = pixels.copy()
+    weight = paste.paste(result, np.full((SIZE, SIZE, 3), 0.6, np.float32), MASK, place)
+    assert weight.shape == (80, 110) and weight.max() > 0.9
+    np.testing.assert_array_equal(result[weight == 0], pixels[weight == 0])
+    inner = result[weight == 1]
+    assert inner.size and np.abs(inner / np.iinfo(dtype).max - 0.6).max() < 0.01
+
+
+@pytest.mark.parametrize(("scale", "degrees"), [(1.0, 0), (2.0, 20), (0.5, 45), (1.3, -160)])
+def test_a_crop_that_was_not_changed_does_not_show(scale, degrees):
+    pixels = smooth(160, 200)
+    place = turned(scale, degrees, (90.3, 81.7))
+    result = pixels.copy()
+    paste.paste(result, place.crop(pixels).astype(np.float32) / 255, MASK, place)
+    assert np.abs(result.astype(int) - pixels).max() <= 2
+
+
+def test_a_crop_in_a_corner_and_one_outside():
+    pixels = smooth(50, 50)
+    for middle, touched in (((0, 0), True), ((49, 20), True), ((300, 300), False)):
+        result = pixels.copy()
+        weight = paste.paste(result, np.zeros((SIZE, SIZE, 3), np.float32), MASK, turned(2, 10, middle))
+        assert weight.any() == touched and (result != pixels).any() == touched
+
+
+def test_shrinking_is_antialiased():
+    stripes = np.zeros((SIZE, SIZE, 3), np.float32)
+    stripes[:, ::2] = 1
+    pixels = np.full((40, 40, 3), 128, np.uint8)
+    paste.paste(pixels, stripes, MASK, turned(3, 15, (20, 20)))
+    assert np.abs(pixels.astype(int) - 128).max() < 50  # without, 128
+
+
+def test_only_allowed_pixels_change():
+    pixels, allowed = smooth(80, 80), np.zeros((80, 80), bool)
+    allowed[30:40, 35:60] = True
+    result = pixels.copy()
+    paste.paste(result, np.ones((SIZE, SIZE, 3), np.float32), np.ones_like(MASK), turned(1, 0, (40, 40)), allowed)
+    np.testing.assert_array_equal(result[~allowed], pixels[~allowed])
+    assert (result[allowed] == 255).all()
+
+
+def test_colour_comes_from_the_photograph_and_detail_from_the_network():
+    crop = smooth(SIZE, SIZE).astype(np.float32) / 255
+    noise = RNG.normal(0, 0.1, crop.shape).astype(np.float32)
+    restored = 0.8 * crop + (0.15, -0.1, 0.05) + 0.05 * np.indices((SIZE, SIZE)).sum(0)[..., None] % 2 * 0.1
+    known = np.zeros((SIZE, SIZE, 1), np.float32)
+    matched = paste.match_colour(restored.astype(np.float32), crop + noise, known)
+    low = cv2.GaussianBlur(matched - crop, (0, 0), 6)
+    assert np.abs(low).mean() < 0.02 < np.abs(restored - crop).mean()
+    detail = matched - cv2.GaussianBlur(matched, (0, 0), 2)
+    assert detail.std() < 0.03  # the noise was not brought back
+
+
+def test_holes_do_not_colour_the_face():
+    crop = np.full((SIZE, SIZE, 3), 0.7, np.float32)
+    missing = np.zeros((SIZE, SIZE, 1), np.float32)
+    missing[20:44, 10:50] = 1
+    restored = np.full_like(crop, 0.6)
+    crop[missing[..., 0] > 0] = 0
+    np.testing.assert_allclose(paste.match_colour(restored, crop, missing), 0.7, atol=1e-3)
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_enlarged_photograph_takes_the_crop_where_it_was(times):
+    pixels = smooth(60, 70)
+    place = turned(1.5, 25, (33, 28))
+    large = paste.enlarge(pixels, times)
+    result = large.copy()
+    paste.paste(result, place.crop(pixels).astype(np.float32) / 255, MASK, paste.enlarged(place, times))
+    assert large.shape == (60 * times, 70 * times, 3)
+    assert np.abs(result.astype(int) - large).max() <= 4

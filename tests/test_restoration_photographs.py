@@ -1,0 +1,319 @@
+"""Whole photographs: batches, memory, reports, holes and failures, with faces of known places and known functions."""
+
+import json
+import os
+import threading
+
+import cv2
+import numpy as np
+import pytest
+
+from faceflax import assets, cli
+from faceflax.preprocessing.detection import Face
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.inputs import Job
+from faceflax.preprocessing.landmarks import TEMPLATE
+from faceflax.restoration import paste, photographs, subjects
+from faceflax.restoration.photographs import Options
+from faceflax.restoration.restorers import Restorer
+from faceflax.restoration.subjects import Located
+from tests import faces, untrained
+
+SIZE = 32
+SIDE = 40  # of a face's square in the photographs
+MODEL = {"model": "known", "fingerprint": "c0ffee", "size": SIZE, "manifest": {}}
+CORNERS = ((5, 10), (60, 12), (30, 60))  # of the faces' squares
+
+
+def located(*corners):
+    """Faces whose squares have these corners."""
+    squares = [np.array(corner) + np.array([(0, 0), (SIDE, SIDE)]) for corner in corners]
+    return [Located(Face(square.ravel() * 1.0, square[0] + SIDE * TEMPLATE, 0.9), None) for square in squares]
+
+
+def always(*corners):
+    return lambda pixels: located(*corners)
+
+
+def jobs(folder, count, shape=(110, 120, 3)):
+    made = []
+    for i in range(count):
+        pixels = faces.background(*shape[:2], seed=i)
+        write(folder / "in" / f"{i:02d}.png", Photograph(pixels if len(shape) == 3 else pixels[..., 0], None))
+        made.append(Job(folder / "in" / f"{i:02d}.png", folder / "out" / f"{i:02d}.png", None))
+    return made
+
+
+def run(made, locate, restore=lambda image, mask: image, batch_size=4, options=None):
+    failures, advanced = [], []
+    counts = photographs.restore_files(
+        made,
+        Restorer(SIZE, restore, MODEL),
+        locate,
+        batch_size=batch_size,
+        options=options or Options(),
+        on_failure=failures.append,
+        advance=lambda: advanced.append(1),
+    )
+    assert len(advanced) == len(made)
+    return counts, failures
+
+
+def invert(image, mask):
+    """A network that changes what does not change slowly."""
+    return 1 - image + 0.3 * (np.indices(image.shape[1:3]).sum(0) % 2)[..., None]
+
+
+def test_batches_are_filled_across_photographs(tmp_path):
+    sizes = []
+
+    def restore(image, mask):
+        assert image.dtype == mask.dtype == np.float32 and image.shape[1:] == (SIZE, SIZE, 3) and not mask.any()
+        sizes.append(len(image))
+        return image
+
+    counts, failures = run(jobs(tmp_path, 5), always(*CORNERS), restore)
+    assert counts == (5, 15) and not failures and sizes == [3, 4, 4, 4]  # the first photograph does not wait for others
+
+
+def test_every_face_gets_its_own_result_and_the_background_stays(tmp_path):
+    made = jobs(tmp_path, 4)
+    counts, _ = run(made, always(*CORNERS), invert)
+    assert counts == (4, 12)
+    for job in made:
+        before, after = (read(path).pixels for path in (job.source, job.output))
+        expected = before.copy()
+        touched = np.zeros(before.shape[:2], bool)
+        for subject in subjects.find(before, always(*CORNERS), SIZE):
+            crop = subject.crop
+            restored = paste.match_colour(invert(crop.image[None], None)[0], crop.image, crop.missing)
+            touched |= paste.paste(expected, restored.astype(np.float32), crop.mask, crop.place) > 0
+        np.testing.assert_array_equal(after, expected)
+        np.testing.assert_array_equal(after[~touched], before[~touched])
+        assert 0.1 < touched.mean() < 0.6 and (after != before).any(axis=-1)[touched].mean() > 0.8
+
+
+def test_a_report_goes_with_each_photograph(tmp_path):
+    made = jobs(tmp_path, 1)
+    odd = Located(Face(np.array([80.0, 80, 90, 90]), np.full((5, 2), 85.0), 0.5), None)
+    run(made, lambda pixels: [*located(*CORNERS), odd])
+    report = json.loads((tmp_path / "out" / "00.json").read_text())
+    assert report["source"] == str(made[0].source) and report["result"] == str(made[0].output)
+    assert (report["width"], report["height"]) == (120, 110)
+    assert report["model"] == {"model": "known", "fingerprint": "c0ffee", "size": SIZE} and report["command"]
+    *good, bad = report["faces"]
+    assert [face["restored"] for face in good] == [True] * 3 and not bad["restored"] and "five points" in bad["reason"]
+    assert good[0]["box"] == [5, 10, 45, 50] and len(good[0]["points"]) == 5 and good[0]["score"] == 0.9
+    assert good[0]["pixels_per_model_pixel"] == pytest.approx(SIDE / SIZE) and good[0]["yaw"] is None
+
+
+class _Turned:
+    angles = (75.0, 0.0, 0.0)
+
+
+def test_a_face_from_the_side_is_reported_and_left(tmp_path):
+    made = jobs(tmp_path, 2)
+    first, second = located(*CORNERS[:2])
+    aside = Located(second.face, _Turned())
+    counts, failures = run(made[:1], lambda pixels: [first, aside], invert)
+    assert counts == (1, 1) and not failures
+    face = json.loads((tmp_path / "out" / "00.json").read_text())["faces"][1]
+    assert face["yaw"] == 75 and not face["restored"] and "from the side" in face["reason"]
+    _, failures = run(made[1:], lambda pixels: [aside])
+    assert "01.png: nothing to restore: the face is seen from the side" in failures[0]
+    assert not made[1].output.exists()
+
+
+def test_only_the_face_nearest_to_the_middle(tmp_path):
+    made = jobs(tmp_path, 1)
+    counts, _ = run(made, always(*CORNERS), invert, options=Options(only_centre=True))
+    assert counts == (1, 1)
+    before, after = (read(path).pixels for path in (made[0].source, made[0].output))
+    changed = np.argwhere((before != after).any(axis=-1))
+    # Its square begins at (60, 12); that of the third, which is no farther than a few pixels, at (30, 60).
+    reported = [face["restored"] for face in json.loads(made[0].output.with_suffix(".json").read_text())["faces"]]
+    assert reported.count(True) == 1 and np.ptp(changed, axis=0).max() <= SIDE
+
+
+@pytest.mark.parametrize("options", [Options(times=2), Options(times=3, is_compared=True)])
+def test_enlarging_and_comparing(tmp_path, options):
+    made = jobs(tmp_path, 1)
+    run(made, always(*CORNERS), invert, options=options)
+    before = paste.enlarge(read(made[0].source).pixels, options.times)
+    after = read(made[0].output).pixels
+    assert after.shape == before.shape
+    same = (after == before).all(axis=-1)
+    assert same[: 8 * options.times].all() and 0.3 < same.mean() < 0.9
+    pair = photographs.comparison_path(made[0].output)
+    assert pair.exists() == options.is_compared
+    if options.is_compared:
+        np.testing.assert_array_equal(read(pair).pixels, np.hstack([before, after]))
+
+
+@pytest.mark.parametrize("kind", ["grey", "16 bit", "alpha"])
+def test_depth_greyness_and_alpha_are_kept(tmp_path, kind):
+    (job,) = jobs(tmp_path, 1, (110, 120) if kind == "grey" else (110, 120, 3))
+    photograph = read(job.source)
+    if kind == "16 bit":
+        photograph = Photograph(photograph.pixels.astype(np.uint16) * 257, None)
+    if kind == "alpha":
+        photograph = Photograph(photograph.pixels, np.arange(110 * 120).reshape(110, 120).astype(np.uint8))
+    write(job.source, photograph)
+    run([job], always(*CORNERS), invert)
+    result = read(job.output)
+    assert result.pixels.shape == photograph.pixels.shape and result.pixels.dtype == photograph.pixels.dtype
+    assert (result.pixels != photograph.pixels).any()
+    if kind == "alpha":
+        np.testing.assert_array_equal(result.alpha, photograph.alpha)
+
+
+def test_of_a_photograph_with_a_mask_the_holes_alone_change(tmp_path):
+    (job,) = jobs(tmp_path, 1)
+    mask = np.zeros((110, 120), np.uint8)
+    mask[20:30, 15:30] = 1  # in the first face; any number but 0 counts
+    mask[0:3, 100:] = 255  # in none
+    write(tmp_path / "mask.png", Photograph(mask, None))
+    job = Job(job.source, job.output, tmp_path / "mask.png")
+    seen = []
+
+    def fill(image, missing):
+        seen.append((image, missing))
+        return np.where(missing > 0, np.float32([1, 0, 0]), image)
+
+    counts, _ = run([job], always(*CORNERS), fill)
+    assert counts == (1, 1)
+    before, after = read(job.source).pixels, read(job.output).pixels
+    hole = np.zeros_like(mask, bool)
+    hole[20:30, 15:30] = True
+    np.testing.assert_array_equal(after[~hole], before[~hole])
+    assert np.abs(after[hole].astype(int) - (255, 0, 0)).max() <= 1
+    ((image, missing),) = seen
+    assert (image[0][missing[0, ..., 0] > 0] == 0.5).all() and 0 < missing.mean() < 0.3
+    reasons = [face.get("reason") for face in json.loads(job.output.with_suffix(".json").read_text())["faces"]]
+    assert reasons == [None, "nothing of it is missing", "nothing of it is missing"]
+
+
+def test_what_cannot_be_restored_is_named_and_the_rest_is_done(tmp_path):
+    made = jobs(tmp_path, 6)
+    made[1].source.write_bytes(b"hello")
+    made[3].source.write_bytes(b"")
+
+    def locate(pixels):
+        return [] if (pixels == faces.background(110, 120, seed=4)).all() else located(*CORNERS[:1])
+
+    counts, failures = run(made, locate)
+    assert counts == (3, 3) and len(failures) == 3
+    assert "01.png" in failures[0] and "03.png" in failures[1] and "04.png: no face found" in failures[2]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        *("00.json", "00.png", "02.json", "02.png", "05.json", "05.png")
+    ]
+
+
+def test_a_result_that_is_not_finite_fails_alone(tmp_path):
+    made = jobs(tmp_path, 3)
+    counts, failures = run(made, always(CORNERS[0]), lambda image, mask: np.where(np.arange(3) == 0, np.nan, 0) + image)
+    assert counts == (0, 0) and all("not finite" in failure for failure in failures)
+
+
+def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):
+    made = jobs(tmp_path, 40)
+    monkeypatch.setattr(photographs, "_MOST_PIXELS", 3 * 110 * 120)
+    read_one, lock, inside, most = photographs._read, threading.Lock(), 0, 0
+    finish = photographs._finish
+
+    def enter(*arguments):
+        nonlocal inside, most
+        with lock:
+            inside += 1
+            most = max(most, inside)
+        return read_one(*arguments)
+
+    def leave(*arguments):
+        nonlocal inside
+        result = finish(*arguments)
+        with lock:
+            inside -= 1
+        return result
+
+    monkeypatch.setattr(photographs, "_read", enter)
+    monkeypatch.setattr(photographs, "_finish", leave)
+    counts, _ = run(made, always(CORNERS[0]), batch_size=16)
+    assert counts == (40, 40) and most <= 3 * 3 + 2
+
+
+def restore(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", *map(os.fspath, arguments)])
+    return caught.value.code
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A workdir whose network returns its input."""
+    return untrained.make_workdir(tmp_path_factory.mktemp("workdir"), SIZE)
+
+
+def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    made = jobs(tmp_path, 2)
+    made[1].source.rename(made[1].source.with_name("00.compare.png"))
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
+    captured = capsys.readouterr()
+    assert "00.compare.png, which goes with its result, is another file's name" in captured.err
+    assert captured.out == f"restored 3 faces in 1 of 2 photographs into {tmp_path / 'out'}\n"
+
+
+def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (good,) = jobs(tmp_path, 1)
+    whole = good.source.read_bytes()
+    odd = os.fsdecode(b"caf\xe9")
+    good.source.rename(tmp_path / "in" / f"{odd}.png")
+    giant = whole[:16] + (50_000).to_bytes(4, "big") * 2 + whole[24:]
+    bad = {"text.jpg": b"hello", "empty.jpg": b"", "cut.png": whole[: len(whole) // 2], "giant.png": giant}
+    for name, data in {**bad, f"{odd}2.png": b"broken"}.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model) == 1
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
+    assert all(any(name in line for line in lines) for name in bad)
+    assert captured.out.startswith("restored 3 faces in 1 of 6 photographs")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("--upscale", "9"), "--upscale 9 is out of range"),
+        (("--aligned", "--compare"), "--compare is for whole photographs"),
+        (("--aligned", "--upscale", "2"), "--upscale is for whole photographs"),
+        (("--mask", "auto", "--segmenter", "x"), "--mask auto is for face crops"),
+    ],
+)
+def test_options_that_do_not_fit(change, sentence, tmp_path, model, capsys):
+    assert restore("x.png", "--out", tmp_path / "out", "--model", model, *change) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+
+
+def test_a_group_photograph_shrunk_four_times(tmp_path):
+    """Six people, of whom nothing is kept."""
+    locate = faces.published(subjects.load_locator)
+    large = read(faces.published(lambda: assets.fetch(assets.GROUP_PHOTOGRAPH))).pixels
+    small = cv2.resize(large, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    job = Job(tmp_path / "group.png", tmp_path / "out" / "group.png", None)
+    write(job.source, Photograph(small, None))
+    counts, failures = run([job], locate, invert)
+    assert counts == (1, 6) and not failures
+    result, expected = read(job.output).pixels, small.copy()
+    blend = np.zeros(small.shape[:2], bool)
+    for subject in subjects.find(small, locate, SIZE):
+        blend |= paste.paste(expected, np.zeros((SIZE, SIZE, 3), np.float32), subject.crop.mask, subject.crop.place) > 0
+    np.testing.assert_array_equal(result[~blend], small[~blend])
+    assert blend.mean() < 0.15 and (result != small).any(axis=-1)[blend].mean() > 0.8
+    truths = [located.face.points for located in locate(large)]
+    ours = [subject.located.face.points for subject in subjects.find(small, locate, SIZE)]
+    for points in ours:  # each is a face of the large photograph
+        distances = [np.abs(4 * points - truth).mean() / np.linalg.norm(truth[1] - truth[0]) for truth in truths]
+        assert min(distances) < 0.15
