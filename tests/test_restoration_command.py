@@ -103,7 +103,6 @@ def test_one_mask_for_all(tmp_path, model):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"--model": None}, "pass --model the workdir"),
         ({"--model": "nowhere"}, "not a workdir of a trained model"),
         ({"--batch-size": "0"}, "--batch-size 0"),
         ({"--mask": "nowhere"}, "--mask nowhere: no such file or folder"),
