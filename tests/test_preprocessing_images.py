@@ -6,11 +6,12 @@ import struct
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageCms, ImageOps
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import headers, images
 from faceflax.preprocessing.images import Photograph
+from tests import faces
 
 RNG = np.random.default_rng(0)
 RGBA = RNG.integers(0, 256, (20, 31, 4), np.uint8)
@@ -134,7 +135,7 @@ FLOAT = cv2.imencode(".tiff", RNG.random((8, 8, 3)).astype(np.float32))[1].tobyt
     ("data", "reason"),
     [
         (b"", "empty"),
-        (b"just text\n" * 100, "not a JPEG, PNG, WebP, BMP or TIFF"),
+        (b"just text\n" * 100, "not a JPEG, PNG, WebP, BMP, TIFF"),
         (LARGE[: len(LARGE) // 2], "truncated"),
         (FILES["png"][:-20], "truncated"),
         (FILES["webp"][:-20], "truncated"),
@@ -179,3 +180,62 @@ def test_a_mask_of_another_size(tmp_path):
     path = save(tmp_path, FILES["png"])
     with pytest.raises(UserError, match="the mask is 31x20 but its image is 20x31"):
         images.read_mask(path, (31, 20))
+
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+def test_avif_is_read(tmp_path):
+    data = encode(Image.fromarray(RGBA), "AVIF", quality=100)
+    photograph = images.read(save(tmp_path, data))
+    expected = np.asarray(Image.open(io.BytesIO(data)))
+    np.testing.assert_array_equal(photograph.pixels, expected[..., :3])
+    np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
+
+
+def test_heic_is_read(tmp_path):
+    heif = pytest.importorskip("pillow_heif", reason="needs faceflax[heic]")
+    heif.register_heif_opener()
+    data = encode(Image.fromarray(faces.load(1)[0]), "HEIF", quality=95)
+    pixels = images.read(save(tmp_path, data)).pixels.astype(int)
+    assert np.abs(pixels - faces.load(1)[0]).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
+def test_cmyk_is_read_as_pillow_does(tmp_path, kind):
+    face = Image.fromarray(faces.load(1)[0])
+    data = encode(face.convert("CMYK"), kind, **({"quality": 98} if kind == "JPEG" else {}))
+    pixels = images.read(save(tmp_path, data)).pixels.astype(int)
+    assert pixels.shape == (128, 128, 3)
+    assert np.abs(pixels - np.asarray(face)).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
+def test_profile_and_exif_come_out_again(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x10F], exif[0x112] = "some maker", 3
+    data = encode(COLOUR, kind, exif=exif, icc_profile=SRGB)
+    photograph = images.read(save(tmp_path, data))
+    assert photograph.profile == SRGB
+    images.write(tmp_path / "out.png", photograph)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.info["icc_profile"] == SRGB
+        tags = written.getexif()
+    assert tags[0x10F] == "some maker" and tags[0x112] == 1
+    again = images.read(tmp_path / "out.png")
+    np.testing.assert_array_equal(again.pixels, photograph.pixels)  # not turned a second time
+    assert again.exif and again.profile == SRGB
+
+
+def test_a_damaged_exif_block_is_no_reason_to_refuse(tmp_path):
+    data = encode(COLOUR, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + bytes(20))
+    assert images.read(save(tmp_path, data)).pixels.shape == (20, 31, 3)
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "CMYK"])
+def test_what_pillow_reads_is_refused_when_it_is_cut_short(tmp_path, kind):
+    large = Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8))
+    data = encode(large, "AVIF") if kind == "AVIF" else encode(large.convert("CMYK"), "JPEG")
+    path = save(tmp_path, data[: len(data) // 2])
+    with pytest.raises(UserError, match="damaged|truncated"):
+        images.read(path)

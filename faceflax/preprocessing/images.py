@@ -8,9 +8,9 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.preprocessing import headers
+from faceflax.preprocessing import headers, pillow
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 MAX_PIXELS = 100_000_000
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV turns the image as its EXIF tag says
 
@@ -22,14 +22,18 @@ class Photograph:
     Attributes:
       pixels: uint8 or uint16, [H, W] if grey, else RGB [H, W, 3].
       alpha: [H, W] of the same type, or None.
+      profile: the colour profile (ICC) that the pixels' values mean, or empty.
+      exif: what the camera wrote (EXIF), said to be upright, or empty.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
+    profile: bytes = b""
+    exif: bytes = b""
 
 
 def read(path: Path) -> Photograph:
-    """Returns the photograph in a JPEG, PNG, WebP, BMP or TIFF file.
+    """Returns the photograph in a JPEG, PNG, WebP, BMP, TIFF, AVIF or (with `faceflax[heic]`) HEIC file.
 
     Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
     100 million pixels by its header, or pixels of neither 8 nor 16 bits.
@@ -45,15 +49,20 @@ def read(path: Path) -> Photograph:
 def _decode(encoded: bytes) -> Photograph:
     if not encoded:
         raise ValueError("the file is empty")
-    width, height = headers.size(encoded)
+    is_for_pillow = pillow.needs_pillow(encoded)
+    width, height = pillow.size(encoded) if is_for_pillow else headers.size(encoded)
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed")
     headers.check(encoded)
+    profile, exif = pillow.metadata(encoded)
+    if is_for_pillow:
+        return Photograph(*pillow.decode(encoded), profile, exif)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"pixels of type {pixels.dtype} are not supported; save it with 8 or 16 bits a channel")
-    return Photograph(pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), alpha)
+    pixels = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    return Photograph(pixels, alpha, profile, exif)
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
@@ -95,13 +104,18 @@ def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 def write(path: Path, photograph: Photograph) -> None:
-    """Writes a PNG of the photograph's own depth and channels, whole or not at all; raises `UserError` if it cannot."""
+    """Writes a PNG of the photograph's own depth and channels, with its profile and EXIF, whole or not at all.
+
+    Raises `UserError` if it cannot.
+    """
     pixels = photograph.pixels
     if photograph.alpha is not None:
         colours = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., ::-1]
         pixels = np.dstack([colours, photograph.alpha])
     elif pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-    encoded = cv2.imencode(".png", pixels)[1]
+    blocks = {cv2.IMAGE_METADATA_EXIF: photograph.exif, cv2.IMAGE_METADATA_ICCP: photograph.profile}
+    blocks = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
+    encoded = cv2.imencodeWithMetadata(".png", pixels, list(blocks), list(blocks.values()))[1]
     with atomic_path(path) as temporary:
         temporary.write_bytes(encoded)

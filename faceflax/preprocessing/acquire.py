@@ -1,0 +1,83 @@
+"""Where pictures come from: files, folders and patterns of names, and frames of videos, cameras and streams."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceflax.errors import UserError
+from faceflax.preprocessing import images
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+_STREAM = re.compile(r"(rtsp|rtmp|https?|udp|tcp)://", re.IGNORECASE)
+_SECRETS = re.compile(r"//[^/@]*@|\?.*")
+
+
+def is_live(source: str) -> bool:
+    """Whether `source` is a camera's index, such as "0", or a stream's URL; a file of that name goes first."""
+    return not os.path.lexists(source) and bool(source.isdecimal() or _STREAM.match(source))
+
+
+def is_video(path: Path) -> bool:
+    """Whether a file has a video's suffix."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def expand(inputs: list[str]) -> list[Path]:
+    """Returns the files and folders that names and patterns (`*`, `?`, `[...]`, `**` for any depth) stand for, in order.
+
+    A pattern that nothing fits is returned as it is, to be reported as missing.
+    """
+    found: list[Path] = []
+    for given in inputs:
+        has_pattern = glob.has_magic(given) and not os.path.lexists(given)
+        matches = sorted(glob.glob(given, recursive=True)) if has_pattern else []
+        found += [Path(match) for match in matches or [given]]
+    return found
+
+
+def shown(source: str) -> str:
+    """Returns a source's name without what may be secret in a URL: user, password and query."""
+    return _SECRETS.sub(lambda match: "//" if match[0].startswith("//") else "", source) if _STREAM.match(source) else source
+
+
+def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """Yields every `every`-th frame of a video file, camera or stream, with its number, as uint8 RGB [H, W, 3].
+
+    Turned upright as a video file's metadata says. At most `limit` frames, if given. Raises `UserError` when the source
+    cannot be opened, gives no frame, or gives one of more pixels than `images.MAX_PIXELS`.
+    """
+    capture = cv2.VideoCapture(int(source)) if is_live(source) and source.isdecimal() else cv2.VideoCapture(source)
+    try:
+        if not capture.isOpened():
+            raise UserError(f"{shown(source)}: {_absence(source)}")
+        number = given = 0
+        while limit is None or given < limit:
+            if not capture.grab():
+                break
+            if number % every == 0:
+                is_read, frame = capture.retrieve()
+                if is_read:
+                    yield number, _checked(frame, source)
+                    given += 1
+            number += 1
+        if not given:
+            raise UserError(f"{shown(source)}: gives no picture; check that it is a video and whole")
+    finally:
+        capture.release()
+
+
+def _absence(source: str) -> str:
+    if is_live(source):
+        return "no such camera or stream; check that it is connected and not in use"
+    return "cannot be opened as a video; check that it is one"
+
+
+def _checked(frame: np.ndarray, source: str) -> np.ndarray:
+    if frame.shape[0] * frame.shape[1] > images.MAX_PIXELS:
+        raise UserError(f"{shown(source)}: its frames are larger than the 100 million pixels that are allowed")
+    return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.ndim == 3 else cv2.COLOR_GRAY2RGB)

@@ -1,0 +1,103 @@
+"""What Pillow reads better than OpenCV: colour profiles and EXIF, CMYK, and HEIC and AVIF files."""
+
+import io
+import warnings
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+# Sizes are checked before anything is decoded, and a damaged EXIF block is as none.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+_ORIENTATION = 0x112
+_HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
+_AVIF_BRANDS = {b"avif", b"avis"}
+
+
+def needs_pillow(encoded: bytes) -> bool:
+    """Whether a file's first bytes are those of HEIC or AVIF, or a JPEG's that has four channels."""
+    return _brand(encoded) in _HEIF_BRANDS | _AVIF_BRANDS or encoded.startswith(b"\xff\xd8") and _has_four(encoded)
+
+
+def _brand(encoded: bytes) -> bytes:
+    return encoded[8:12] if encoded[4:8] == b"ftyp" else b""
+
+
+def _has_four(encoded: bytes) -> bool:
+    try:
+        with _open(encoded) as image:
+            return image.mode == "CMYK"
+    except (OSError, ValueError, SyntaxError):
+        return False
+
+
+def _open(encoded: bytes) -> Image.Image:
+    if _brand(encoded) in _HEIF_BRANDS:
+        try:
+            import pillow_heif
+        except ImportError as error:
+            raise ValueError("HEIC files need pillow-heif; install faceflax[heic]") from error
+        pillow_heif.register_heif_opener()
+    return Image.open(io.BytesIO(encoded))
+
+
+def size(encoded: bytes) -> tuple[int, int]:
+    """Returns (width, height) in pixels by a file's header; raises `ValueError` when Pillow cannot read it."""
+    try:
+        with _open(encoded) as image:
+            return image.size
+    except Image.DecompressionBombError as error:
+        raise ValueError("it claims more than 178 million pixels") from error
+    except (OSError, SyntaxError) as error:
+        raise ValueError("its header is damaged or cut short") from error
+
+
+def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns uint8 RGB [H, W, 3], upright, and alpha [H, W] or None.
+
+    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged.
+    """
+    try:
+        with _open(encoded) as image:
+            image = ImageOps.exif_transpose(image)
+            if image.mode == "CMYK":
+                image = _from_cmyk(image)
+            has_alpha = image.has_transparency_data
+            pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    except (OSError, SyntaxError) as error:
+        raise ValueError("the file is damaged or cut short") from error
+    return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+
+
+def _from_cmyk(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            return ImageCms.profileToProfile(
+                image, io.BytesIO(profile), ImageCms.createProfile("sRGB"), outputMode="RGB"
+            )
+        except (ImageCms.PyCMSError, OSError):
+            pass  # a damaged profile is as none
+    return image.convert("RGB")
+
+
+def metadata(encoded: bytes) -> tuple[bytes, bytes]:
+    """Returns the colour profile (ICC) and the EXIF block of a file, each empty where there is none that can be read.
+
+    The EXIF block says that the image is upright, as it is once it is read, and has no thumbnail. A profile that is
+    not of RGB or grey is left out.
+    """
+    try:
+        with _open(encoded) as image:
+            profile = image.info.get("icc_profile") or b""
+            exif = image.getexif()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return b"", b""
+    profile = profile if profile[16:20] in (b"RGB ", b"GRAY") else b""
+    if not exif:
+        return profile, b""
+    exif[_ORIENTATION] = 1
+    try:
+        return profile, exif.tobytes().removeprefix(b"Exif\0\0")
+    except (ValueError, TypeError, KeyError, OSError):  # tags of types that their own standard does not know
+        return profile, b""

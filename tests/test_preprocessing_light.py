@@ -1,0 +1,137 @@
+"""Noise and light: what is clean and well lit stays, what is not comes nearer to the clean face."""
+
+import cv2
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+from faceflax.degradations.tasks import FUNCTIONS
+from faceflax.preprocessing import denoise, relight
+from faceflax.preprocessing.landmarks import TEMPLATE
+from tests import faces
+
+FACES = faces.load(16)
+OVAL = relight.oval(128, TEMPLATE)
+RNG = np.random.default_rng(0)
+
+
+def damaged(task, severity, face=FACES[1]):
+    image, _ = FUNCTIONS[task](jax.random.key(3), jnp.asarray(face, jnp.float32) / 255, severity)
+    return np.uint8(np.clip(np.round(255 * np.asarray(image)), 0, 255))
+
+
+def luminance(pixels):
+    return (pixels @ (0.299, 0.587, 0.114) / 255)[OVAL]
+
+
+def test_clean_faces_are_not_denoised():
+    for face in FACES:
+        after, done = denoise.denoise(face)
+        assert after is face and done["strength"] == 0 and 0 < done["sigma"] < denoise.LEAST_SIGMA
+
+
+@pytest.mark.parametrize("sigma", [8, 15, 25, 50])
+def test_the_noise_is_estimated_and_removed(sigma):
+    noisy = np.uint8(np.clip(np.round(FACES[0] + RNG.normal(0, sigma, FACES[0].shape)), 0, 255))
+    after, done = denoise.denoise(noisy)
+    assert done["sigma"] == pytest.approx(sigma, rel=0.25)  # black and white cut strong noise off
+    gain = peak_signal_noise_ratio(FACES[0], after) - peak_signal_noise_ratio(FACES[0], noisy)
+    assert gain > (1 if sigma == 8 else 4)
+
+
+def test_tiny_and_flat_images_have_no_noise():
+    for shape in ((1, 1, 3), (4, 200, 3), (50, 50, 3), (50, 50)):
+        assert denoise.estimate(np.full(shape, 90, np.uint8)) < 1e-9
+
+
+def test_most_well_lit_faces_stay_as_they_are():
+    done = [relight.relight(face, OVAL) for face in FACES]
+    same = sum(after is face for face, (after, _) in zip(FACES, done, strict=True))
+    assert same >= 0.7 * len(FACES)
+    for face, (after, _) in zip(FACES, done, strict=True):
+        assert np.corrcoef(face.ravel(), after.ravel())[0, 1] > 0.93
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_dark_faces_get_their_light_back(level):
+    dark = damaged("lowlight", level)
+    after, done = relight.relight(dark, OVAL)
+    assert done["gamma"] < 1
+    assert relight.MEDIAN[0] < np.median(luminance(after)) < relight.TARGET + 0.08
+    assert peak_signal_noise_ratio(FACES[1], after) > peak_signal_noise_ratio(FACES[1], dark) + 3
+
+
+def test_faces_too_bright_get_darker():
+    bright = np.uint8(255 * (FACES[0] / 255) ** 0.2)
+    after, done = relight.relight(bright, OVAL)
+    assert done["gamma"] > 1 and np.median(luminance(after)) < relight.MEDIAN[1]
+
+
+def difference(view):
+    """Logarithm of the right half of the face over the left."""
+    is_right = np.nonzero(OVAL)[1] >= 64
+    return np.log(luminance(view)[is_right].mean() / luminance(view)[~is_right].mean())
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_side_light_is_evened(sign):
+    errors = []
+    for face in FACES[:8]:
+        side = np.uint8(face * np.exp(np.linspace(-2.5, 0, 128))[::sign][None, :, None])
+        after, _ = relight.relight(side, OVAL)
+        errors.append([abs(difference(view) - difference(face)) for view in (side, after)])
+    before, now = np.mean(errors, axis=0)
+    assert now < 0.6 * before
+
+
+def test_a_cast_is_taken_away():
+    def cast(view):
+        red, green, blue = view[OVAL].mean(axis=0)
+        return np.log([red / green, blue / green])
+
+    errors = []
+    for face in FACES[:8]:
+        orange = np.uint8(face * (1, 0.75, 0.5))
+        after, _ = relight.relight(orange, OVAL)
+        errors.append([np.abs(cast(view) - cast(face)).max() for view in (orange, after)])
+    before, now = np.mean(errors, axis=0)
+    assert now < 0.5 * before
+
+
+def test_grey_faces_get_no_colour():
+    grey = np.repeat(cv2.cvtColor(damaged("lowlight", 2), cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
+    after, done = relight.relight(grey, OVAL)
+    assert done["red"] == done["blue"] == 1 and (np.ptp(after, axis=2) == 0).all()
+
+
+def test_haze_is_stretched():
+    haze = np.uint8(0.2 * FACES[0] + 130)
+    after, done = relight.relight(haze, OVAL)
+    assert done["contrast"] == 1
+    assert np.ptp(np.percentile(luminance(after), (5, 95))) > 2 * np.ptp(np.percentile(luminance(haze), (5, 95)))
+
+
+@pytest.mark.parametrize("damage", ["dark", "bright", "side", "orange", "haze"])
+def test_no_highlight_is_clipped(damage):
+    face = FACES[2].astype(float)
+    view = np.uint8(
+        {
+            "dark": 0.2 * face,
+            "bright": 255 * (face / 255) ** 0.2,
+            "side": face * np.exp(np.linspace(-2.5, 0, 128))[None, :, None],
+            "orange": face * (1, 0.75, 0.5),
+            "haze": 0.2 * face + 130,
+        }[damage]
+    )
+    after, _ = relight.relight(view, OVAL)
+    assert not np.array_equal(after, view)
+    newly_white = (after == 255) & (view < view.max())
+    assert newly_white.mean() < 0.002
+
+
+def test_the_oval_is_the_inner_face():
+    for point in TEMPLATE:
+        assert OVAL[tuple((128 * point).astype(int)[::-1])]
+    assert 0.15 < OVAL.mean() < 0.35 and not OVAL[:20].any() and not OVAL[:, :25].any()
