@@ -14,6 +14,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_datasets(commands)
+    _add_normalize(commands)
     _add_restore(commands)
     _add_mask(commands)
     _add_models(commands)
@@ -63,6 +64,46 @@ def _face_generator() -> Any:
     from faceflax.training.face_generator import FaceGenerator
 
     return FaceGenerator()
+
+
+def _add_normalize(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.preprocessing import command as preprocessing
+
+        return preprocessing.run(arguments)
+
+    parser = commands.add_parser(
+        "normalize",
+        help="cut aligned faces in even light out of photographs and videos",
+        description="Finds every face, aligns it, corrects its light and removes its noise: DIR/NAME.png is the "
+        "largest face of a photograph, DIR/NAME+2.png the next, DIR/NAME.json says what was measured and done. What "
+        "is there already, made of the same file in the same way, is kept. A file that cannot be done is reported, "
+        "the others are done, and the exit status is 1.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="PHOTO|FOLDER|VIDEO|CAMERA",
+        help="images, videos, folders of them at any depth, patterns such as 'in/**/*.jpg', a camera's number or a "
+        "stream's URL",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="where the faces go")
+    parser.add_argument("--size", type=int, default=256, help="side of a face in pixels (default: %(default)s)")
+    parser.add_argument("--template", default="ffhq", help="framing: ffhq or arcface, which is closer (default: ffhq)")
+    parser.add_argument("--frontal", action="store_true", help="turn faces that look to a side to the front")
+    parser.add_argument("--no-relight", dest="relight", action="store_false", help="leave the light as it is")
+    parser.add_argument("--no-denoise", dest="denoise", action="store_false", help="leave noise in")
+    parser.add_argument("--only-largest", action="store_true", help="of each picture, the largest face only")
+    parser.add_argument(
+        "--max-yaw", type=float, default=60, metavar="DEGREES", help="refuse faces in profile (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--min-side", type=float, default=20, metavar="PIXELS", help="refuse smaller faces (default: %(default)s)"
+    )
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, each N-th frame (default: all)")
+    parser.add_argument("--frames", type=int, metavar="N", help="of a video, N frames at most (live: 100)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,13 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.preprocessing import images
 
+# FFmpeg says nothing, as our own words follow; the level is looked at only with the other variable.
+os.environ.setdefault("OPENCV_FFMPEG_DEBUG", "1")
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _STREAM = re.compile(r"(rtsp|rtmp|https?|udp|tcp)://", re.IGNORECASE)
+_PATIENCE_MS = 10_000
 _SECRETS = re.compile(r"//[^/@]*@|\?.*")
 
 
@@ -28,21 +33,23 @@ def is_video(path: Path) -> bool:
 
 
 def expand(inputs: list[str]) -> list[Path]:
-    """Returns the files and folders that names and patterns (`*`, `?`, `[...]`, `**` for any depth) stand for, in order.
+    """Returns the files and folders that names and patterns (`*`, `?`, `[a]`, `**` for any depth) stand for, in order.
 
     A pattern that nothing fits is returned as it is, to be reported as missing.
     """
     found: list[Path] = []
     for given in inputs:
         has_pattern = glob.has_magic(given) and not os.path.lexists(given)
-        matches = sorted(glob.glob(given, recursive=True)) if has_pattern else []
+        matches = sorted(glob.glob(given, recursive=True)) if has_pattern else []  # noqa: PTH207 (Path has no ~/**/x)
         found += [Path(match) for match in matches or [given]]
     return found
 
 
 def shown(source: str) -> str:
     """Returns a source's name without what may be secret in a URL: user, password and query."""
-    return _SECRETS.sub(lambda match: "//" if match[0].startswith("//") else "", source) if _STREAM.match(source) else source
+    if not _STREAM.match(source):
+        return source
+    return _SECRETS.sub(lambda match: "//" if match[0].startswith("//") else "", source)
 
 
 def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -51,7 +58,7 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
     Turned upright as a video file's metadata says. At most `limit` frames, if given. Raises `UserError` when the source
     cannot be opened, gives no frame, or gives one of more pixels than `images.MAX_PIXELS`.
     """
-    capture = cv2.VideoCapture(int(source)) if is_live(source) and source.isdecimal() else cv2.VideoCapture(source)
+    capture = _open(source)
     try:
         if not capture.isOpened():
             raise UserError(f"{shown(source)}: {_absence(source)}")
@@ -69,6 +76,13 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
             raise UserError(f"{shown(source)}: gives no picture; check that it is a video and whole")
     finally:
         capture.release()
+
+
+def _open(source: str) -> cv2.VideoCapture:
+    if is_live(source) and source.isdecimal():
+        return cv2.VideoCapture(int(source))
+    patience = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _PATIENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _PATIENCE_MS]
+    return cv2.VideoCapture(source, cv2.CAP_FFMPEG, patience)
 
 
 def _absence(source: str) -> str:

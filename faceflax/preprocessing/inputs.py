@@ -18,7 +18,9 @@ class Job:
     mask: Path | None
 
 
-def plan(inputs: Sequence[Path], out: Path, masks: Path | None) -> tuple[list[Job], list[str]]:
+def plan(
+    inputs: Sequence[Path], out: Path, masks: Path | None, suffixes: tuple[str, ...] = SUFFIXES
+) -> tuple[list[Job], list[str]]:
     """Returns the images to restore, in order, and one sentence for each input that cannot be.
 
     A file becomes `out/NAME.png`; of a folder all images at any depth, `out/SUBFOLDER/NAME.png`. Hidden files, links to
@@ -29,6 +31,7 @@ def plan(inputs: Sequence[Path], out: Path, masks: Path | None) -> tuple[list[Jo
       inputs: files and folders.
       out: folder of the results.
       masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix.
+      suffixes: of the files that are taken out of folders.
 
     Raises:
       UserError: `masks` does not exist.
@@ -40,7 +43,7 @@ def plan(inputs: Sequence[Path], out: Path, masks: Path | None) -> tuple[list[Jo
     jobs: dict[Path, Job] = {}
     failures = []
     sources = set()
-    for source, name in _sources(inputs, kept_out, failures):
+    for source, name in _sources(inputs, kept_out, failures, suffixes):
         if os.path.realpath(source) in sources:
             continue
         sources.add(os.path.realpath(source))
@@ -70,23 +73,27 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[s
     return list(_sources(inputs, (), failures)), failures
 
 
-def _sources(inputs: Sequence[Path], kept_out: Sequence[str], failures: list[str]) -> Iterator[tuple[Path, Path]]:
+def _sources(
+    inputs: Sequence[Path], kept_out: Sequence[str], failures: list[str], suffixes: tuple[str, ...]
+) -> Iterator[tuple[Path, Path]]:
     """Yields each file with its name below `out`; adds a sentence to `failures` for an input that holds none."""
     for given in inputs:
         if given.is_dir():
             count = 0
-            for path in _images_below(given, kept_out, failures):
+            for path in _images_below(given, kept_out, failures, suffixes):
                 count += 1
                 yield path, path.relative_to(given)
             if not count:
-                failures.append(f"{given}: holds no images (files ending in {', '.join(SUFFIXES)})")
+                failures.append(f"{given}: holds no images (files ending in {', '.join(suffixes)})")
         elif given.is_file():
             yield given, Path(given.name)
         else:
             failures.append(f"{given}: no such file or folder")
 
 
-def _images_below(folder: Path, kept_out: Iterable[str], failures: list[str]) -> Iterator[Path]:
+def _images_below(
+    folder: Path, kept_out: Iterable[str], failures: list[str], suffixes: tuple[str, ...]
+) -> Iterator[Path]:
     def note(error: OSError) -> None:
         failures.append(f"{error.filename}: cannot be read: {error.strerror}")
 
@@ -99,14 +106,14 @@ def _images_below(folder: Path, kept_out: Iterable[str], failures: list[str]) ->
         for name in sorted(files):
             path = Path(parent, name)
             is_special = path.exists() and not path.is_file()  # reading a pipe would wait for ever
-            if name.lower().endswith(SUFFIXES) and not name.startswith(".") and not is_special:
+            if name.lower().endswith(suffixes) and not name.startswith(".") and not is_special:
                 yield path
 
 
 def _masks_by_stem(folder: Path) -> dict[Path, list[Path]]:
     """The masks below `folder` by their relative path without suffix."""
     found: dict[Path, list[Path]] = {}
-    for path in _images_below(folder, (), []):
+    for path in _images_below(folder, (), [], SUFFIXES):
         found.setdefault(path.relative_to(folder).with_suffix(""), []).append(path)
     return found
 

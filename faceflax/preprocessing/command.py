@@ -1,0 +1,149 @@
+"""What `faceflax normalize` does."""
+
+import argparse
+import collections
+import functools
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import cv2
+
+from faceflax import assets
+from faceflax.errors import UserError
+from faceflax.preprocessing import acquire, chain, console
+from faceflax.preprocessing.alignment import TEMPLATES
+from faceflax.preprocessing.chain import Settings
+from faceflax.preprocessing.images import SUFFIXES
+from faceflax.preprocessing.inputs import plan
+from faceflax.preprocessing.normalising import Outcome, Work, normalise_source
+from faceflax.progress import progress_bar
+
+_AHEAD = 4  # sources that wait for each process
+_ATTEMPTS = 2  # a process that dies takes its neighbours' work with it
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Normalises the sources that the arguments name; returns 0, or 1 when some could not be.
+
+    Raises `UserError` when nothing can be done at all: a wrong argument, an output folder that cannot be written, a
+    network that cannot be fetched, a full disk.
+    """
+    settings = _settings(arguments)
+    out = Path(arguments.out)
+    console.make_folder(out)
+    for asset in (assets.CENTERFACE, assets.FACE_MESH):
+        assets.fetch(asset)
+    works, failures = _plan(arguments, out)
+    for failure in failures:
+        console.report(failure)
+    outcomes = []
+    workers = min(arguments.workers or os.cpu_count() or 1, max(1, len(works)))
+    with progress_bar() as progress:
+        bar = progress.add_task("normalising", total=len(works))
+        for outcome in _run_all(works, settings, workers):
+            if outcome.is_fatal:
+                raise UserError(outcome.failure)
+            if outcome.failure:
+                console.report(outcome.failure)
+            outcomes.append(outcome)
+            progress.advance(bar)
+    done = [outcome for outcome in outcomes if not outcome.failure]
+    print(_summary(outcomes, done, len(works) + len(failures), out))
+    return 0 if len(done) == len(works) + len(failures) else 1
+
+
+def _settings(arguments: argparse.Namespace) -> Settings:
+    if not arguments.out or "" in arguments.inputs:
+        raise UserError("an empty name was given as --out or as an input; name a file or folder")
+    if arguments.template not in TEMPLATES:
+        raise UserError(f'--template "{arguments.template}" does not exist; choose one of {", ".join(TEMPLATES)}')
+    if not 16 <= arguments.size <= 2048:
+        raise UserError(f"--size {arguments.size} is not a side of a crop; choose 16 to 2048 pixels")
+    for name in ("every", "frames", "workers"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value} is too few; make it 1 or more")
+    return Settings(
+        size=arguments.size,
+        template=arguments.template,
+        frontal=arguments.frontal,
+        relight=arguments.relight,
+        denoise=arguments.denoise,
+        max_yaw=arguments.max_yaw,
+        min_side=arguments.min_side,
+        only_largest=arguments.only_largest,
+    )
+
+
+def _plan(arguments: argparse.Namespace, out: Path) -> tuple[list[Work], list[str]]:
+    live = [source for source in arguments.inputs if acquire.is_live(source)]
+    files = acquire.expand([source for source in arguments.inputs if not acquire.is_live(source)])
+    jobs, failures = plan(files, out, None, SUFFIXES + acquire.VIDEO_SUFFIXES)
+    works = [Work(os.fspath(job.source), job.output, arguments.every, arguments.frames) for job in jobs]
+    for number, source in enumerate(live):
+        output = out / (f"camera{source}.png" if source.isdecimal() else f"stream{number}.png")
+        works.append(Work(source, output, arguments.every, arguments.frames or 100))
+    return works, failures
+
+
+def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Outcome]:
+    if workers == 1:
+        _start(settings)
+        yield from map(functools.partial(_normalise, settings=settings), works)
+        return
+    waiting = collections.deque((work, 1) for work in works)
+    while waiting:
+        yield from _run_in_pool(waiting, settings, workers)
+
+
+def _run_in_pool(waiting: collections.deque[tuple[Work, int]], settings: Settings, workers: int) -> Iterator[Outcome]:
+    """Yields the outcomes of what waits until none is left or a process dies; what that one had goes to the front."""
+    context = multiprocessing.get_context("spawn")
+    running: collections.deque[tuple[Work, int, Future]] = collections.deque()
+    with ProcessPoolExecutor(workers, context, _start, (settings,)) as pool:
+        try:
+            while waiting or running:
+                while waiting and len(running) < _AHEAD * workers:
+                    work, attempt = waiting.popleft()
+                    running.append((work, attempt, pool.submit(_normalise, work, settings)))
+                outcome = running[0][2].result()
+                running.popleft()
+                yield outcome
+        except BrokenProcessPool:
+            for work, attempt, _ in reversed(running):
+                if attempt < _ATTEMPTS:
+                    waiting.appendleft((work, attempt + 1))
+                else:
+                    reason = "the process that read it died; it may need too much memory"
+                    yield Outcome(failure=f"{acquire.shown(work.source)}: {reason}")
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+@functools.cache
+def _chain(settings: Settings) -> chain.Normalise:
+    return chain.load_chain(settings)
+
+
+def _start(settings: Settings) -> None:
+    """Makes a process ready; one thread each, as there are as many processes as cores."""
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
+    _chain(settings)
+
+
+def _normalise(work: Work, settings: Settings) -> Outcome:
+    return normalise_source(work, settings, _chain(settings))
+
+
+def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:
+    faces, refused = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("faces", "refused"))
+    kept = sum(not outcome.is_new for outcome in outcomes)
+    text = f"normalised {len(done)} of {total} sources, {faces} faces, into {console.printable(os.fspath(out))}"
+    notes = [f"{kept} were done already"] * (kept > 0)
+    notes += [f"{refused} faces were refused, see the records"] * (refused > 0)
+    return f"{text} ({'; '.join(notes)})" if notes else text

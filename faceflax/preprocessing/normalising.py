@@ -1,0 +1,158 @@
+"""Normalises one source into its files: an aligned face each, and a record of what was measured and done."""
+
+import dataclasses
+import errno
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faceflax import __version__
+from faceflax.errors import UserError
+from faceflax.files import write_json
+from faceflax.preprocessing import acquire, images
+from faceflax.preprocessing.chain import Normalise, Normalised, Settings, to_8_bit
+from faceflax.preprocessing.images import Photograph
+
+NO_FACE = "no face found; a face needs about 20 pixels"
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
+
+
+@dataclasses.dataclass(frozen=True)
+class Work:
+    """One source to normalise.
+
+    Attributes:
+      source: a photograph's or video's path, a camera's index or a stream's URL.
+      output: of a photograph's first face, NAME.png; a video's faces lie in the folder NAME.
+      every: of a video, each how manieth frame is taken.
+      limit: of a video, how many frames are taken at most.
+    """
+
+    source: str
+    output: Path
+    every: int = 1
+    limit: int | None = None
+
+    @property
+    def record(self) -> Path:
+        """Where the record of the source is."""
+        return self.output.with_suffix(".json")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of a source: faces written (or there already), faces refused, a sentence if it failed."""
+
+    faces: int = 0
+    refused: int = 0
+    is_new: bool = True
+    failure: str = ""
+    is_fatal: bool = False
+
+
+def normalise_source(work: Work, settings: Settings, chain: Normalise) -> Outcome:
+    """Writes the faces of a source and its record, unless they are there, made of the same file in the same way.
+
+    Whatever is wrong with the source or its files is told by the outcome.
+    """
+    try:
+        identity = _identity(work, settings)
+        kept = _kept(work, identity)
+        if kept is not None:
+            return _outcome(work, kept, is_new=False)
+        record = identity | {"faces": [], "refused": []}
+        for output, photograph in _pictures(work):
+            _normalise_picture(output, photograph, chain, record, work.output.parent)
+        _remove_stale(work, record)
+        write_json(work.record, record)
+        return _outcome(work, record, is_new=True)
+    except UserError as error:
+        is_fatal = getattr(error.__cause__, "errno", None) in _FATAL
+        return Outcome(failure=str(error), is_fatal=is_fatal)
+
+
+def _identity(work: Work, settings: Settings) -> dict[str, Any]:
+    """What has to be the same for faces to be kept; live sources are never the same."""
+    made_by = {"version": __version__, "settings": dataclasses.asdict(settings)}
+    name = acquire.shown(work.source).encode(errors="replace").decode()
+    if acquire.is_live(work.source):
+        return {"source": name, **made_by}
+    try:
+        status = Path(work.source).stat()
+    except OSError as error:
+        raise UserError(f"{work.source}: cannot be read: {error.strerror or error}") from error
+    file = {"source": Path(name).name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    if acquire.is_video(Path(work.source)):
+        file |= {"every": work.every, "limit": work.limit}
+    return file | made_by
+
+
+def _kept(work: Work, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier run that made the same, if all its files are there."""
+    record = _read(work.record)
+    if acquire.is_live(work.source) or {name: record.get(name) for name in identity} != identity:
+        return None
+    files = [work.output.parent / face["file"] for face in record["faces"]]
+    return record if all(file.is_file() for file in files) else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        is_record = all("file" in face for face in record["faces"]) and isinstance(record["refused"], list)
+    except (OSError, ValueError, TypeError, KeyError):
+        return {}
+    return record if is_record else {}
+
+
+def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
+    """Yields each picture of the source, with the file of its first face."""
+    if not acquire.is_live(work.source) and not acquire.is_video(Path(work.source)):
+        yield work.output, images.read(Path(work.source))
+        return
+    for number, frame in acquire.frames(work.source, work.every, work.limit):
+        yield work.output.with_suffix("") / f"{number:06d}.png", Photograph(frame, None)
+
+
+def _normalise_picture(
+    output: Path, photograph: Photograph, chain: Normalise, record: dict[str, Any], folder: Path
+) -> None:
+    """Writes the faces of one picture and adds them to the record."""
+    count = 0
+    for found in chain(to_8_bit(photograph)):
+        if found.pixels is None:
+            record["refused"].append({"picture": output.stem} | found.record)
+            continue
+        count += 1
+        file = output if count == 1 else output.with_name(f"{output.stem}+{count}.png")
+        images.write(file, _as_photograph(found, photograph))
+        record["faces"].append({"file": file.relative_to(folder).as_posix()} | found.record)
+
+
+def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
+    """A face with its photograph's profile and EXIF; a grey photograph's stays grey."""
+    pixels = found.pixels[..., 0] if photograph.pixels.ndim == 2 else found.pixels
+    return Photograph(np.ascontiguousarray(pixels), None, photograph.profile, photograph.exif)
+
+
+def _remove_stale(work: Work, record: dict[str, Any]) -> None:
+    """Removes faces that an earlier run made of this source and this one does not."""
+    made = {face["file"] for face in record["faces"]}
+    stem = work.output.stem
+    for face in _read(work.record).get("faces", []):
+        file = Path(face["file"])
+        is_ours = file.suffix == ".png" and file.parts[0].startswith(stem) and ".." not in file.parts
+        if face["file"] not in made and is_ours and not file.is_absolute():
+            (work.output.parent / file).unlink(missing_ok=True)
+
+
+def _outcome(work: Work, record: dict[str, Any], *, is_new: bool) -> Outcome:
+    faces, refused = len(record["faces"]), record["refused"]
+    failure = ""
+    if not faces:
+        reason = refused[0]["refused"] if refused else NO_FACE
+        failure = f"{acquire.shown(work.source)}: {reason}"
+    return Outcome(faces, len(refused), is_new, failure)

@@ -1,0 +1,202 @@
+"""`faceflax normalize` from the command line: names, records, resuming, videos, and sentences for what is bad."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from faceflax import cli
+from faceflax.preprocessing import acquire, chain, frontalise, mesh
+from faceflax.preprocessing.alignment import Alignment
+from faceflax.preprocessing.detection import Face
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.landmarks import TEMPLATE
+from tests import faces
+from tests.faces import placed
+
+FACES = faces.load(6)
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch):
+    """From the user's own cache, for the processes that are started too."""
+    faces.published(lambda: chain.load_chain(chain.Settings()))
+    monkeypatch.setenv("FACEFLAX_CACHE", str(Path("~/.cache/faceflax").expanduser()))
+
+
+def normalize(*arguments, workers=1):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["normalize", *map(os.fspath, arguments), "--workers", str(workers)])
+    return caught.value.code
+
+
+def two_faces():
+    return faces.scene([(FACES[0], placed(130, 10, (100, 110))), (FACES[1], placed(90, 0, (260, 110)))], 220, 340)
+
+
+def names(folder):
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+
+
+def test_faces_and_records(tmp_path, capsys):
+    write(tmp_path / "in" / "sub" / "two.png", Photograph(two_faces(), None))
+    write(tmp_path / "in" / "grey.png", Photograph(cv2.cvtColor(FACES[2], cv2.COLOR_RGB2GRAY), None))
+    write(tmp_path / "in" / "deep.png", Photograph(FACES[3].astype(np.uint16) * 257, None))
+    assert normalize(tmp_path / "in", "--out", tmp_path / "out", "--size", "96", workers=2) == 0
+    expected = ["deep.json", "deep.png", "grey.json", "grey.png", "sub/two+2.png", "sub/two.json", "sub/two.png"]
+    assert names(tmp_path / "out") == expected
+    assert capsys.readouterr().out == f"normalised 3 of 3 sources, 4 faces, into {tmp_path / 'out'}\n"
+    record = json.loads((tmp_path / "out" / "sub" / "two.json").read_text())
+    assert record["settings"]["size"] == 96 and [face["file"] for face in record["faces"]] == ["two.png", "two+2.png"]
+    for face in record["faces"]:
+        assert {"box", "points", "score", "mesh", "matrix", "relight", "denoise"} <= set(face)
+        made = Alignment(96, np.array(face["matrix"]))
+        assert np.abs(made.to_crop(np.array(face["points"])) - 96 * TEMPLATE).max() < 0.06 * 96
+    assert record["faces"][0]["mesh"]["roll"] == pytest.approx(10, abs=5)
+    assert read(tmp_path / "out" / "grey.png").pixels.shape == (96, 96)
+    crop = read(tmp_path / "out" / "deep.png").pixels
+    assert np.corrcoef(crop.ravel(), cv2.resize(FACES[3], (96, 96)).ravel())[0, 1] > 0.8
+
+
+def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.png", Photograph(FACES[number], None))
+    arguments = (tmp_path / "in", "--out", tmp_path / "out", "--size", "64")
+    assert normalize(*arguments) == 0
+    out = tmp_path / "out"
+    before = {name: (out / name).stat().st_mtime_ns for name in names(out)}
+    write(tmp_path / "in" / "1.png", Photograph(two_faces(), None))
+    (out / "2.png").unlink()
+    assert normalize(*arguments) == 0
+    assert "(1 were done already)" in capsys.readouterr().out
+    changed = {name for name in names(out) if (out / name).stat().st_mtime_ns != before.get(name)}
+    assert changed == {"1.json", "1.png", "1+2.png", "2.json", "2.png"}
+    write(tmp_path / "in" / "1.png", Photograph(FACES[1], None))
+    assert normalize(*arguments) == 0
+    assert not (out / "1+2.png").exists()  # of the photograph that was there
+    assert normalize(*arguments, "--no-relight") == 0
+    assert "already" not in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
+    source = tmp_path / "in"
+    write(source / "good.png", Photograph(FACES[0], None))
+    encoded = cv2.imencode(".jpg", FACES[1])[1].tobytes()
+    png = bytearray((source / "good.png").read_bytes())
+    png[16:24] = struct.pack(">II", 50_000, 50_000)
+    bad = {
+        b"text.jpg": (b"hello\n" * 99, "not a JPEG"),
+        b"empty.png": (b"", "the file is empty"),
+        b"cut.jpg": (encoded[: len(encoded) // 2], "truncated"),
+        b"bomb.png": (bytes(png), "50000x50000 pixels are more than the 100 million"),
+        b"nobody.png": (cv2.imencode(".png", faces.background(90, 90))[1].tobytes(), "no face found"),
+        b"caf\xe9.jpg": (b"hello", "not a JPEG"),
+        b"clip.mp4": (b"hello", "cannot be opened as a video"),
+    }
+    for name, (data, _) in bad.items():
+        (source / os.fsdecode(name)).write_bytes(data)
+    (source / os.fsdecode(b"fa\xe7e.png")).write_bytes(cv2.imencode(".png", FACES[2][..., ::-1])[1].tobytes())
+    assert normalize(source, tmp_path / "none.png", "--out", tmp_path / "out", "--size", "64") == 1
+    captured = capfd.readouterr()
+    assert captured.out == f"normalised 2 of 10 sources, 2 faces, into {tmp_path / 'out'}\n"
+    lines = captured.err.splitlines()
+    assert len(lines) == len(bad) + 1 and all(line.startswith("error: ") for line in lines)
+    for name, (_, reason) in bad.items():
+        shown = name.decode(errors="replace")
+        assert [line for line in lines if shown in line and reason in line], (shown, lines)
+    assert [line for line in lines if "none.png: no such file" in line]
+    assert normalize(source, "--out", tmp_path / "out", "--size", "64") == 1  # nothing is forgotten by a second run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--template", "square"), "choose one of ffhq, arcface"),
+        (("--size", "4"), "choose 16 to 2048 pixels"),
+        (("--every", "0"), "make it 1 or more"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(tmp_path, capsys, arguments, sentence):
+    assert normalize(tmp_path, "--out", tmp_path / "out", *arguments) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
+
+
+def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
+    write(tmp_path / "a.png", Photograph(FACES[0], None))
+    (tmp_path / "out").write_text("a file")
+    assert normalize(tmp_path / "a.png", "--out", tmp_path / "out") == 1
+    assert capsys.readouterr().err.startswith("error: cannot make the folder")
+
+
+def video(path, count=6):
+    writer = cv2.VideoWriter(os.fspath(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 160))
+    for number in range(count):
+        writer.write(faces.scene([(FACES[0], placed(120, 0, (70 + 3 * number, 80)))], 160, 160)[..., ::-1])
+    writer.release()
+
+
+def test_a_video_gives_every_nth_frame(tmp_path, capfd):
+    video(tmp_path / "clip.avi")
+    options = ("--out", tmp_path / "out", "--size", "64", "--every", "2")
+    assert normalize(tmp_path / "clip.avi", *options) == 0
+    assert names(tmp_path / "out") == ["clip.json", "clip/000000.png", "clip/000002.png", "clip/000004.png"]
+    record = json.loads((tmp_path / "out" / "clip.json").read_text())
+    places = [np.mean(face["points"], axis=0)[0] for face in record["faces"]]
+    np.testing.assert_allclose(np.diff(places), 6, atol=1.5)
+    assert normalize(tmp_path / "clip.avi", *options) == 0
+    assert "(1 were done already)" in capfd.readouterr().out
+
+
+def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):
+    assert normalize("97", "rtsp://me:secret@127.0.0.1:9/live?key=1", "--out", tmp_path / "out") == 1
+    error = capfd.readouterr().err
+    assert error.count("no such camera or stream") == 2 and error.count("\n") == 2
+    assert "secret" not in error and "key" not in error
+
+
+def test_patterns_stand_for_files(tmp_path):
+    for name in ("a.png", "sub/b.png", "sub/c.jpg", "[d].png"):
+        write(tmp_path / name, Photograph(FACES[0], None))
+    expand = acquire.expand
+    assert expand([f"{tmp_path}/**/*.png"]) == [tmp_path / name for name in ("[d].png", "a.png", "sub/b.png")]
+    assert expand([f"{tmp_path}/[d].png", "x*"]) == [tmp_path / "[d].png", Path("x*")]
+
+
+def test_faces_in_profile_are_refused_with_a_reason(tmp_path, capsys):
+    settings = chain.Settings(size=64, max_yaw=40)
+    points = mesh.template() * 100
+    turn = np.deg2rad(55)
+    turned = points @ np.array([[np.cos(turn), 0, -np.sin(turn)], [0, 1, 0], [np.sin(turn), 0, np.cos(turn)]]).T
+    measured = mesh.Mesh(turned, 1.0)
+    face = Face(np.array([0.0, 0, 90, 90]), 100 * TEMPLATE, 0.9)
+    found = chain.normalise_face(FACES[0], face, measured, settings)
+    assert found.pixels is None and "looks 55 degrees to a side, over 40" in found.reason
+    write(tmp_path / "a.png", Photograph(FACES[0], None))  # it looks 28 degrees to a side
+    assert normalize(tmp_path / "a.png", "--out", tmp_path / "out", "--max-yaw", "15") == 1
+    assert "a face in profile" in capsys.readouterr().err
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["refused"][0]["mesh"]["yaw"] > 15
+
+
+def test_a_turned_face_comes_out_frontal():
+    before = chain.load_chain(chain.Settings(size=128, relight=False, denoise=False))
+    after = chain.load_chain(chain.Settings(size=128, relight=False, denoise=False, frontal=True))
+    for face in [faces.load(6, 256)[number] for number in (0, 3, 5)]:
+        (one,), (other,) = before(face), after(face)
+        yaw = one.record["mesh"]["yaw"]
+        assert abs(yaw) > 15
+        assert other.record["frontal"]["turned"] == -yaw
+        (again,) = before(other.pixels)
+        assert abs(again.record["mesh"]["yaw"]) < 0.5 * abs(yaw)
+
+
+def test_a_frontal_face_is_not_turned():
+    made = Alignment(64, np.array([[0.5, 0, 0], [0, 0.5, 0]]))
+    measured = mesh.Mesh(128 * mesh.template(), 1.0)
+    crop, turned = frontalise.frontalise(FACES[0], measured, made, TEMPLATE)
+    assert turned == 0
+    np.testing.assert_array_equal(crop, made.crop(FACES[0]))
