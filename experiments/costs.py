@@ -57,6 +57,7 @@ def variants(config: ConfigDict) -> dict[str, ConfigDict]:
     identity = {"loss.identity": config.loss.identity or 1.0}
     fields = {
         "CNN": {"arm": "cnn"} | pixels,
+        "CNN, faces made by the prior": {"arm": "cnn", "data.source": "prior"} | pixels,
         "CNN, perceptual term": {"arm": "cnn"} | pixels | perceptual,
         "CNN, identity term": {"arm": "cnn"} | pixels | identity,
         "GAN without these": {"arm": "gan"} | pixels,

@@ -79,6 +79,7 @@ def face_prior(channels=8):
     params |= modulated("image", channels, 12)
     params["image/kernel"] *= 0.5
     params = {name: values.astype(np.float32) for name, values in params.items()}
+    params |= heads.noise(params)
     for size in heads.SIZES:
         params |= heads.initial(params, size)
     return params

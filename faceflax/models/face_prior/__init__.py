@@ -14,4 +14,5 @@ def load() -> Params:
 
     Raises `UserError` when the published ones are not in the cache and cannot be fetched (36 MB).
     """
-    return conversion.load() | heads.load()
+    published = conversion.load()
+    return published | heads.noise(published) | heads.load()
