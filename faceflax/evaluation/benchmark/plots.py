@@ -51,6 +51,20 @@ def scatter(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: s
         return _png(figure, axes[0][0])
 
 
+def trade_off(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: str) -> bytes:
+    """Returns a PNG with a panel for each of `panels`: title -> name -> points of a line, on two logarithmic axes."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = pyplot.subplots(
+            1, max(1, len(panels)), figsize=(max(5.2, 4.2 * len(panels)), 4.4), squeeze=False
+        )
+        for axis, (title, named) in zip(axes[0], panels.items(), strict=False):
+            for number, (name, points) in enumerate(named.items()):
+                axis.plot(*zip(*points, strict=True), label=name, color=_COLOURS[number % len(_COLOURS)], linewidth=1.2)
+            axis.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale="log")
+            axis.legend(fontsize=6)
+        return _png(figure)
+
+
 def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, y_label: str) -> bytes:
     """Returns a PNG with a line for each of `named`, through points that bear a text each: (x, y, text)."""
     with mpl.rc_context(_STYLE):
@@ -105,9 +119,9 @@ def _look(number: int) -> dict:
     }
 
 
-def _png(figure: pyplot.Figure, axis: Axes) -> bytes:
+def _png(figure: pyplot.Figure, axis: Axes | None = None) -> bytes:
     """The file, with the legend of `axis` above all panels."""
-    handles, names = axis.get_legend_handles_labels()
+    handles, names = axis.get_legend_handles_labels() if axis is not None else ([], [])
     if names:
         figure.legend(handles, names, loc="outside upper center", ncols=len(names))
     buffer = io.BytesIO()

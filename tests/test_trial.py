@@ -1,0 +1,141 @@
+"""A trial of recognition: faces and people as they are named, vectors kept and made anew when they must be, tables."""
+
+import csv
+import io
+
+import cv2
+import numpy as np
+import pytest
+
+from faceflax.datasets import images
+from faceflax.degradations import Task
+from faceflax.errors import UserError
+from faceflax.recognition import trial, trial_report
+from faceflax.training import parallel
+from tests import untrained
+
+SIZE = 32
+PEOPLE, EACH = 4, 3
+
+
+def _source():
+    """Photographs higher than wide, of people told apart by their colours, each with noise of its own."""
+    rng = np.random.default_rng(0)
+    examples, everybody = [], rng.integers(60, 200, (5, 4, 3))
+    for person in range(PEOPLE):
+        coarse = everybody + rng.normal(0, 12, (5, 4, 3))
+        for _ in range(EACH):
+            noisy = np.clip(coarse + rng.normal(0, 6, coarse.shape), 0, 255).astype(np.uint8)
+            picture = cv2.resize(noisy, (40, 50), interpolation=cv2.INTER_CUBIC)
+            examples.append({"image": images.encode_png(picture), "who": 70 + person})
+    return examples
+
+
+def _thumbnail(version, calls):
+    """An encoder: the picture's coarse colours, centred."""
+
+    def describe(pictures):
+        calls.append(len(pictures))
+        coarse = np.stack([cv2.resize(p, (4, 4), interpolation=cv2.INTER_AREA) for p in pictures]).astype(np.float32)
+        vectors = coarse.reshape(len(pictures), -1) - 128
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    return trial.Describer(version, describe)
+
+
+def _trial(folder, describers, restorers=None):
+    faces = trial.load_faces(_source(), "who", SIZE, 0)
+    return trial.Trial(faces, describers, restorers or {}, folder=folder, devices=parallel.one_device(), batch_size=5)
+
+
+def test_faces_are_framed_and_people_numbered():
+    source = _source()
+    stretched = trial.load_faces(source, "who", SIZE, 0)
+    assert stretched.image.shape == (12, SIZE, SIZE, 3) and stretched.image.dtype == np.uint8
+    np.testing.assert_array_equal(stretched.person, np.repeat(np.arange(PEOPLE), EACH))
+    framed = trial.load_faces(source, "who", 100, 2.0).image[0]  # 50 pixels high in a canvas of 100
+    picture = images.decode(source[0]["image"])
+    np.testing.assert_array_equal(framed[25:75, 30:70], picture)
+    np.testing.assert_array_equal(framed[10, 30:70], picture[0])
+    np.testing.assert_array_equal(framed[25:75, 90], picture[:, -1])
+
+
+def test_faces_without_people_are_refused():
+    source = _source()
+    for wrong, label in ((source, "identity"), ([], "who"), (source[: EACH + 1], "who")):
+        with pytest.raises(UserError, match="recognition needs"):
+            trial.load_faces(wrong, label, SIZE, 0)
+
+
+def test_vectors_are_made_once_and_anew_when_the_encoder_changes(tmp_path):
+    calls = []
+    task = Task("noise", 50.0)
+    first = _trial(tmp_path, {"a": _thumbnail("1", calls)}).vectors(trial.DEGRADED, task)["a"]
+    again = _trial(tmp_path, {"a": _thumbnail("1", calls)}).vectors(trial.DEGRADED, task)["a"]
+    np.testing.assert_array_equal(first, again)
+    assert calls == [12]
+    file = tmp_path / "a" / trial.DEGRADED / "noise_50.npz"
+    file.write_bytes(file.read_bytes()[:100])
+    np.testing.assert_array_equal(
+        _trial(tmp_path, {"a": _thumbnail("1", calls)}).vectors(trial.DEGRADED, task)["a"], first
+    )
+    _trial(tmp_path, {"a": _thumbnail("2", calls)}).vectors(trial.DEGRADED, task)
+    assert calls == [12, 12, 12]
+
+
+def test_the_same_damage_reaches_every_restorer_and_holes_are_filled(tmp_path):
+    seen = []
+
+    def restore(image, mask):
+        seen.append((image, mask))
+        return np.where(mask > 0, 2.0, image)
+
+    describers = {"a": _thumbnail("1", [])}
+    restorers = {"white": trial.Restorer("1", restore), "nothing": trial.Restorer("1", lambda image, mask: image)}
+    made, task = _trial(tmp_path, describers, restorers), Task("occlude", 25.0)
+    degraded = made.vectors(trial.DEGRADED, task)["a"]
+    np.testing.assert_array_equal(made.vectors("nothing", task)["a"], degraded)
+    assert not np.allclose(made.vectors("white", task)["a"], degraded)
+    assert len(seen) == 3 and all(len(image) == 5 and 0.1 < mask.mean() < 0.4 for image, mask in seen)
+
+
+def test_restorers_have_names_of_their_own(tmp_path):
+    devices = parallel.one_device()
+    folder = untrained.make_workdir(tmp_path / "cnn", SIZE)
+    loaded = trial.load_restorers([f"mine={folder}"], devices)["mine"]
+    image, mask = (
+        np.random.default_rng(0).random((2, SIZE, SIZE, 3), np.float32),
+        np.zeros((2, SIZE, SIZE, 1), np.float32),
+    )
+    np.testing.assert_allclose(loaded.restore(image, mask), image, atol=1e-5)
+    for named in ([f"degraded={folder}"], [f"a={folder}", f"a={folder}"], [f"={folder}"]):
+        with pytest.raises(UserError, match="write NAME=WORKDIR"):
+            trial.load_restorers(named, devices)
+
+
+def test_the_report_holds_every_row_and_damage_shows(tmp_path):
+    made = _trial(tmp_path / "vectors", {"a": _thumbnail("1", [])})
+    known, rows = made.vectors(trial.CLEAN, None)["a"], []
+    for way, task in (
+        (trial.CLEAN, None),
+        (trial.DEGRADED, Task("occlude", 50.0)),
+        (trial.DEGRADED, Task("noise", 15.0)),
+    ):
+        person = trial.load_faces(_source(), "who", SIZE, 0).person
+        rows.append(trial_report.measure("a", way, task, known, made.vectors(way, task)["a"], person, resamples=50))
+    clean, occluded, noisy = rows
+    assert clean.values["rank1"].mean == 1 and clean.values["auc"].mean > 0.99
+    assert occluded.values["auc"].mean < noisy.values["auc"].mean
+    written = trial_report.write(rows, tmp_path / "report", {"commit": "c0ffee"}, "signed")
+    assert all(path.stat().st_size for path in written)
+    table = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
+    assert [(row["way"], row["task"], row["severity"]) for row in table] == [
+        ("clean", "clean", ""),
+        ("degraded", "occlude", "50"),
+        ("degraded", "noise", "15"),
+    ]
+    for row, measured in zip(table, rows, strict=True):
+        assert float(row["auc"]) == pytest.approx(measured.values["auc"].mean, abs=1e-5)
+        assert float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"])
+    markdown = (tmp_path / "report" / "report.md").read_text()
+    assert "occlude 50" in markdown and "signed" in markdown and "rank-1 by task" in markdown
