@@ -1,7 +1,8 @@
-"""Puts a trained restorer into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
+"""Puts a trained network into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
 
 Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
 float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it.
+A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 
 from pathlib import Path
@@ -27,24 +28,27 @@ flags.mark_flags_as_required(["workdir", "name"])
 
 def main() -> None:
     """Ships by the flags."""
-    from faceflax.models import shipped
     from faceflax.training import runtime
 
     runtime.start()
-    ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value)
-    path = shipped.path(_NAME.value)
+    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value)
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def ship(folder: Path, name: str, licence: str) -> None:
-    """Writes the network of the workdir `folder` into the package under `name`.
+def ship(folder: Path, name: str, licence: str) -> Path:
+    """Writes the network of the workdir `folder` into the package under `name`, and returns the file.
 
-    Raises `UserError` when the workdir holds no restorer, or a GAN whose CNN is not the one that is shipped.
+    Raises `UserError` when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is
+    shipped, or a face encoder and the name is not `compact`.
     """
     from faceflax.models import shipped, weights
+    from faceflax.models.face_encoder import compact
     from faceflax.training import checkpoints, workdir
 
-    trained = checkpoints.load_for_inference(folder)
+    is_encoder = workdir.read_config(folder).arm == "encoder"
+    if is_encoder != (name == compact.NAME):
+        raise UserError(f'"{compact.NAME}" is the name of the face encoder and of nothing else; choose another --name')
+    trained = (checkpoints.load_face_encoder if is_encoder else checkpoints.load_for_inference)(folder)
     made, config = workdir.read_manifest(folder), trained.config
     manifest = {name: made[name] for name in ("commit", "command", "versions", "device", "seed")} | {
         "kind": config.arm,
@@ -58,7 +62,9 @@ def ship(folder: Path, name: str, licence: str) -> None:
     if config.arm == "gan":
         manifest |= _origin(folder, config)
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
-    weights.write(shipped.path(name), trained.params, manifest)
+    path = compact.FILE if is_encoder else shipped.path(name)
+    weights.write(path, trained.params, manifest)
+    return path
 
 
 def _before(init_from: str) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ def main() -> int:
     from faceflax import config as config_lib
     from faceflax.datasets import registry
     from faceflax.errors import UserError
-    from faceflax.evaluation import segmentation, validation
+    from faceflax.evaluation import encoding, segmentation, validation
     from faceflax.training import loop, prior_data, runtime, workdir
 
     config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
@@ -47,6 +47,8 @@ def main() -> int:
         workdir.write_start(folder, config, manifest, active=is_first)
         if config.arm == "segmenter":
             make_evaluate = lambda arm: segmentation.create(held_out, config)  # noqa: E731
+        elif config.arm == "encoder":
+            make_evaluate = lambda arm: encoding.create(held_out, config)  # noqa: E731
         else:
             make_evaluate = lambda arm: validation.create(arm.restore, held_out, config)  # noqa: E731
         stopped_by = loop.train(config, folder, source, make_evaluate)

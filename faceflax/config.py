@@ -15,6 +15,7 @@ from faceflax.errors import UserError
 
 BEST_METRICS = ("psnr", "ssim", "step")  # what every validation knows, whatever its tasks; "step": the newest is best
 SEGMENTER_METRICS = ("iou", "step")  # the same of a segmenter
+ENCODER_METRICS = ("rank1", "step")  # and of a face encoder
 
 
 def default() -> ConfigDict:
@@ -38,6 +39,7 @@ def default() -> ConfigDict:
     config.data.flip = True  # mirror left and right, half of the time
     config.data.crop = 1.0  # smallest side of a random square crop, as a share of the image; 1: no crop
     config.data.workers = 0  # worker processes that decode; 0: threads of this process
+    config.data.label = ""  # the examples' feature that says who it is, as "identity"; empty: nothing asks for it
 
     config.model = ConfigDict()
     config.model.name = "encoder_decoder"
@@ -75,6 +77,20 @@ def default() -> ConfigDict:
     config.gan.lr_ratio = 1.0  # the discriminator's learning rate, as a multiple of the generator's
     config.gan.b1 = 0.0
     config.gan.b2 = 0.99
+
+    config.encoder = ConfigDict()  # read by arm = "encoder" alone
+    config.encoder.size = 112  # pixels, the side of what the network looks at
+    config.encoder.blocks = 11  # of faceres' 13
+    config.encoder.start = "faceres"  # whose parameters it starts from: faceres | compact (as shipped) | "" (random)
+    config.encoder.frozen = 5  # blocks, from the first convolution on, that stay as they start
+    config.encoder.dimension = 512  # of the vectors
+    config.encoder.damage = 0.5  # share of faces that the network sees damaged by `tasks`
+    config.encoder.distillation = 1.0  # weight of the loss against faceres' vectors; fetches that network
+    config.encoder.relation = 10.0  # weight of the loss on the cosines between a batch's faces; the same network
+    config.encoder.margin = 0.0  # weight of the margin loss over people, which needs `data.label`
+    config.encoder.people = 0  # how many people the labels tell apart, for the margin loss
+    config.encoder.angle = 0.5  # the margin, in radians
+    config.encoder.scale = 32.0  # of the margin loss's logits
 
     config.optim = ConfigDict()
     config.optim.lr = 1e-3  # peak learning rate of AdamW
@@ -122,15 +138,20 @@ def validate(config: ConfigDict) -> None:
         "eval.max_images": (0, float("inf")),
         "optim.ema_decay": (0, 1),
     }
+    limits |= {f"encoder.{name}": (1, float("inf")) for name in ("size", "dimension")}
+    limits |= {
+        f"encoder.{name}": (0, float("inf")) for name in ("distillation", "relation", "margin", "people", "frozen")
+    }
+    limits |= {"encoder.damage": (0, 1), "encoder.angle": (0, 1.5), "encoder.scale": (1, float("inf"))}
     limits |= {f"gan.{name}": (0, float("inf")) for name in ("weight", "start", "r1", "r2", "lr_ratio")}
     for name, (least, most) in limits.items():
         value = _get(config, name)
         if not least <= value <= most:
             where = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
             raise UserError(f"config.{name} is {value}; it must be {where}")
-    best_metrics = SEGMENTER_METRICS if config.arm == "segmenter" else BEST_METRICS
+    best_metrics = {"segmenter": SEGMENTER_METRICS, "encoder": ENCODER_METRICS}.get(config.arm, BEST_METRICS)
     choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
-    choices["data.source"] = ("dataset", "prior")
+    choices |= {"data.source": ("dataset", "prior"), "encoder.start": ("faceres", "compact", "")}
     if config.arm == "gan" and config.eval.best_metric != "step":
         raise UserError(
             f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '

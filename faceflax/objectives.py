@@ -1,4 +1,4 @@
-"""Losses: how far a restored batch is from its target, and how a discriminator's judgement of it counts.
+"""Losses: how far a restored batch is from its target, how a discriminator's judgement counts, how vectors should lie.
 
 Images are [B, H, W, 3]; whatever their dtype, the losses are taken in float32 and are scalars. Two of them compare what
 pretrained networks see in the images; the parameters of these are an argument, loaded once by `load_networks`.
@@ -19,6 +19,7 @@ from faceflax.errors import UserError
 from faceflax.models import perceptual, pretrained
 from faceflax.models.discriminator import Logits
 from faceflax.models.face_encoder import faceres
+from faceflax.models.face_encoder.compact import unit
 
 MS_SSIM_LEAST_SIZE = 2 * metrics.SSIM_WINDOW
 """Pixels; two scales fit from here on."""
@@ -199,3 +200,43 @@ ADVERSARIAL: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array, A
         lambda real, fake: jnp.mean(jax.nn.softplus(real - fake)),
     ),
 }
+
+
+def distillation_loss(predicted: Array, target: Array) -> Array:
+    """Mean of 1 - the cosine between vectors [B, D] and the teacher's unit vectors [B, D]."""
+    return 1.0 - jnp.mean(jnp.sum(unit(predicted) * target, axis=-1))
+
+
+def relational_loss(vectors: Array, target: Array) -> Array:
+    """Mean squared difference between the cosines of all pairs of a batch and the teacher's (Park et al., CVPR 2019).
+
+    `vectors` [B, D] are of unit length, and so are `target` [B, E], the teacher's of the same images. Pairs of an image
+    with itself are left out. At least two images.
+    """
+    count = len(vectors)
+    difference = vectors @ vectors.T - target @ target.T
+    return jnp.sum(jnp.square(difference) * (1.0 - jnp.eye(count))) / (count * (count - 1))
+
+
+def margin_loss(cosines: Array, label: Array, *, num_classes: int, margin: float, scale: float) -> tuple[Array, Array]:
+    """Returns ArcFace's mean loss (Deng et al., CVPR 2019, equation 3), and how often the own class is nearest.
+
+    Args:
+      cosines: [B, K] between vectors and class weights; columns from `num_classes` on are padding and count for none.
+      label: int [B], below `num_classes`.
+      num_classes: people.
+      margin: radians added to the angle of the own class. Beyond pi, where the cosine would rise again, the cosine is
+        lowered by margin * sin(margin) instead, as in the authors' code.
+      scale: of the logits.
+    """
+    column = jnp.arange(cosines.shape[1])
+    own = column == label[:, None]
+    cosines = jnp.clip(cosines, -1.0 + 1e-6, 1.0 - 1e-6)
+    # Only the own class's angle is needed: a sum over one column, which also works where columns lie on many devices.
+    cosine = jnp.sum(jnp.where(own, cosines, 0.0), axis=1)
+    turned = jnp.cos(jnp.arccos(cosine) + margin)
+    turned = jnp.where(cosine > -jnp.cos(margin), turned, cosine - margin * jnp.sin(margin))
+    logits = jnp.where(column < num_classes, scale * jnp.where(own, turned[:, None], cosines), -jnp.inf)
+    others = jnp.where(own | (column >= num_classes), -jnp.inf, cosines)
+    loss = jnp.mean(jax.nn.logsumexp(logits, axis=1) - scale * turned)
+    return loss, jnp.mean((cosine > others.max(1)).astype(jnp.float32))

@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import cv2
@@ -34,6 +35,7 @@ def train_stream(
     start_step: int = 0,
     process_index: int = 0,
     process_count: int = 1,
+    features: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Batch]:
     """Yields without end this process's share of each batch, from step `start_step` on.
 
@@ -42,8 +44,10 @@ def train_stream(
     hold the end of one and the beginning of the next. Arguments: `data`, the configuration's `data`.
 
     A batch holds `image`, uint8 [b, S, S, 3] RGB with b = batch_size / process_count, and `index`, int32 [b], the
-    positions in the whole batch. With `data.workers` > 0 that many processes decode, else threads of this one.
-    Raises `UserError` when the source is empty or the batch does not divide among the processes.
+    positions in the whole batch; and for each of `features`, name in the batch: name in the examples, that feature as
+    it is, `label` as int32 [b]. With `data.workers` > 0 that many processes decode, else threads of this one.
+    Raises `UserError` when the source is empty, an example lacks a feature, or the batch does not divide among the
+    processes.
     """
     if data.batch_size % process_count:
         raise UserError(
@@ -51,7 +55,8 @@ def train_stream(
         )
     if not len(source):
         raise UserError("the training split holds no images; choose another split or dataset")
-    prepare = functools.partial(_prepare, size=data.image_size, crop=data.crop, flip=data.flip)
+    _check_features(source[0], features)
+    prepare = functools.partial(_prepare, size=data.image_size, crop=data.crop, flip=data.flip, features=features)
     number = functools.partial(_number, batch_size=data.batch_size)
     faces = grain.MapDataset.source(source).seed(seed % 2**32).shuffle().repeat()
     faces = faces.random_map(prepare).map_with_index(number)
@@ -105,14 +110,33 @@ def _leave_with_parent() -> None:
     os._exit(0)
 
 
-def _prepare(example: dict[str, Any], rng: np.random.Generator, *, size: int, crop: float, flip: bool) -> np.ndarray:
+def _check_features(example: Mapping[str, Any], features: Mapping[str, str]) -> None:
+    for feature in features.values():
+        if feature not in example:
+            raise UserError(f"the examples have no feature {feature!r}; they have {', '.join(sorted(example))}")
+    if "label" in features and not isinstance(example[features["label"]], int | np.integer):
+        raise UserError(f"the feature {features['label']!r} is not a class label; name one that is")
+
+
+def _prepare(
+    example: dict[str, Any],
+    rng: np.random.Generator,
+    *,
+    size: int,
+    crop: float,
+    flip: bool,
+    features: Mapping[str, str],
+) -> Batch:
     image = images.decode(example["image"])
     if crop < 1:
         image = _random_square(image, rng, crop)
     image = images.square(image, size)
     if flip and rng.random() < 0.5:
         image = image[:, ::-1]
-    return image
+    besides = {name: example[feature] for name, feature in features.items()}
+    if "label" in besides:
+        besides["label"] = np.int32(besides["label"])
+    return {"image": image, **besides}
 
 
 def _random_square(image: np.ndarray, rng: np.random.Generator, smallest: float) -> np.ndarray:
@@ -123,8 +147,8 @@ def _random_square(image: np.ndarray, rng: np.random.Generator, smallest: float)
     return image[top : top + side, left : left + side]
 
 
-def _number(index: int, image: np.ndarray, *, batch_size: int) -> Batch:
-    return {"image": image, "index": np.int32(index % batch_size)}
+def _number(index: int, example: Batch, *, batch_size: int) -> Batch:
+    return {**example, "index": np.int32(index % batch_size)}
 
 
 def _numbered(number: int, *, source: Sequence[dict[str, Any]], count: int, size: int) -> Batch:

@@ -13,6 +13,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models import discriminator, shipped
+from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
@@ -148,8 +149,9 @@ def load_for_inference(workdir: Path, step: int | None = None) -> Trained:
     one that does not fit its configuration, or no restorer.
     """
     config = workdir_lib.read_config(workdir)
-    if config.arm == "segmenter":
-        raise UserError(f"{workdir} holds a segmenter, which restores nothing; name the workdir of a CNN or GAN")
+    other = {"segmenter": "a segmenter", "encoder": "a face encoder"}.get(config.arm)
+    if other:
+        raise UserError(f"{workdir} holds {other}, which restores nothing; name the workdir of a CNN or GAN")
     return _load(workdir, config, models.create(config.model).init, step=step)
 
 
@@ -159,6 +161,15 @@ def load_segmenter(workdir: Path) -> Trained:
     if config.arm != "segmenter":
         raise UserError(f"{workdir} holds no segmenter; train one with configs/segmenter.py")
     return _load(workdir, config, models.create_segmenter(config.model).init)
+
+
+def load_face_encoder(workdir: Path) -> Trained:
+    """Reads a face encoder, without what its losses were taken with; otherwise as `load_for_inference`."""
+    config = workdir_lib.read_config(workdir)
+    if config.arm != "encoder":
+        raise UserError(f"{workdir} holds no face encoder; train one with configs/encoder.py")
+    trained = _load(workdir, config, lambda key, size: {"network": compact.init(config.encoder, key)})
+    return trained._replace(params=trained.params["network"])
 
 
 def load_discriminator(workdir: Path) -> Trained:

@@ -5,7 +5,7 @@ import dataclasses
 import datetime
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +82,10 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
     plan = Plan.create(config, None if source is None else len(source))
     devices = parallel.create(config.parallel.mesh)
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
-    arm = arms.create(config, learning_rate, devices.map_images)
+    arm = arms.create(config, learning_rate, devices.map_images, devices.split_classes)
     devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
     networks = arm.load_networks()
+    source = arm.prepare(source)
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)
         stack.callback(checkpoints.close)
@@ -94,7 +95,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
         tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
-        batches = stack.enter_context(_batches(config, source, start))
+        batches = stack.enter_context(_batches(config, source, start, arm.features))
         run = _Run(
             plan=plan,
             batch_size=config.data.batch_size,
@@ -137,13 +138,15 @@ def _first_state(
 
 
 @contextlib.contextmanager
-def _batches(config: ConfigDict, source: Sequence | None, start: int) -> Iterator[Iterator[dict[str, np.ndarray]]]:
-    """Yields this process's share of the batches from step `start` on, until the context ends."""
+def _batches(
+    config: ConfigDict, source: Sequence | None, start: int, features: Mapping[str, str]
+) -> Iterator[Iterator[dict[str, np.ndarray]]]:
+    """Yields this process's share of the batches from step `start` on, until the context ends; see `Arm.features`."""
     share = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     if source is None:
         yield prior_data.index_stream(config.data.batch_size, **share)
         return
-    batches = stream.train_stream(source, config.data, seed=config.seed, start_step=start, **share)
+    batches = stream.train_stream(source, config.data, seed=config.seed, start_step=start, features=features, **share)
     with contextlib.closing(batches):
         yield batches
 

@@ -29,6 +29,9 @@ PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
 # Smaller arrays stay whole on every device: gathering them costs more than the memory they would save.
 _MIN_SPLIT_SIZE = 2**14
 
+CLASSES = "classes"
+"""The name of a parameter [K, D] with a row for each of many classes, which is split over all devices."""
+
 
 def initialize_distributed() -> None:
     """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
@@ -134,8 +137,10 @@ class Parallel:
     def _replicated(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def _state_sharding(self, shape: jax.ShapeDtypeStruct) -> NamedSharding:
-        """Splits the largest dimension that the `fsdp` axis divides, of arrays that are large enough."""
+    def _state_sharding(self, path: tuple, shape: jax.ShapeDtypeStruct) -> NamedSharding:
+        """Splits class weights by classes; of other large arrays the largest dimension that `fsdp` divides."""
+        if any(getattr(key, "key", None) == CLASSES for key in path) and not shape.shape[0] % self.num_devices:
+            return self._batch
         size = self.mesh.shape["fsdp"]
         dims = [d for d in range(len(shape.shape)) if shape.shape[d] % size == 0]
         if size == 1 or not dims or math.prod(shape.shape) < _MIN_SPLIT_SIZE:
@@ -155,7 +160,8 @@ class Parallel:
     def abstract_state(self, init: Callable, *arguments: Any) -> Any:
         """Returns the shapes, dtypes and shardings of what `init(*arguments)` makes, without making it."""
         shapes = jax.eval_shape(init, *arguments)
-        return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._state_sharding(s)), shapes)
+        place = lambda path, s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=self._state_sharding(path, s))  # noqa: E731
+        return jax.tree.map_with_path(place, shapes)
 
     def create_state(self, init: Callable, *arguments: Any) -> Any:
         """Runs `init(*arguments)` compiled, each device making its own part."""
@@ -175,6 +181,16 @@ class Parallel:
         spec = self._batch.spec
         # The check cannot type a switch inside a mapped loop.
         return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+
+    def split_classes(self, scores: jax.Array) -> jax.Array:
+        """Keeps scores [B, K] of K classes where the class weights `CLASSES` lie, split by classes over all devices.
+
+        Each device then compares the whole batch with its own classes, and neither weights nor scores are gathered.
+        """
+        if scores.shape[1] % self.num_devices:
+            return scores
+        columns = NamedSharding(self.mesh, PartitionSpec(None, self.mesh.axis_names))
+        return jax.lax.with_sharding_constraint(scores, columns)
 
     def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Step:
         """Compiles `step(state, batch, networks)` into `(state, batch) -> (state, metrics)`.

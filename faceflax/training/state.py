@@ -1,12 +1,14 @@
 """What a training step changes, and what the loop needs to know of a network to train it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
 from flax import struct
 
 MapImages = Callable[[Callable], Callable]
+SplitClasses = Callable[[jax.Array], jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count); see faceflax.metrics
 
 
@@ -32,6 +34,10 @@ class Arm(NamedTuple):
       load_networks: `() -> networks`, arrays that the step reads and nothing changes: pretrained networks of its
         losses. No checkpoint holds them. Raises `UserError` when they cannot be fetched.
       shown: the metrics of a step that the console shows; all are written to `metrics.jsonl`.
+      features: what the step reads of a batch besides `image` and `index`: names in the batch, and of the examples'
+        features that they come from.
+      prepare: `source -> source`, adds to the training examples what they lack of these features. Raises `UserError`
+        when it cannot.
     """
 
     init: Callable[[], TrainState]
@@ -39,3 +45,5 @@ class Arm(NamedTuple):
     restore: Callable[[Any, jax.Array, jax.Array], jax.Array] | None
     load_networks: Callable[[], Any]
     shown: tuple[str, ...] = ("loss", "psnr")
+    features: Mapping[str, str] = MappingProxyType({})
+    prepare: Callable[[Any], Any] = lambda source: source

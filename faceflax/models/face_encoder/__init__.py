@@ -13,9 +13,10 @@ import jax
 
 from faceflax import assets
 from faceflax.errors import UserError
-from faceflax.models.face_encoder import faceres
+from faceflax.models import weights
+from faceflax.models.face_encoder import compact, faceres
 
-NAMES = ("faceres",)
+NAMES = ("faceres", "compact")
 DEFAULT = "faceres"
 
 
@@ -52,6 +53,16 @@ def create(name: str = DEFAULT) -> FaceEncoder:
             image_size=faceres.SIZE,
             load=faceres.load,
             embed=faceres.embed,
+        )
+    if name == "compact":
+        shape = weights.read_manifest(compact.FILE)["config"]["encoder"]
+        return FaceEncoder(
+            name=name,
+            version=hashlib.sha256(compact.FILE.read_bytes()).hexdigest()[:8],
+            size=shape["dimension"],
+            image_size=shape["size"],
+            load=compact.load,
+            embed=compact.embed,
         )
     raise UserError(f"there is no face encoder {name!r}; choose one of {', '.join(NAMES)}")
 

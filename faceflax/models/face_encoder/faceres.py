@@ -21,7 +21,10 @@ SIZE = 224
 
 DIMENSION = 1024
 
-_BLOCKS = range(1, 14)
+WIDTHS = (32, 64, 128, 128, 256, 256, *(512,) * 6, 1024, 1024)
+"""Channels after the first convolution, and after each of the 13 blocks."""
+
+_BLOCKS = range(1, len(WIDTHS))
 _HALVING_BLOCKS = (2, 4, 6, 12)
 _MEAN_BGR = np.array([103.939, 116.779, 123.68], np.float32)
 # Keeps the gradient finite where all features are 0; squared lengths of faces are hundreds.
@@ -57,12 +60,26 @@ def embed(params: Params, images: jax.Array, size: int = SIZE) -> jax.Array:
 
     Images of any size are stretched to `size` x `size` pixels, a multiple of 32. The network was trained at 224.
     """
-    hidden = _resize(images * 255, size)[..., ::-1] - _MEAN_BGR
+    vectors = trunk(params, _resize(images * 255, size), _BLOCKS[-1]).mean((1, 2))
+    return vectors * lax.rsqrt(jnp.square(vectors).sum(-1, keepdims=True) + _EPSILON)
+
+
+def stride(blocks: int) -> int:
+    """Returns how many pixels of the image one place of the map after so many blocks stands for, along each side."""
+    return 2 ** (1 + sum(block <= blocks for block in _HALVING_BLOCKS))
+
+
+def trunk(params: Params, images: jax.Array, blocks: int) -> jax.Array:
+    """Returns the map [B, h, w, C] after the first so many blocks, of RGB images [B, H, W, 3] in 0 to 255.
+
+    H and W are multiples of `stride(blocks)`.
+    """
+    hidden = images[..., ::-1] - _MEAN_BGR
     hidden = lax.conv_general_dilated(
         hidden, params["conv1/kernel"], (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     hidden = jax.nn.relu6(hidden + params["conv1/bias"])
-    for block in _BLOCKS:
+    for block in range(1, blocks + 1):
         hidden = convolutions.depthwise3x3(hidden, params[f"depthwise{block}/kernel"])
         if block in _HALVING_BLOCKS:
             # A stride of 2 pads even sides below and on the right alone, so its windows are the odd ones of stride 1.
@@ -70,8 +87,7 @@ def embed(params: Params, images: jax.Array, size: int = SIZE) -> jax.Array:
         hidden = jax.nn.relu6(hidden + params[f"depthwise{block}/bias"])
         hidden = convolutions.conv1x1(hidden, params[f"pointwise{block}/kernel"])
         hidden = jax.nn.relu6(hidden + params[f"pointwise{block}/bias"])
-    vectors = hidden.mean((1, 2))
-    return vectors * lax.rsqrt(jnp.square(vectors).sum(-1, keepdims=True) + _EPSILON)
+    return hidden
 
 
 def _resize(images: jax.Array, size: int) -> jax.Array:

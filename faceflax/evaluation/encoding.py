@@ -1,0 +1,83 @@
+"""The evaluation that a face encoder's training asks for now and then: does it know a face in another frame again?"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from faceflax.datasets import stream
+from faceflax.degradations import Task, degrade_for_evaluation, flatten
+from faceflax.evaluation.judges import verification
+from faceflax.models.face_encoder import compact
+from faceflax.training import parallel, views
+
+_FAR = 1e-2
+_SHOWN = 8  # faces in a row of the picture
+_SEED = 20261
+
+
+def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[str, float], np.ndarray]]:
+    """Returns `validate(params) -> (metrics, picture)` on `config.eval.tasks` and the images of `source`.
+
+    `params` are those of the encoder arm. Every clean image is enrolled as one person; looked for are the same images
+    damaged by each task, and not damaged, each in a window and light of its own, the same at every call. `rank1` is
+    how often the own image is nearest, `tar` the true acceptance rate at a false one of 1e-2 (see
+    `judges.verification`), each the mean over tasks; and each by task. No two images may show one person. The picture
+    is uint8 RGB [H, W, 3], a row of what was looked for under each task. Raises `UserError` for an unknown task.
+    """
+    devices = parallel.create(config.parallel.mesh)
+    tasks = (None, *flatten(config.eval.tasks))
+    enrol = devices.compile_batched(_enrol)
+    search = {task: devices.compile_batched(_create_search(task, config.encoder.size)) for task in tasks}
+
+    def validate(params: Any) -> tuple[dict[str, float], np.ndarray]:
+        gallery, probes, rows = [], {task: [] for task in tasks}, {}
+        for batch in _batches(source, config, devices):
+            on_devices, real = devices.shard_batch(batch), batch["weight"] > 0
+            gallery.append(jax.device_get(enrol(params["network"], on_devices))[real])
+            for task in tasks:
+                vectors, picture = jax.device_get(search[task](params["network"], on_devices))
+                probes[task].append(vectors[real])
+                rows.setdefault(task, np.hstack(picture[:_SHOWN]))
+        known, metrics = np.concatenate(gallery), {}
+        for task in tasks:
+            sought = np.concatenate(probes[task])
+            metrics[f"rank1 {task or 'clean'}"] = float(np.mean((sought @ known.T).argmax(1) == np.arange(len(known))))
+            metrics[f"tar {task or 'clean'}"] = float(verification(known, sought, _FAR).mean())
+        means = {
+            name: float(np.mean([metrics[f"{name} {task or 'clean'}"] for task in tasks])) for name in ("rank1", "tar")
+        }
+        return means | metrics, np.vstack([rows[task] for task in tasks])
+
+    return validate
+
+
+def _enrol(params: Any, batch: dict[str, jax.Array]) -> jax.Array:
+    return compact.embed(params, batch["image"].astype(jnp.float32) / 255)
+
+
+def _create_search(task: Task | None, size: int) -> Callable:
+    def search(params: Any, batch: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        image = batch["image"].astype(jnp.float32) / 255
+        if task is not None:
+            image, _ = degrade_for_evaluation(image, batch["index"], task)
+        seen = views.view(jax.random.key(_SEED, impl="threefry2x32"), image, batch["index"], size)
+        return compact.embed(params, seen), jnp.round(seen * 255).astype(jnp.uint8)
+
+    return search
+
+
+def _batches(source: Sequence, config: ConfigDict, devices: parallel.Parallel) -> Any:
+    """Whole batches for every process: each sees all images, as the vectors of all are compared."""
+    per_device = -(-config.eval.batch_size // devices.num_devices)
+    return stream.eval_stream(
+        source,
+        image_size=config.data.image_size,
+        batch_size=per_device * devices.num_devices,
+        max_images=config.eval.max_images,
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
