@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 
 from faceflax.preprocessing import alignment, denoise, detection, frontalise, mesh, relight
@@ -11,6 +12,8 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
+
+_LEAST_SIZE = 48  # pixels; CLAHE's tiles and the noise's wavelets need some
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,15 +93,21 @@ def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settin
     if reason:
         return Normalised(face, record | {"refused": reason}, reason)
     made = alignment.align(face.points, settings.size, settings.template)
-    crop = made.crop(pixels)
+    # A face smaller than the crop is enlarged at last, as noise that is spread is no longer seen to be noise.
+    size = min(settings.size, max(_LEAST_SIZE, round(settings.size / np.hypot(*made.matrix[:, 0]))))
+    own = made if size == settings.size else alignment.align(face.points, size, settings.template)
     template = alignment.TEMPLATES[settings.template]
     if settings.frontal and is_measured:
-        crop, turned = frontalise.frontalise(pixels, measured, made, template)
+        crop, turned = frontalise.frontalise(pixels, measured, own, template)
         record["frontal"] = {"turned": round(turned, 1)}
+    else:
+        crop = own.crop(pixels)
     if settings.relight:
-        crop, record["relight"] = relight.relight(crop, relight.oval(settings.size, template))
+        crop, record["relight"] = relight.relight(crop, relight.oval(size, template))
     if settings.denoise:  # after light is corrected, as dark noise is amplified by that: 0.1 to 2 dB better so
         crop, record["denoise"] = denoise.denoise(crop)
+    if size != settings.size:
+        crop = cv2.resize(crop, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
     record["matrix"] = np.round(made.matrix, 6).tolist()
     return Normalised(face, record, "", crop, made)
 

@@ -1,0 +1,1 @@
+"""The faces of raw photographs, normalised by an Apache Beam pipeline."""
