@@ -45,7 +45,10 @@ def inputs(count):
     return rng.random((count, SIZE, SIZE, 3), np.float32), mask
 
 
-@pytest.fixture(scope="module", params=[(kind, block) for kind in KINDS for block in ("residual", "nafnet")], ids=str)
+_SLOW = [pytest.param((kind, "nafnet"), marks=pytest.mark.slow) for kind in KINDS]
+
+
+@pytest.fixture(scope="module", params=[*((kind, "residual") for kind in KINDS), *_SLOW], ids=str)
 def file(request, tmp_path_factory):
     """The network's function, and the path of the file that it was exported to."""
     kind, block = request.param

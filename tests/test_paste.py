@@ -115,3 +115,43 @@ def test_an_enlarged_photograph_takes_the_crop_where_it_was(times):
     paste.paste(result, place.crop(pixels).astype(np.float32) / 255, MASK, paste.enlarged(place, times))
     assert large.shape == (60 * times, 70 * times, 3)
     assert np.abs(result.astype(int) - large).max() <= 4
+
+
+def finely_drawn(noise):
+    """A face-sized picture with the power of natural ones at every frequency, its crop, and the crop without noise."""
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256)))
+    spectrum = np.fft.fft2(RNG.normal(size=(256, 256))) / np.maximum(frequencies, 1 / 256)
+    picture = np.fft.ifft2(spectrum).real
+    clean = np.repeat((0.5 + 0.12 * picture / picture.std())[..., None], 3, axis=2)
+    noisy = clean + RNG.normal(0, noise, clean.shape)
+    clean, noisy = (np.round(np.clip(values, 0, 1) * 65535).astype(np.uint16) for values in (clean, noisy))
+    place = turned(0.25, 0, (128, 128))
+    crops = [place.crop(values).astype(np.float32) / 65535 for values in (noisy, clean)]
+    return clean, noisy, place, *crops
+
+
+def test_a_large_face_without_damage_stays_sharp():
+    _, pixels, place, crop, _ = finely_drawn(0)
+    kept = paste.kept_detail(crop, crop, MASK, 4)
+    assert kept > 0.99
+    result = pixels.copy()
+    paste.paste(result, crop - np.float32(kept) * crop, MASK, place, kept=kept)
+    assert np.abs(result.astype(int) - pixels).max() < 65535 * 0.005
+
+
+def test_noise_finer_than_the_network_sees_is_not_kept():
+    clean, noisy, place, crop, restored = finely_drawn(0.15)
+    kept = paste.kept_detail(restored, crop, MASK, 4)
+    assert kept < 0.25
+    results = []
+    for share in (kept, 1.0):
+        results.append(noisy.copy())
+        paste.paste(results[-1], restored - np.float32(share) * crop, MASK, place, kept=share)
+    inner = slice(100, 170)
+    ours, all_kept = (np.abs(result[inner, inner] / 65535 - clean[inner, inner] / 65535).mean() for result in results)
+    assert ours < 0.5 * all_kept
+
+
+def test_of_a_small_face_nothing_is_kept():
+    _, _, _, crop, _ = finely_drawn(0)
+    assert paste.kept_detail(crop, crop, MASK, 0.8) == 0

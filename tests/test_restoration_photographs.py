@@ -86,9 +86,10 @@ def test_every_face_gets_its_own_result_and_the_background_stays(tmp_path):
         touched = np.zeros(before.shape[:2], bool)
         for subject in subjects.find(before, always(*CORNERS), SIZE):
             crop = subject.crop
-            restored = paste.match_colour(invert(crop.image[None], None)[0], crop.image, crop.missing)
-            touched |= paste.paste(expected, restored.astype(np.float32), crop.mask, crop.place) > 0
-        np.testing.assert_array_equal(after, expected)
+            restored = invert(crop.image[None], None)[0]  # of its finest detail it leaves next to nothing
+            matched = paste.match_colour(restored, crop.image, crop.missing)
+            touched |= paste.paste(expected, matched.astype(np.float32), crop.mask, crop.place) > 0
+        assert np.abs(after.astype(int) - expected).max() <= 1
         np.testing.assert_array_equal(after[~touched], before[~touched])
         assert 0.1 < touched.mean() < 0.6 and (after != before).any(axis=-1)[touched].mean() > 0.8
 
@@ -239,6 +240,16 @@ def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "_finish", leave)
     counts, _ = run(made, always(CORNERS[0]), batch_size=16)
     assert counts == (40, 40) and most <= 3 * 3 + 2
+
+
+def test_two_boxes_of_one_face_are_one(monkeypatch):
+    (face,) = located(CORNERS[0])
+    shifted = Face(face.face.box + 25, face.face.points + 2, 0.8)
+    (other,) = located(CORNERS[1])
+    monkeypatch.setattr(subjects.detection, "load_detector", lambda: lambda pixels: [face.face, shifted, other.face])
+    monkeypatch.setattr(subjects.mesh, "load_mesh", lambda: lambda pixels, face: None)
+    found = [one.face for one in subjects.load_locator()(np.zeros((9, 9, 3), np.uint8))]
+    assert found == [face.face, other.face]
 
 
 def restore(*arguments):

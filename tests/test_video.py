@@ -132,7 +132,7 @@ def test_a_face_does_not_flicker(tmp_path, in_turn, monkeypatch):
     monkeypatch.setattr("faceflax.restoration.track.OneEuro.__call__", lambda self, points, unit: points)
     restore(tmp_path / "in.mp4", tmp_path / "restless.mp4", locator(0.5, speed=0), restless)
     steady, without = (flicker(tmp_path / f"{name}.mp4") for name in ("steady", "restless"))
-    assert steady < 0.6 * without
+    assert steady < 0.75 * without
 
 
 @pytest.mark.parametrize("data", [b"", b"hello", "cut"])

@@ -8,6 +8,7 @@ from faceflax.preprocessing.alignment import Alignment
 
 _FEATHER = 0.1  # of the crop's side: how far from its border the blend takes to reach 1
 _COLOUR_SIGMA = 0.1  # of the crop's side: what changes more slowly than this is colour and light
+_FINEST = 1.0  # pixels of the crop: the detail between a Gaussian of that sigma and none is the finest
 _LEAST_KNOWN = 0.05  # share of known pixels around one, from which its colour is believed
 # The outline of a face that is framed as FFHQ's, where its mesh is not known: an ellipse, in parts of the crop's side.
 _MIDDLE, _RADII = np.array((0.5, 0.55)), np.array((0.37, 0.42))
@@ -61,8 +62,32 @@ def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
     return cv2.GaussianBlur(values, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
 
 
+def kept_detail(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray, step: float) -> float:
+    """Returns the share of the detail that is finer than a crop's pixels which is the face's own, from 0 to 1.
+
+    The network is not shown that detail, only what it does to the finest that it is shown: it leaves the part
+    g = S / (S + N) that it takes for signal, as a Wiener filter does. Noise has the same power at all frequencies while
+    that of pictures falls by their square (Field, JOSA A 1987), hence S / (`step`^2 N + S) for what is finer.
+
+    Args:
+      restored: float32 [S, S, 3].
+      crop: float32 [S, S, 3], what was restored.
+      mask: float32 [S, S], what of it counts.
+      step: side of a crop's pixel in the photograph's.
+    """
+    before, after = (values - _blur(values, _FINEST) for values in (crop, restored))
+    power = np.sum(mask[..., None] * before**2)
+    left = np.clip(np.sum(mask[..., None] * before * after) / max(power, 1e-6), 0, 1)
+    return float(left / (left + step**2 * (1 - left))) if step > 1 else 0.0
+
+
 def paste(
-    pixels: np.ndarray, restored: np.ndarray, mask: np.ndarray, place: Alignment, allowed: np.ndarray | None = None
+    pixels: np.ndarray,
+    restored: np.ndarray,
+    mask: np.ndarray,
+    place: Alignment,
+    allowed: np.ndarray | None = None,
+    kept: float = 0.0,
 ) -> np.ndarray:
     """Blends a restored crop into `pixels`, in place.
 
@@ -72,6 +97,7 @@ def paste(
       mask: float32 [S, S], how much of it shows.
       place: where the crop lies in `pixels`.
       allowed: bool [H, W], the pixels that may change; None: all.
+      kept: share of `pixels` that is added to `restored`, which then is without it.
 
     Returns:
       float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
@@ -89,19 +115,19 @@ def paste(
     if allowed is not None:
         share *= allowed[window]
     weight[window] = share
-    blend(pixels[window], colour, share)
+    _blend(pixels[window], colour, share, kept)
     return weight
 
 
-def blend(pixels: np.ndarray, colour: np.ndarray, share: np.ndarray) -> None:
-    """Moves `pixels` [H, W(, 3)], uint8 or uint16, by `share` [H, W] towards `colour` [H, W, 3] in [0, 1], in place."""
+def _blend(pixels: np.ndarray, colour: np.ndarray, share: np.ndarray, kept: float) -> None:
+    """Moves `pixels` [H, W(, 3)] by `share` [H, W] towards `colour` [H, W, 3] and their own share `kept`, in place."""
     if pixels.ndim == 2:
         colour = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
     else:
         share = share[..., None]
     most = np.iinfo(pixels.dtype).max
     old = pixels.astype(np.float32)
-    pixels[:] = np.round(old + share * (np.clip(colour, 0, 1) * most - old))
+    pixels[:] = np.round(old + share * (np.clip(colour * most + kept * old, 0, most) - old))
 
 
 def _window(place: Alignment, mask: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice] | None:

@@ -5,10 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import faceflax
-from faceflax.preprocessing.alignment import Alignment
 from faceflax.restoration.subjects import Located, Subject
 
 _KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
@@ -42,13 +39,8 @@ def _face(subject: Subject) -> dict[str, Any]:
     return found(subject.located) | (
         {"restored": False, "reason": subject.skipped}
         if subject.crop is None
-        else {"restored": True, "pixels_per_model_pixel": _rounded(_scale(subject.crop.place))}
+        else {"restored": True, "pixels_per_model_pixel": _rounded(subject.crop.step)}
     )
-
-
-def _scale(place: Alignment) -> float:
-    """Side of a crop's pixel in the photograph: above 1 the face is larger there than the network sees it."""
-    return float(np.sqrt(abs(np.linalg.det(place.inverse[:, :2]))))
 
 
 def found(located: Located) -> dict[str, Any]:

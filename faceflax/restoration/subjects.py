@@ -49,10 +49,17 @@ def load_locator() -> Locate:
         for face in detect(pixels):
             measured = measure(pixels, face)
             is_sure = measured is not None and measured.score >= mesh.LEAST_SCORE
-            found.append(Located(mesh.refine(face, measured), measured if is_sure else None))
+            refined = mesh.refine(face, measured)
+            if not any(_are_one(refined, other.face) for other in found):
+                found.append(Located(refined, measured if is_sure else None))
         return found
 
     return locate
+
+
+def _are_one(one: Face, other: Face) -> bool:
+    """Whether two boxes, too far apart to be taken for one, led to the points of the same face."""
+    return np.linalg.norm(one.points - other.points, axis=1).mean() < np.linalg.norm(one.points[1] - one.points[0]) / 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -70,6 +77,11 @@ class Crop:
     image: np.ndarray
     missing: np.ndarray
     mask: np.ndarray
+
+    @property
+    def step(self) -> float:
+        """Side of a crop's pixel in the photograph's: above 1 the face is larger there than the network sees it."""
+        return float(np.sqrt(abs(np.linalg.det(self.place.inverse[:, :2]))))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -167,6 +179,8 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
         raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
     place = paste.enlarged(crop.place, times)
     if missing is None:
-        paste.paste(pixels, paste.match_colour(restored, crop.image, crop.missing), crop.mask, place)
+        kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
+        matched = paste.match_colour(restored, crop.image, crop.missing)
+        paste.paste(pixels, matched - np.float32(kept) * crop.image, crop.mask, place, kept=kept)
     else:
         paste.paste(pixels, restored, crop.mask, place, missing)
