@@ -20,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     recognition.add(commands)
     _add_export(commands)
+    _add_serve(commands)
     return parser
 
 
@@ -220,6 +221,40 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--format", required=True, metavar="FORMAT", help="stablehlo or onnx")
     parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
     parser.add_argument("--fidelity", type=float, metavar="F", help="for a GAN: as for restore; settled in the file")
+
+
+def _add_serve(commands: argparse._SubParsersAction) -> None:
+    def run(arguments: argparse.Namespace) -> int:
+        from faceflax.serving import command as serving
+
+        return serving.run(arguments)
+
+    parser = commands.add_parser(
+        "serve",
+        help="a web page that damages and restores photographs",
+        description="Serves a web page to this computer's browser, until it is stopped. What is uploaded is removed "
+        "after half an hour, and at the end. The page and the server call nobody else.",
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--host", default="127.0.0.1", help="the address to serve at (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=7860, help="0: a free one (default: %(default)s)")
+    parser.add_argument(
+        "--model",
+        action="append",
+        metavar="WORKDIR|FILE",
+        help="a further model to choose, the first one before those of `faceflax models`; may be repeated",
+    )
+    parser.add_argument("--aligned", action="store_true", help="only face crops, so that no face detector is needed")
+    parser.add_argument("--max-megabytes", type=float, default=20, metavar="N", help="of a file (default: %(default)s)")
+    parser.add_argument(
+        "--max-megapixels", type=float, default=16, metavar="N", help="of a photograph (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--per-minute", type=int, default=30, metavar="N", help="requests of one client (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--queue", type=int, default=16, metavar="N", help="requests that may wait, others are refused (%(default)s)"
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

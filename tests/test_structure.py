@@ -25,6 +25,7 @@ ROWS = (
     ("sweeps",),
     ("restoration",),
     ("recognition",),
+    ("serving",),
     ("cli",),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
@@ -84,6 +85,7 @@ def test_imports_go_one_way(path):
         ("milvus_lite", "recognition/store.py"),
         ("matplotlib", "evaluation/benchmark/plots.py"),
         ("optuna", "sweeps/store.py"),
+        ("gradio", "serving/page.py"),
         ("jax2onnx", "restoration/exporting.py"),
         ("imageio_ffmpeg", "restoration/film.py"),
     ],

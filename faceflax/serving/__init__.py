@@ -1,0 +1,1 @@
+"""A web page on which photographs are damaged and restored: pure functions, and the page that wires them."""

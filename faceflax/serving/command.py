@@ -1,0 +1,90 @@
+"""What `faceflax serve` does."""
+
+import argparse
+import importlib.util
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import cv2
+from absl import logging
+
+from faceflax.errors import UserError
+from faceflax.restoration import subjects
+from faceflax.serving import limits
+from faceflax.serving.limits import Limits
+from faceflax.serving.restoring import Models
+from faceflax.training import runtime
+
+_KEPT = 1800.0  # seconds that pictures are kept
+_EVERY = 60.0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Serves the page until it is stopped by a signal; returns 0.
+
+    Raises `UserError` when there is no model, no detector, or the address cannot be used.
+    """
+    if importlib.util.find_spec("gradio") is None:
+        raise UserError("the page needs gradio; install it with pip install 'faceflax[serve]'")
+    allowed = Limits(arguments.max_megabytes, arguments.max_megapixels, arguments.per_minute, arguments.queue)
+    if min(vars(allowed).values()) <= 0:
+        raise UserError("a limit of 0 or less lets nobody in; give numbers over 0")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is left behind is removed then too
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
+    logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
+    runtime.start()
+    listener = _listen(arguments.host, arguments.port)
+    with listener, tempfile.TemporaryDirectory(prefix="faceflax-serve-") as folder:
+        models = Models(arguments.model or [])
+        locate = None if arguments.aligned else subjects.load_locator()
+        _keep_gradio_at_home(Path(folder))
+        from faceflax.serving import page  # only now, as Gradio reads its settings when it is imported
+
+        app = page.create_app(page.Site(models, locate, Path(folder), allowed))
+        _serve(app, listener, Path(folder))
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket bound to the address; raises `UserError` where that is not possible."""
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot serve at {host}:{port}: {reason}; choose another --host or --port") from error
+    if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+        print(f"everyone who can reach {host} can use this page; it asks for no password", file=sys.stderr)
+    return listener
+
+
+def _keep_gradio_at_home(folder: Path) -> None:
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["HF_HUB_OFFLINE"] = os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+
+def _serve(app: object, listener: socket.socket, folder: Path) -> None:
+    import uvicorn
+
+    stopped = threading.Event()
+
+    def clean() -> None:
+        while not stopped.wait(_EVERY):
+            limits.sweep(folder, _KEPT)
+
+    threading.Thread(target=clean, daemon=True).start()
+    host, port = listener.getsockname()[:2]
+    print(f"serving at http://{f'[{host}]' if ':' in host else host}:{port}/; stop it with Ctrl-C", flush=True)
+    try:
+        uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, server_header=False)).run([listener])
+    finally:
+        stopped.set()

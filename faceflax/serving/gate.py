@@ -1,0 +1,61 @@
+"""What every request passes on its way to the page: limits of size and number, and a browser that stays with us."""
+
+import json
+import math
+from collections.abc import Awaitable, Callable
+
+from faceflax.serving.limits import Limits, RateLimit
+
+# Nothing that the page shows may load from, or send to, another server. Its own scripts need the unsafe ones.
+_POLICY = (
+    "default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; connect-src 'self' data: blob:; "
+    "form-action 'self'; frame-ancestors 'none'; base-uri 'self'"
+)
+_HEADERS = [
+    (b"content-security-policy", _POLICY.encode()),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_OVERHEAD = 1_000_000  # bytes of a form around its file
+
+
+class Gate:
+    """ASGI middleware."""
+
+    def __init__(self, app: Callable[..., Awaitable], limits: Limits):
+        """Makes one before `app`."""
+        self._app, self._limits = app, limits
+        self._uploads = RateLimit(limits.per_minute)
+
+    async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
+        """Lets a request through, or answers that it is too large, of unknown size or one too many."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_guarded(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                message = message | {"headers": [*message["headers"], *_HEADERS]}
+            await send(message)
+
+        refusal = self._refuse(scope) if scope["method"] == "POST" else None
+        if refusal is None:
+            await self._app(scope, receive, send_guarded)
+            return
+        status, detail = refusal
+        await send_guarded(
+            {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
+        )
+        await send({"type": "http.response.body", "body": json.dumps({"detail": detail}).encode()})
+
+    def _refuse(self, scope: dict) -> tuple[int, str] | None:
+        length = dict(scope["headers"]).get(b"content-length", b"")
+        if not length.isdigit():
+            return 411, "Send the request with its length."
+        if int(length) > self._limits.megabytes * 1e6 + _OVERHEAD:
+            return 413, f"The file has more than the {self._limits.megabytes:g} MB that are allowed."
+        if scope["path"].endswith("/upload"):
+            client = scope["client"][0] if scope["client"] else ""
+            if wait := self._uploads.wait(client):
+                return 429, f"Too many uploads; wait {math.ceil(wait)} seconds."
+        return None

@@ -1,0 +1,86 @@
+"""What one visitor may ask of the page: how large a file, how often; and how long what they sent is kept."""
+
+import collections
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from faceflax.errors import UserError
+from faceflax.preprocessing import headers
+
+_MOST_CLIENTS = 10_000
+_WINDOW = 60.0  # seconds
+_HEADER_BYTES = 1 << 18
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """Attributes:
+    megabytes: of an uploaded file, of 10^6 bytes each.
+    megapixels: of an uploaded photograph.
+    per_minute: requests of one client, each for the network or an upload.
+    waiting: requests that wait for the network; further ones are refused.
+    """
+
+    megabytes: float = 20
+    megapixels: float = 16
+    per_minute: int = 30
+    waiting: int = 16
+
+
+def check_file(path: Path, limits: Limits) -> None:
+    """Raises `UserError`, one sentence without the path, for a file that is too large or no image by its header."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            header = file.read(_HEADER_BYTES)
+    except OSError as error:
+        raise UserError("The photograph is no longer here; upload it again.") from error
+    if size > limits.megabytes * 1e6:
+        raise UserError(f"The file has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are allowed.")
+    if not size:
+        raise UserError("The file is empty; upload another.")
+    try:
+        width, height = headers.size(header)
+    except ValueError as error:
+        raise UserError(f"The file cannot be used: {error}; upload another.") from error
+    if width * height > limits.megapixels * 1e6:
+        raise UserError(
+            f"The photograph has {width}x{height} pixels, more than the {limits.megapixels:g} million that are allowed."
+        )
+
+
+class RateLimit:
+    """Counts what each client did within the last minute; the clients seen longest ago are forgotten."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic):
+        """Makes one that allows `per_minute` requests of a client in any minute of `clock`, in seconds."""
+        self._most, self._clock = per_minute, clock
+        self._times: collections.OrderedDict[str, collections.deque[float]] = collections.OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """Counts a request and returns 0, or returns the seconds until there may be one, and does not count it."""
+        now = self._clock()
+        times = self._times.setdefault(client, collections.deque())
+        self._times.move_to_end(client)
+        if len(self._times) > _MOST_CLIENTS:
+            self._times.popitem(last=False)
+        while times and times[0] <= now - _WINDOW:
+            times.popleft()
+        if len(times) >= self._most:
+            return times[0] + _WINDOW - now
+        times.append(now)
+        return 0.0
+
+
+def sweep(folder: Path, seconds: float) -> int:
+    """Removes the files below `folder` that are older than `seconds`, and returns how many."""
+    oldest, removed = time.time() - seconds, 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(OSError):  # someone else removed it
+            if path.is_file() and path.stat().st_mtime < oldest:
+                path.unlink()
+                removed += 1
+    return removed
