@@ -24,9 +24,9 @@ def get_config():
     config.optim.warmup = "30steps"
     config.optim.weight_decay = 0.0
     config.optim.ema_decay = 0.99
-    config.train.duration = "1500steps"
+    config.train.duration = "900steps"
     config.train.log_every = "10steps"
-    config.train.eval_every = "250steps"
+    config.train.eval_every = "150steps"
     config.train.checkpoint_every = "50steps"
     config.eval.tasks = ("sr 8", "blur 6", "noise 50", "facemask 1")
     config.eval.max_images = 128
