@@ -6,7 +6,7 @@ python -m experiments.recognition --config=configs/recognition.py:restored --wor
 The first measures both encoders on ORL's test people (s21 to s40) under every task and severity; the second four of the
 tasks before and after the restorer that comes with the package, with dlib's network as the judge that no training knew.
 Other restorers: --config.restorers="('cnn=runs/cnn', 'gan=runs/gan')". The photographs as they are cut, all 40 people:
---config.tasks="()" --config.data.canvas=0 --config.data.split=all
+--config.tasks="()" --config.data.canvas=0 --config.data.split=all; what a face costs as well: --config.rounds=7
 """
 
 from ml_collections import ConfigDict
@@ -19,6 +19,7 @@ def get_config(what="encoders"):
     config.restorers = ()  # models of the package by name, others as "NAME=WORKDIR"
     config.batch_size = 40
     config.resamples = 500  # of the bootstrap over people
+    config.rounds = 0  # of timing what a face costs; 0: no such table
 
     config.data = ConfigDict()
     config.data.dataset = "orl_faces"

@@ -25,7 +25,7 @@ def main() -> int:
     from faceflax.degradations import flatten
     from faceflax.evaluation.tables import to_text
     from faceflax.progress import progress_bar
-    from faceflax.recognition import trial, trial_report
+    from faceflax.recognition import costs, trial, trial_report
     from faceflax.training import parallel, runtime, workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
@@ -66,8 +66,13 @@ def main() -> int:
             f"photographs of {faces.person.max() + 1} people at {data.image_size}x{data.image_size}, canvas "
             f"{data.canvas:g}; commit {manifest['commit'] or 'unknown'}"
         )
-        written = trial_report.write(rows, folder / "report", manifest, signature)
-    print("\n".join(map(to_text, trial_report.tables(rows))))
+        shown = trial_report.tables(rows)
+        if config.rounds:
+            named = [name for name in describers if name != trial.JUDGE]
+            sizes = {"image_size": data.image_size, "batch_size": config.batch_size}
+            shown.append(costs.to_table(costs.measure(named, devices, **sizes, rounds=config.rounds)))
+        written = trial_report.write(rows, shown, folder / "report", manifest, signature)
+    print("\n".join(map(to_text, shown)))
     print(f"wrote {', '.join(path.name for path in written)} to {folder / 'report'}")
     return 0
 

@@ -10,7 +10,8 @@ import pytest
 from faceflax.datasets import images
 from faceflax.degradations import Task
 from faceflax.errors import UserError
-from faceflax.recognition import trial, trial_report
+from faceflax.models import face_encoder
+from faceflax.recognition import costs, trial, trial_report
 from faceflax.training import parallel
 from tests import untrained
 
@@ -126,7 +127,8 @@ def test_the_report_holds_every_row_and_damage_shows(tmp_path):
     clean, occluded, noisy = rows
     assert clean.values["rank1"].mean == 1 and clean.values["auc"].mean > 0.99
     assert occluded.values["auc"].mean < noisy.values["auc"].mean
-    written = trial_report.write(rows, tmp_path / "report", {"commit": "c0ffee"}, "signed")
+    shown = trial_report.tables(rows)
+    written = trial_report.write(rows, shown, tmp_path / "report", {"commit": "c0ffee"}, "signed")
     assert all(path.stat().st_size for path in written)
     table = list(csv.DictReader(io.StringIO((tmp_path / "report" / "table.csv").read_text())))
     assert [(row["way"], row["task"], row["severity"]) for row in table] == [
@@ -139,3 +141,20 @@ def test_the_report_holds_every_row_and_damage_shows(tmp_path):
         assert float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"])
     markdown = (tmp_path / "report" / "report.md").read_text()
     assert "occlude 50" in markdown and "signed" in markdown and "rank-1 by task" in markdown
+
+
+def test_costs_are_counted_and_shown_beside_the_first(monkeypatch):
+    small, large = (np.zeros((192, size), np.float32) for size in (8, 32))
+    params = {"small": small, "large": large}
+
+    def load(name):
+        embed = lambda params, image: image[:, :8, :8].reshape(len(image), 192) @ params  # noqa: E731
+        return face_encoder.FaceEncoder(name, "1", params[name].shape[1], 8, None, embed), params[name]
+
+    monkeypatch.setattr(face_encoder, "load", load)
+    measured = costs.measure(["small", "large"], parallel.one_device(), image_size=16, batch_size=4, rounds=2)
+    assert measured["small"].parameters == 192 * 8 and measured["large"].size == 32
+    assert measured["large"].flops == pytest.approx(2 * 192 * 32, rel=0.1)
+    assert all(cost.milliseconds > 0 for cost in measured.values())
+    row = costs.to_table(measured).rows[1]
+    assert row[0] == "large" and float(row[4]) == pytest.approx(4, rel=0.1)

@@ -68,12 +68,13 @@ def measure(
     return Row(encoder, way, task, dict(zip(METRICS, intervals, strict=True)), verification.roc(compared))
 
 
-def write(rows: Sequence[Row], folder: Path, manifest: Mapping[str, Any], signature: str) -> list[Path]:
+def write(
+    rows: Sequence[Row], shown: Sequence[Table], folder: Path, manifest: Mapping[str, Any], signature: str
+) -> list[Path]:
     """Writes `table.csv`, `report.md`, `report.tex`, `det.png` and `manifest.json` into `folder`; returns their paths.
 
-    Raises `UserError` when the folder cannot be written.
+    `shown` are the tables for people. Raises `UserError` when the folder cannot be written.
     """
-    shown = tables(rows)
     texts = {
         "table.csv": _csv(rows, signature),
         "report.md": "\n".join([*map(to_markdown, shown), f"{_HOW}\n\n{signature}\n"]),
