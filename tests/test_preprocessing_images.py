@@ -121,6 +121,13 @@ def test_written_colours_are_rgb(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.png")), RGBA)
 
 
+def _jpeg_that_claims(width, height):
+    encoded = bytearray(cv2.imencode(".jpg", np.zeros((8, 8, 3), np.uint8))[1].tobytes())
+    frame = encoded.index(b"\xff\xc0")
+    encoded[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
+    return bytes(encoded)
+
+
 def _png_that_claims(width, height):
     data = bytearray(FILES["png"])
     data[16:24] = struct.pack(">II", width, height)
@@ -142,9 +149,10 @@ FLOAT = cv2.imencode(".tiff", RNG.random((8, 8, 3)).astype(np.float32))[1].tobyt
         (FILES["bmp"][:-200], "damaged or cut short"),
         (FILES["tiff"][:300], "damaged or cut short"),
         (_png_that_claims(50_000, 50_000), "50000x50000 pixels are more than the 100 million"),
+        (_jpeg_that_claims(50_000, 50_000), "50000x50000 pixels are more than the 100 million"),
         (FLOAT, "float32"),
     ],
-    ids=["empty", "text", "jpeg", "png", "webp", "bmp", "tiff", "bomb", "float"],
+    ids=["empty", "text", "jpeg", "png", "webp", "bmp", "tiff", "bomb", "jpeg bomb", "float"],
 )
 def test_bad_files_are_one_sentence_with_the_path(data, reason, tmp_path):
     path = save(tmp_path, data)

@@ -137,6 +137,16 @@ def test_a_bayesian_search_finds_the_better_half_and_stops_bad_trials(tmp_path):
     assert max(result.point["x"] for result in stopped) < best.point["x"]
 
 
+def test_a_larger_count_adds_trials_and_an_agent_of_the_same_name_is_another(tmp_path):
+    path = write(tmp_path / "s.yaml", method="random", parameters={"x": {"min": 0.0, "max": 1.0}})
+    first = work(file.read(path), tmp_path / "sweep", count=2)
+    killed = Store(tmp_path / "sweep", file.read(path), seed=0, count=3)
+    assert killed.ask().slot == 2
+    killed._lock.close()  # as the system does for a killed process
+    results = work(file.read(path), tmp_path / "sweep", count=3)
+    assert results[:2] == first and len(results) == 3 and results[2].state == "complete"
+
+
 def test_searches_without_end_or_of_another_kind_are_refused(tmp_path):
     draw = {"x": {"distribution": "normal"}}
     for fields, count, sentence in [

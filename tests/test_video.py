@@ -1,6 +1,7 @@
 """Videos: frames, rate, size and sound are kept, faces do not flicker, and failures leave nothing behind."""
 
 import json
+import os
 import subprocess
 
 import cv2
@@ -10,6 +11,7 @@ import pytest
 
 from faceflax import cli
 from faceflax.errors import UserError
+from faceflax.preprocessing import acquire
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.landmarks import TEMPLATE
 from faceflax.restoration import film, subjects, video
@@ -167,3 +169,12 @@ def test_the_command_takes_videos_and_photographs(tmp_path, in_turn, monkeypatch
     assert f"restored 1 faces through 24 frames into {tmp_path / 'out' / 'film.mp4'}\n" in captured.out
     assert "none.mp4: no such file" in captured.err and "bad.mkv: is no video" in captured.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.json", "film.mp4"]
+
+
+def test_a_name_that_is_not_utf8_is_one_sentence(tmp_path):
+    path = tmp_path / os.fsdecode(b"v\xff.mp4")
+    path.write_bytes(b"anything")
+    with pytest.raises(UserError, match="must be UTF-8; rename it"):
+        film.probe(path)
+    with pytest.raises(UserError, match="must be UTF-8; rename it"):
+        next(acquire.frames(str(path)))

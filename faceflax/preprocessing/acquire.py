@@ -79,8 +79,18 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
 
 
 def _open(source: str) -> cv2.VideoCapture:
-    if is_live(source) and source.isdecimal():
-        return cv2.VideoCapture(int(source))
+    return cv2.VideoCapture(int(source)) if is_live(source) and source.isdecimal() else open_video(source)
+
+
+def open_video(source: str) -> cv2.VideoCapture:
+    """Opens a video file or stream; it may turn out to be none.
+
+    Raises `UserError` for a name that is not UTF-8, which would end the process in OpenCV.
+    """
+    try:
+        source.encode()
+    except UnicodeEncodeError as error:
+        raise UserError(f"{shown(source)}: a video's name must be UTF-8; rename it") from error
     patience = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _PATIENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _PATIENCE_MS]
     return cv2.VideoCapture(source, cv2.CAP_FFMPEG, patience)
 

@@ -70,7 +70,7 @@ def list_images(inputs: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[s
     sentence for each input that cannot be read or holds no images.
     """
     failures: list[str] = []
-    return list(_sources(inputs, (), failures)), failures
+    return list(_sources(inputs, (), failures, SUFFIXES)), failures
 
 
 def _sources(

@@ -27,7 +27,7 @@ def _has_four(encoded: bytes) -> bool:
     try:
         with _open(encoded) as image:
             return image.mode == "CMYK"
-    except (OSError, ValueError, SyntaxError):
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return False
 
 

@@ -14,8 +14,8 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
+from faceflax.preprocessing import acquire
 
-SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".avi", ".webm", ".mpg", ".mpeg")
 _KEPT = (".mp4", ".mov", ".m4v", ".mkv")  # containers for H.264 that take the sound they came with; else Matroska
 _QUALITY = "16"  # of H.264, whose scale ends at 0 without loss; 18 is called visually lossless
 _MOST_RATE = 1000
@@ -31,7 +31,7 @@ class Film:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yields uint8 RGB [H, W, 3], upright."""
-        capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
+        capture = acquire.open_video(str(self.path))
         try:
             while True:
                 is_read, frame = capture.read()
@@ -51,7 +51,7 @@ def probe(path: Path) -> Film:
     """Reads what a video says of itself; raises `UserError` when it is none, or has no frame."""
     if not os.access(path, os.R_OK) or not path.stat().st_size:
         raise UserError(f"{path}: cannot be read, or is empty")
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture = acquire.open_video(str(path))
     try:
         rate = capture.get(cv2.CAP_PROP_FPS)
         is_read, frame = capture.read()

@@ -13,6 +13,9 @@ CARDS = "docs/models"
 
 def run(arguments: argparse.Namespace) -> int:
     """Lists the models that come with the package; returns 0."""
+    if not shipped.names():
+        print("no trained model comes with this version of faceflax; train one and pass its workdir as --model")
+        return 0
     table = Table("name", "kind", "pixels", "parameters", "MB", "steps", "card", box=None)
     for name in shipped.names():
         config, params, manifest = shipped.read(name)

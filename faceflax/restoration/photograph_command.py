@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import console
+from faceflax.preprocessing import acquire, console
 from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
 from faceflax.restoration import film, photographs, restorers, subjects, video
@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     Raises `UserError` when nothing can be restored at all: no model, no detector.
     """
     inputs = [Path(name) for name in arguments.inputs]
-    videos = [path for path in inputs if path.suffix.lower() in film.SUFFIXES and not path.is_dir()]
+    videos = [path for path in inputs if acquire.is_video(path) and not path.is_dir()]
     options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
     if videos and (arguments.mask or options.is_compared):
         raise UserError(f"--{'mask' if arguments.mask else 'compare'} is for photographs; restore {videos[0]} apart")

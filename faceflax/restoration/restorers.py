@@ -44,6 +44,9 @@ def load(model: str | None, fidelity: float | None, batch_size: int) -> Restorer
         from faceflax.restoration import exported
 
         return Restorer(*exported.load(path, batch_size))
+    from faceflax.models import shipped
     from faceflax.restoration import networks
 
+    if model is None and networks.DEFAULT not in shipped.names():
+        raise UserError("no trained model comes with this version of faceflax; pass --model the workdir of one")
     return Restorer(*networks.prepare_restorer(model or networks.DEFAULT, fidelity, batch_size))

@@ -11,6 +11,7 @@ import dataclasses
 import fcntl
 import os
 import socket
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,9 +56,10 @@ class Trial:
 
     def report(self, number: int, value: float) -> bool:
         """Notes the metric's value at evaluation `number` (from 1); returns whether the trial should end early."""
-        if number not in self._reported:
-            self._reported.add(number)
-            self._trial.report(value, number)
+        if number in self._reported:
+            return False
+        self._reported.add(number)
+        self._trial.report(value, number)
         return self._trial.should_prune()
 
     def complete(self, value: float) -> None:
@@ -100,7 +102,8 @@ class Store:
         self._distributions = _distributions(sweep.space) if sweep.method == "bayes" else {}
         self._folder = folder
         (folder / "agents").mkdir(parents=True, exist_ok=True)
-        self._agent = f"{socket.gethostname()}-{os.getpid()}"
+        # A container that is started anew often has its former name and process number.
+        self._agent = f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
         self._lock = (folder / "agents" / self._agent).open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._study = self._open(seed)
@@ -119,11 +122,13 @@ class Store:
         with self._alone():
             known = study.user_attrs.get("sweep")
             if known is None:
-                for slot, point in enumerate(self._points(seed)):
-                    _enqueue(study, slot, point, 1)
                 study.set_user_attr("sweep", described)
             elif known != described:
                 raise UserError(f"{self._folder} holds another sweep, or another seed; choose another --workdir")
+            there = _slots(study.get_trials(deepcopy=False))
+            for slot, point in enumerate(self._points(seed)):
+                if slot not in there:  # all of them at first; later those that a larger count adds
+                    _enqueue(study, slot, point, 1)
         return study
 
     def _points(self, seed: int) -> list[Point]:
