@@ -201,6 +201,53 @@ def test_a_deletion_interrupted_anywhere_is_completed_when_the_gallery_is_opened
         assert gallery.count() == len(people) + 1
 
 
+def interrupt(monkeypatch, opened, step):
+    """From here on, the store is killed where it would call `step`."""
+    call = opened.call
+
+    def interrupted(method, *arguments, **options):
+        if method == step:
+            raise KeyboardInterrupt
+        return call(method, *arguments, **options)
+
+    monkeypatch.setattr(opened, "call", interrupted)
+
+
+@pytest.mark.parametrize("step", ["create_index", "load_collection", "create_alias"])
+def test_a_first_enrolment_interrupted_anywhere_leaves_a_gallery_that_works(uri, monkeypatch, step):
+    with store.connect(uri, create=True) as opened:
+        gallery = Gallery(opened)
+        interrupt(monkeypatch, opened, step)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
+        monkeypatch.undo()
+    with store.connect(uri) as opened:
+        gallery = Gallery(opened)
+        gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
+        gallery.settle()
+        assert names_and_scores(gallery.search(unit_vectors(1), 5)[0]) == [("Ann", 1.0)]
+
+
+@pytest.mark.parametrize("step", ["release_collection", "drop_index", "create_index", "load_collection"])
+def test_a_change_of_index_interrupted_anywhere_leaves_a_gallery_that_works(uri, monkeypatch, step):
+    vectors = unit_vectors(20)
+    with store.connect(uri, create=True) as opened:
+        gallery = Gallery(opened)
+        gallery.add(ENCODER, [record(f"p{i}", str(i)) for i in range(20)], vectors)
+        monkeypatch.setattr(indexes, "EXACT_BELOW", 10)
+        interrupt(monkeypatch, opened, step)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.settle()
+        monkeypatch.setattr(opened, "call", type(opened).call.__get__(opened))
+    with store.connect(uri) as opened:
+        gallery = Gallery(opened)
+        assert gallery.count() == 20
+        assert names_and_scores(gallery.search(vectors[3:4], 1)[0]) == [("p3", 1.0)]
+        gallery.settle()
+        assert gallery.index == "HNSW"
+        assert names_and_scores(gallery.search(vectors[3:4], 1)[0]) == [("p3", 1.0)]
+
+
 ENROL_UNTIL_KILLED = """
 import sys
 from faceflax.recognition import store

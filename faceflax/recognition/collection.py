@@ -40,7 +40,8 @@ class Collection:
 def find(store: Store) -> Collection | None:
     """Returns the gallery's collection; None before the first enrolment.
 
-    In an embedded store, completes what an interruption left unfinished.
+    Completes what an interruption left unfinished, but in a store of many users not the unfinished copy of a rewriting,
+    which another process may be about: the next deletion makes it anew.
     """
     names = filter(None, map(_NAME.fullmatch, store.call("list_collections")))
     existing = sorted(Collection(int(name["number"]), name["encoder"], name["version"]) for name in names)
@@ -48,12 +49,16 @@ def find(store: Store) -> Collection | None:
     if current is None and existing:  # interrupted in `create`
         current = existing[0]
         store.call("create_alias", current.name, ALIAS)
-    if store.is_embedded and len(existing) > 1:  # on a server, another process may be about it
+    if current is None:
+        return None
+    if not store.compacts:
         for old in existing[: existing.index(current)]:
             store.call("drop_collection", old.name)
-        if existing[-1] != current:
-            store.call("load_collection", current.name)
-            current = rewrite(store, current, "")
+    if store.call("describe_index", current.name, "vector") is None:  # interrupted in `create` or `settle`
+        store.create_index(current.name, indexes.EXACT.kind, indexes.EXACT.build)  # the next `settle` chooses
+    if store.is_embedded and existing[-1] != current:
+        store.call("load_collection", current.name)
+        current = rewrite(store, current, "")
     return current
 
 
