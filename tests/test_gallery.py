@@ -341,6 +341,15 @@ def test_what_is_no_gallery_is_left_alone(tmp_path, make, sentence):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("address", ["http://[bad", "http://host:port", "http://host:0", "ftp://host", "http://"])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(UserError, match=r"is no address of a server; write http://host:port or a file's name"):
+        store.connect(address)
+    with pytest.raises(UserError, match="holds credentials") as caught:
+        store.connect("http://root:secret@[bad")
+    assert "secret" not in str(caught.value)
+
+
 def test_a_server_that_is_down_is_asked_three_times(monkeypatch):
     waits = []
     monkeypatch.setattr(time, "sleep", waits.append)

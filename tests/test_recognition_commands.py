@@ -4,6 +4,7 @@ The encoder is an invented one: a crop's vector is its colours in sixteen cells,
 """
 
 import csv
+import hashlib
 import json
 import os
 
@@ -17,6 +18,7 @@ from experiments import local_server
 from faceflax import cli
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
+from faceflax.preprocessing import images
 from faceflax.recognition import calibration
 from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.commands import reconstruct
@@ -214,6 +216,7 @@ def test_a_gallery_is_exported_as_vectors_and_as_photographs(tmp_path, gallery, 
     assert sorted(example["identity"] for example in examples) == [0, 0, 0, 1, 1, 1]
     np.testing.assert_allclose([np.linalg.norm(example["vector"]) for example in examples], 1, atol=1e-5)
     assert (tmp_path / "set").stat().st_mode & 0o777 == 0o700
+    assert modes_of_files(tmp_path / "set") == {0o600}
     (people / "Bob" / "1.png").unlink()
     out = tmp_path / "crops"
     assert run("gallery", "export", "--gallery", gallery, "--out", out, "--photographs", people) == 1
@@ -222,6 +225,66 @@ def test_a_gallery_is_exported_as_vectors_and_as_photographs(tmp_path, gallery, 
     assert len(list((out / "Bob").iterdir())) == 2
     found = {path.read_bytes() for path in (out / "Zoë").iterdir()}
     assert found == {path.read_bytes() for path in (people / "Zoë").iterdir()}
+    assert modes_of_files(out) == {0o600}
+
+
+def modes_of_files(folder):
+    return {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("wanted", [[], ["--photographs"]])
+def test_no_one_else_can_look_into_an_export(tmp_path, gallery, people, capsys, wanted):
+    words = [*wanted, *[people][: len(wanted)]]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty").chmod(0o755)
+    assert run("gallery", "export", "--gallery", gallery, "--out", tmp_path / "empty", *words) == 0
+    assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o700
+    shared = face(tmp_path / "shared" / "other.png", 9).parent
+    shared.chmod(0o755)
+    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == 1
+    assert f"others can look into the folder {shared}" in capsys.readouterr().err
+    assert [path.name for path in shared.iterdir()] == ["other.png"] and shared.stat().st_mode & 0o777 == 0o755
+    shared.chmod(0o700)
+    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == 0
+
+
+def test_photographs_that_cannot_be_read_are_named_and_the_rest_is_exported(tmp_path, gallery, people, capsys):
+    (people / "Ann" / "dangling.png").symlink_to(tmp_path / "none.png")
+    out = tmp_path / "crops"
+    assert run("gallery", "export", "--gallery", gallery, "--out", out, "--photographs", people) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 9 photographs\n"
+    assert "dangling.png: cannot be read" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_names_are_listed_letter_for_letter(tmp_path, people, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    names = ["smith [old]", "a [/b]", "[link=x]y[/link]", "long" * 30]
+    for shot, name in enumerate(names):
+        photograph = face(tmp_path / f"{shot}.png", shot)
+        assert run("enroll", photograph, "--name", name, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", tmp_path / "faces.db") == 0
+    cells = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert set(names[:3]) <= set(cells)
+    assert "".join(cell for cell in cells if set(cell) <= set("long")) == names[3]
+
+
+def test_what_is_recorded_is_the_digest_of_what_was_embedded(tmp_path, people, capsys, monkeypatch):
+    photograph = people / "Ann" / "0.png"
+    seen = hashlib.sha256(photograph.read_bytes()).hexdigest()
+    decode = images._decode
+
+    def replaced_meanwhile(encoded):
+        photograph.write_bytes(b"another")
+        return decode(encoded)
+
+    monkeypatch.setattr(images, "_decode", replaced_meanwhile)
+    assert run("enroll", photograph, "--name", "Ann", "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    capsys.readouterr()
+    assert run("gallery", "show", "--gallery", tmp_path / "faces.db") == 0
+    (line,) = json_lines(capsys)
+    assert line["sources"] == [seen]
 
 
 def test_no_name_leads_out_of_the_export(tmp_path, people, capsys):
@@ -268,8 +331,8 @@ def test_pairs_are_compared_and_no_line_is_dropped(tmp_path, people, capsys, mon
     assert run("verify", "--pairs", listed, "--aligned", "--json") == 1
     lines = json_lines(capsys)
     assert [(line["file_x"], line["file_y"]) for line in lines] == [tuple(map(str, pair)) for pair in pairs]
-    assert [line.get("same") for line in lines] == [True, False, None, None, None, True, True]
-    assert all(("error" in line) != ("score" in line) for line in lines)
+    assert [line["same"] for line in lines] == [True, False, None, None, None, True, True]
+    assert all(("error" in line) == (line["score"] is None) for line in lines)
     assert lines[6]["score"] == pytest.approx(1, abs=1e-5) and lines[0]["false_accept_rate"] == 0.001
     assert "broken.png" in lines[2]["error"] and "none.png" in lines[3]["error"]
 

@@ -20,7 +20,10 @@ def test_a_threshold_is_the_lowest_that_keeps_the_rate(rate):
     assert np.mean(scores > threshold) <= rate < np.mean(scores > np.nextafter(threshold, -1))
 
 
-@pytest.mark.parametrize(("rate", "sentence"), [(1e-4, "needs 10,000 pairs"), (0, "is no share"), (1.5, "is no share")])
+@pytest.mark.parametrize(
+    ("rate", "sentence"),
+    [(1e-4, "needs 10,000 pairs"), *((rate, "is no share") for rate in (0, 1.5, float("nan"), float("inf")))],
+)
 def test_a_rate_that_cannot_be_measured_is_refused(rate, sentence):
     with pytest.raises(UserError, match=sentence):
         calibration.threshold_at(np.zeros(9999), rate)

@@ -1,6 +1,8 @@
 """A user's image files to arrays and back, without losing what restoration does not touch: alpha, depth, greyness."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -38,8 +40,25 @@ def read(path: Path) -> Photograph:
     Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
     100 million pixels by its header, or pixels of neither 8 nor 16 bits.
     """
+    return decode(path, read_bytes(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Returns what is in a file; raises `UserError` with the path where it cannot be read."""
+    with _named(path):
+        return path.read_bytes()
+
+
+def decode(path: Path, encoded: bytes) -> Photograph:
+    """As `read`, from the bytes of the file `path`."""
+    with _named(path):
+        return _decode(encoded)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
     try:
-        return _decode(path.read_bytes())
+        yield
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:

@@ -64,9 +64,9 @@ def threshold_at(different: np.ndarray, rate: float) -> float:
 
     Raises `UserError` where there are too few pairs to tell this rate from none.
     """
-    allowed = int(rate * len(different) + 1e-9)  # 0.01 * 100 must not come to 0.99...
     if not 0 < rate < 1:
         raise UserError(f"a false-accept rate of {rate:g} is no share; choose one between 0 and 1, such as 0.001")
+    allowed = int(rate * len(different) + 1e-9)  # 0.01 * 100 must not come to 0.99...
     if not allowed:
         raise UserError(
             f"a false-accept rate of {rate:g} needs {int(np.ceil(1 / rate)):,} pairs of different people, and there "

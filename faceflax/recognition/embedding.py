@@ -84,13 +84,13 @@ class Embedder:
         return np.concatenate([self._run({"image": np.stack(part)}) for part in parts])
 
     def _read(self, path: Path) -> tuple[str, np.ndarray]:
-        photograph = images.read(path)
+        encoded = images.read_bytes(path)  # once: what is hashed is what is embedded, whoever replaces the file
+        photograph = images.decode(path, encoded)
         try:
             crop = self._cut(to_rgb8(photograph.pixels))
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest(), crop
+        return hashlib.sha256(encoded).hexdigest(), crop
 
 
 def to_rgb8(pixels: np.ndarray) -> np.ndarray:

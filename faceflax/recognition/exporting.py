@@ -15,7 +15,7 @@ def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
     """Writes the vectors that fulfil the condition as the tfds dataset gallery_vectors below `out`; returns its folder.
 
     `tfds.builder_from_directory` reads it: `vector`, `identity`, `source` (the first photograph's SHA-256). Raises
-    `UserError` where there are none, and where the dataset is there already.
+    `UserError` where there are none, where the dataset is there already, and where others can read `out`.
     """
     from faceflax.datasets import registry
     from faceflax.datasets.gallery_vectors.gallery_vectors import GalleryVectors, GalleryVectorsConfig
@@ -35,7 +35,10 @@ def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
     builder = GalleryVectors(data_dir=str(out), config=config)
     if builder.is_prepared():
         raise UserError(f"{builder.data_dir} is there already; choose another --out or remove it")
-    return Path(registry.build(builder).data_dir)
+    folder = Path(registry.build(builder).data_dir)
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
+    return folder
 
 
 def export_photographs(
@@ -56,7 +59,7 @@ def export_photographs(
       How many were copied, and how many enrolled photographs are not among the files.
 
     Raises:
-      UserError: the folder cannot be written.
+      UserError: the folder cannot be written, or holds something already that others can read.
     """
     wanted = {(record.name, source) for record in gallery.records(condition) for source in record.sources}
     places = dict(photographs)
@@ -65,6 +68,7 @@ def export_photographs(
     for name, source in sorted(wanted):
         if source in places:
             with atomic_path(out / _folder_name(name) / f"{source}{places[source].suffix.lower()}") as temporary:
+                temporary.touch(mode=0o600)
                 shutil.copyfile(places[source], temporary)
             copied += 1
     return copied, len(wanted) - copied
@@ -77,7 +81,13 @@ def _folder_name(name: str) -> str:
 
 
 def _make_private(out: Path) -> None:
+    """Makes the folder for its owner alone; one that is there and holds nothing becomes so."""
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_open = out.stat().st_mode & 0o077
+        if is_open and any(out.iterdir()):
+            raise UserError(f"others can look into the folder {out}; choose another --out, or close it with chmod 700")
+        if is_open:
+            out.chmod(0o700)
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error

@@ -184,11 +184,7 @@ def _open_folder(uri: str, folder: Path) -> Store:
 def _connect_to_server(uri: str) -> Store:
     from pymilvus import MilvusException
 
-    address = urlsplit(uri)
-    if address.username or address.password:
-        raise UserError(f"--gallery holds credentials, which others can see; put them into ${TOKEN} instead")
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise UserError(f"--gallery {uri} is no address of a server; write http://host:port or a file's name")
+    _check_address(uri)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Store(uri, False, _client(uri, os.environ.get(TOKEN, "")), lambda: None)
@@ -201,6 +197,19 @@ def _connect_to_server(uri: str) -> Store:
                 ) from error
             time.sleep(attempt)
     raise AssertionError
+
+
+def _check_address(uri: str) -> None:
+    try:
+        address = urlsplit(uri)
+        has_credentials = bool(address.username or address.password)
+        is_server = address.scheme in ("http", "https") and address.hostname and address.port != 0
+    except ValueError:  # brackets that hold no address, a port that is no number; what else it holds is not known
+        has_credentials, is_server = "@" in uri, False
+    if has_credentials:
+        raise UserError(f"--gallery holds credentials, which others can see; put them into ${TOKEN} instead")
+    if not is_server:
+        raise UserError(f"--gallery {uri} is no address of a server; write http://host:port or a file's name")
 
 
 def _client(uri: str, token: str) -> Any:

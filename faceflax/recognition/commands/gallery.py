@@ -8,11 +8,12 @@ import hashlib
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import inputs
-from faceflax.preprocessing.console import printable
+from faceflax.preprocessing import images, inputs
+from faceflax.preprocessing.console import printable, reported
 from faceflax.recognition import exporting, recall, records
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery
@@ -37,10 +38,10 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
         for name, held in sorted(people.items()):
             session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
         return 0
-    table = Table("person", "photographs", "vectors", "enrolled last")
+    table = Table(Column("person", overflow="fold"), "photographs", "vectors", "enrolled last")
     for name, held in sorted(people.items()):
         last = _date(max(record.time for record in held))
-        table.add_row(printable(name), str(_photographs(held)), str(len(held)), last)
+        table.add_row(Text(printable(name)), str(_photographs(held)), str(len(held)), last)
     Console().print(table)
     print(f"{len(people)} people in {printable(gallery.uri)}; encoder {gallery.encoder}, index {gallery.index}")
     return 0
@@ -96,7 +97,10 @@ def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
         return 0
     files, sentences = inputs.list_images([Path(name) for name in arguments.photographs])
     failures = session.Failures(sentences)
-    digests = [(hashlib.sha256(path.read_bytes()).hexdigest(), path) for path, _ in files]
+    digests = []
+    for path, _ in files:
+        with reported(lambda sentence, path=path: failures.note(path, sentence)):
+            digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
     copied, missing = exporting.export_photographs(gallery, _condition(arguments), out, digests)
     print(printable(f"{out}: {copied} photographs"))
     if missing:

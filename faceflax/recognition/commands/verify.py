@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         problems = [failures.by_path[path] for path in dict.fromkeys(paths) if path not in faces]
         if problems:
             if arguments.json:
-                session.print_json(**given, error="; ".join(problems))
+                session.print_json(**given, score=None, same=None, error="; ".join(problems))
             continue
         score = float(faces[paths[0]].vector @ faces[paths[1]].vector)
         _print(given, score, limit, arguments.json)
