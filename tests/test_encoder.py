@@ -122,6 +122,7 @@ def test_a_margin_needs_people_and_a_training_needs_a_loss():
         arms.create(_config(**nothing), lambda step: 0.0, lambda function: function)
 
 
+@pytest.mark.slow
 def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     config = _config(encoder__damage=0.2)
     config_lib.validate(config)
@@ -158,6 +159,7 @@ def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
 def test_the_teacher_looks_once_at_clean_faces(tmp_path, monkeypatch):
     random_networks.install(monkeypatch)
     monkeypatch.setenv("FACEFLAX_CACHE", str(tmp_path))
+    monkeypatch.setattr(teacher, "_BATCH_SIZE", 4)
     source = _source(3)
     described = teacher.describe(source)
     clean = np.stack([images.square(images.decode(example["image"]), faceres.SIZE) for example in source])
