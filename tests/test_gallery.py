@@ -201,13 +201,37 @@ def test_a_deletion_interrupted_anywhere_is_completed_when_the_gallery_is_opened
         assert gallery.count() == len(people) + 1
 
 
-def interrupt(monkeypatch, opened, step):
-    """From here on, the store is killed where it would call `step`."""
-    call = opened.call
+@pytest.mark.parametrize("step", ["upsert", "drop_collection"])
+def test_a_deletion_interrupted_on_the_server_is_completed_as_well(tmp_path, monkeypatch, step):
+    vectors, p5 = unit_vectors(12), records.condition(["p5"])
+    with local_server.serve(tmp_path / "data") as uri:
+        with store.connect(uri) as opened:
+            gallery = Gallery(opened)
+            gallery.add(ENCODER, [record(f"p{i}", str(i)) for i in range(12)], vectors)
+            gallery.settle()
+            interrupt(monkeypatch, opened, step, after="upsert" if step == "drop_collection" else None)
+            with pytest.raises(KeyboardInterrupt):
+                gallery.delete(p5)
+            monkeypatch.undo()
+        assert vectors[5].tobytes() in bytes_below(tmp_path / "data")
+        with store.connect(uri) as opened:
+            gallery = Gallery(opened)
+            if step == "upsert":  # the copy is begun, and could be another process's: this one's deletion replaces it
+                assert len(opened.call("list_collections")) == 2 and gallery.delete(p5) == 0
+            held = bytes_below(tmp_path / "data")
+            assert vectors[5].tobytes() not in held and vectors[4].tobytes() in held
+            assert len(opened.call("list_collections")) == 1
+            assert {each.name for each in gallery.records()} == {f"p{i}" for i in range(12)} - {"p5"}
+
+
+def interrupt(monkeypatch, opened, step, after=None):
+    """From here on, or from a call of `after` on, the store is killed where it would call `step`."""
+    call, done = opened.call, [None]
 
     def interrupted(method, *arguments, **options):
-        if method == step:
+        if method == step and after in done:
             raise KeyboardInterrupt
+        done.append(method)
         return call(method, *arguments, **options)
 
     monkeypatch.setattr(opened, "call", interrupted)

@@ -112,12 +112,21 @@ def delete(store: Store, collection: Collection, condition: str) -> Collection:
     return collection
 
 
+def is_unfinished(store: Store, collection: Collection) -> bool:
+    """Whether a rewriting of it was interrupted, or goes on elsewhere: its files may hold what is deleted."""
+    return not store.compacts and store.call("has_collection", _next(collection).name)
+
+
+def _next(collection: Collection) -> Collection:
+    return dataclasses.replace(collection, number=collection.number + 1)
+
+
 def rewrite(store: Store, old: Collection, condition: str) -> Collection:
     """Returns a new collection with all of `old` but what fulfils the condition (nothing does "").
 
     Raises `UserError` where another process wrote meanwhile; nothing of what it wrote is lost.
     """
-    new = dataclasses.replace(old, number=old.number + 1)
+    new = _next(old)
     store.call("drop_collection", new.name)
     fields = store.call("describe_collection", old.name)["fields"]
     size = next(field["params"]["dim"] for field in fields if field["name"] == "vector")

@@ -161,9 +161,10 @@ class Gallery:
         """Deletes the records that fulfil the condition, for good, and returns how many these were.
 
         When it returns, no file of an embedded gallery, nor of milvus-lite's server, holds a deleted vector. A Milvus
-        server is told to compact, and removes the files by its own garbage collection.
+        server is told to compact, and removes the files by its own garbage collection. Completes a deletion that was
+        interrupted, also where nothing fulfils the condition any more.
         """
         found = self.count(condition)
-        if found:
+        if found or (self._collection and collection_lib.is_unfinished(self._store, self._collection)):
             self._collection = collection_lib.delete(self._store, self._collection, condition)
         return found

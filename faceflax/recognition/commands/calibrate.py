@@ -10,7 +10,6 @@ from faceflax.errors import UserError
 from faceflax.preprocessing.console import printable
 from faceflax.recognition import calibration
 from faceflax.recognition.commands import session
-from faceflax.recognition.commands.enroll import find_people
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name one that holds a folder of photographs for each person")
     groups = _read_groups(Path(arguments.groups)) if arguments.groups else {}
-    people, sentences = find_people([folder], None)
+    people, sentences = session.find_people([folder], None)
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")
     failures = session.Failures(sentences)

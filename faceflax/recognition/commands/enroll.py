@@ -1,15 +1,14 @@
 """What `faceflax enroll` does."""
 
 import argparse
+import collections
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing import inputs
 from faceflax.preprocessing.console import printable
 from faceflax.recognition import averages, records
 from faceflax.recognition.commands import session
@@ -26,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     metadata = records.parse_pairs("--set", arguments.set)
     for option in ("consent", "purpose"):
         records.check_text(f"--{option}", getattr(arguments, option), records.MAX_NOTE)
-    people, sentences = find_people([Path(name) for name in arguments.inputs], arguments.name)
+    people, sentences = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
     failures = session.Failures(sentences)
     if not people:
         return 1
@@ -68,38 +67,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _add_averages(gallery: Gallery, encoder: FaceEncoder, photographs: Sequence[tuple[Record, np.ndarray]]) -> None:
     """Enrols one vector a person, together with those of the photographs that were averaged before."""
-    names = sorted({record.name for record, _ in photographs})
+    by_name: dict[str, list[tuple[Record, np.ndarray]]] = collections.defaultdict(list)
+    for each in photographs:
+        by_name[each[0].name].append(each)
+    names = list(by_name)
     old: dict[str, tuple[Record, np.ndarray]] = {}
     for start in range(0, len(names), 500):
         for found, vectors in gallery.vectors(records.condition(names[start : start + 500])):
             old |= {r.name: (r, vector) for r, vector in zip(found, vectors, strict=True) if r.is_average}
-    merged = [averages.merge(old.get(name), [each for each in photographs if each[0].name == name]) for name in names]
+    merged = [averages.merge(old.get(name), new) for name, new in by_name.items()]
     gallery.add(encoder, [record for record, _ in merged], np.stack([vector for _, vector in merged]))
-
-
-def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str], list[str]]:
-    """Returns each image file with the name of the person on it, and one sentence for each that has none.
-
-    With a `name` all are that person. Without, a folder of folders holds one person in each, under the folder's name;
-    a folder that holds no folders of images is one person itself.
-
-    Raises `UserError` where `name` cannot be one.
-    """
-    if name is not None:
-        records.check_name(name)
-    files, sentences = inputs.list_images(given)
-    nested = {file.parents[len(below.parts) - 1] for file, below in files if len(below.parts) > 1}
-    people: dict[Path, str] = {}
-    for file, below in files:
-        folder = file.parents[len(below.parts) - 1]
-        is_alone = file in given
-        try:
-            if name is None and is_alone:
-                raise UserError("say who it is with --name, or enrol the folder that bears the name")
-            if name is None and folder in nested and len(below.parts) == 1:
-                raise UserError(f"lies beside the people's folders in {folder}; move it into one of them")
-            own = below.parts[0] if folder in nested else folder.resolve().name
-            people.setdefault(file, records.check_name(name or own))
-        except UserError as error:
-            sentences.append(f"{file}: {error}")
-    return people, sentences

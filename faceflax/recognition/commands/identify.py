@@ -11,7 +11,6 @@ from faceflax.preprocessing import inputs
 from faceflax.preprocessing.console import printable
 from faceflax.recognition import classifier, records
 from faceflax.recognition.commands import session
-from faceflax.recognition.commands.verify import choose_threshold
 from faceflax.recognition.gallery import Gallery, Match
 
 
@@ -30,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
             wanted = " that --where asks for" if condition else ""
             raise UserError(f"the gallery {arguments.gallery} holds nobody{wanted}; enrol people with faceflax enroll")
         encoder = session.choose_encoder(gallery, arguments.encoder)
-        threshold, _ = choose_threshold(arguments, encoder)
+        threshold, _ = session.choose_threshold(arguments, encoder)
         embedder = session.create_embedder(encoder, arguments)
         paths = [path for path, _ in files]
         faces = session.embed_all(embedder, paths, failures, "identifying")

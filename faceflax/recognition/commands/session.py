@@ -1,4 +1,4 @@
-"""What the commands on faces share: the gallery they open, the encoder they load, and how files reach it."""
+"""What the commands on faces share: gallery, encoder and threshold, who is in which file, how files become vectors."""
 
 import argparse
 import contextlib
@@ -13,9 +13,9 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing import console, detection
+from faceflax.preprocessing import console, detection, inputs
 from faceflax.progress import progress_bar
-from faceflax.recognition import embedding, store
+from faceflax.recognition import calibration, embedding, records, store
 from faceflax.recognition.embedding import Embedded, Embedder
 from faceflax.recognition.gallery import Gallery
 from faceflax.training import runtime
@@ -38,6 +38,19 @@ def choose_encoder(gallery: Gallery | None, name: str | None) -> FaceEncoder:
     return encoder
 
 
+def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tuple[float, float | None]:
+    """Returns --threshold, else that of --calibration, else the encoder's own; and its false-accept rate if known.
+
+    Raises `UserError` where there is none, and where both are given.
+    """
+    if arguments.threshold is None:
+        found = calibration.load(arguments.calibration and Path(arguments.calibration), encoder)
+        return found.threshold, found.false_accept_rate
+    if arguments.calibration:
+        raise UserError("--threshold and --calibration both say what passes; give one of them")
+    return arguments.threshold, None
+
+
 def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace) -> Embedder:
     """Returns the encoder, ready for photographs, or for crops where the arguments say `aligned`."""
     if arguments.batch_size < 1:
@@ -49,6 +62,35 @@ def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace) -> Embe
         cut = embedding.photographed(detection.load_detector(), encoder.image_size, largest=arguments.largest)
     runtime.start()
     return Embedder(encoder, cut, arguments.batch_size)
+
+
+def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str], list[str]]:
+    """Returns each image file with the name of the person on it, and one sentence for each that has none.
+
+    With a `name` all are that person. Without, a folder of folders holds one person in each, under the folder's name;
+    a folder that holds no folders of images is one person itself.
+
+    Raises `UserError` where `name` cannot be one.
+    """
+    if name is not None:
+        records.check_name(name)
+    files, sentences = inputs.list_images(given)
+    alone = set(given)
+    nested = {file.parents[len(below.parts) - 1] for file, below in files if len(below.parts) > 1}
+    people: dict[Path, str] = {}
+    for file, below in files:
+        folder = file.parents[len(below.parts) - 1]
+        is_alone = file in alone
+        try:
+            if name is None and is_alone:
+                raise UserError("say who it is with --name, or enrol the folder that bears the name")
+            if name is None and folder in nested and len(below.parts) == 1:
+                raise UserError(f"lies beside the people's folders in {folder}; move it into one of them")
+            own = below.parts[0] if folder in nested else folder.resolve().name
+            people.setdefault(file, records.check_name(name or own))
+        except UserError as error:
+            sentences.append(f"{file}: {error}")
+    return people, sentences
 
 
 class Failures:

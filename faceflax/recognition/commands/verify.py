@@ -5,9 +5,7 @@ import csv
 from pathlib import Path
 
 from faceflax.errors import UserError
-from faceflax.models.face_encoder import FaceEncoder
 from faceflax.preprocessing.console import printable
-from faceflax.recognition import calibration
 from faceflax.recognition.commands import session
 
 _COLUMNS = ("file_x", "file_y")
@@ -20,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     pairs = _pairs(arguments)
     encoder = session.choose_encoder(None, arguments.encoder)
-    limit = choose_threshold(arguments, encoder)
+    limit = session.choose_threshold(arguments, encoder)
     failures = session.Failures()
     embedder = session.create_embedder(encoder, arguments)
     files = [path for _, paths in pairs for path in paths]
@@ -34,19 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
         score = float(faces[paths[0]].vector @ faces[paths[1]].vector)
         _print(given, score, limit, arguments.json)
     return 1 if failures.count else 0
-
-
-def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tuple[float, float | None]:
-    """Returns --threshold, else that of --calibration, else the encoder's own; and its false-accept rate if known.
-
-    Raises `UserError` where there is none, and where both are given.
-    """
-    if arguments.threshold is None:
-        found = calibration.load(arguments.calibration and Path(arguments.calibration), encoder)
-        return found.threshold, found.false_accept_rate
-    if arguments.calibration:
-        raise UserError("--threshold and --calibration both say what passes; give one of them")
-    return arguments.threshold, None
 
 
 def _pairs(arguments: argparse.Namespace) -> list[tuple[dict[str, str], tuple[Path, Path]]]:
