@@ -198,3 +198,11 @@ def test_a_full_disk_ends_the_run_with_one_sentence(tmp_path, monkeypatch):
     monkeypatch.setattr(aligned.images, "write", full)
     with pytest.raises(UserError, match="No space left"):
         _run(_jobs(tmp_path, 9), identity)
+
+
+def test_profile_and_exif_go_along():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    crop = aligned.prepare(Photograph(pixels, None, b"profile", b"exif"), np.zeros((20, 30), bool), 16)
+    for made in (crop, aligned.cover(crop, np.zeros((16, 16), bool))):
+        result = aligned.finish(made, np.zeros((16, 16, 3), np.float32))
+        assert (result.profile, result.exif) == (b"profile", b"exif")

@@ -35,6 +35,7 @@ class Crop:
       dtype: of the file's pixels, uint8 or uint16.
       is_grey: whether the file has one channel.
       alpha: [H, W] or None.
+      profile, exif: of the file, see `Photograph`.
       original: the file's pixels where a mask was given, else None.
       missing: bool [H, W] of the mask, else None.
     """
@@ -46,6 +47,8 @@ class Crop:
     dtype: np.dtype
     is_grey: bool
     alpha: np.ndarray | None
+    profile: bytes
+    exif: bytes
     original: np.ndarray | None
     missing: np.ndarray | None
 
@@ -78,6 +81,8 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Cr
         dtype=pixels.dtype,
         is_grey=pixels.ndim == 2,
         alpha=photograph.alpha,
+        profile=photograph.profile,
+        exif=photograph.exif,
         original=None if missing is None else pixels,
         missing=missing,
     )
@@ -99,7 +104,7 @@ def finish(crop: Crop, restored: np.ndarray) -> Photograph:
     if crop.missing is not None:
         missing = crop.missing if crop.is_grey else crop.missing[..., None]
         pixels = np.where(missing, pixels, crop.original)
-    return Photograph(pixels, crop.alpha)
+    return Photograph(pixels, crop.alpha, crop.profile, crop.exif)
 
 
 def _resize(pixels: np.ndarray, shape: tuple[int, int], enlarge: int) -> np.ndarray:
@@ -121,7 +126,7 @@ def cover(crop: Crop, found: np.ndarray) -> Crop:
     A pixel of the file is missing where the mask, enlarged smoothly, is nearer to 1 than to 0.
     """
     missing = _resize(found[crop.window].astype(np.float32), crop.shape, cv2.INTER_LINEAR) > 0.5
-    return prepare(Photograph(crop.original, crop.alpha), missing, len(found))
+    return prepare(Photograph(crop.original, crop.alpha, crop.profile, crop.exif), missing, len(found))
 
 
 def restore_files(

@@ -37,7 +37,7 @@ def dress(photograph: Photograph, placement: np.ndarray, key: jax.Array, look: L
             colour = cv2.cvtColor(colour, cv2.COLOR_RGB2GRAY)
         pixels[covers] = np.round(colour[covers] * np.iinfo(pixels.dtype).max)
         covered |= covers
-    return Photograph(pixels, photograph.alpha), covered
+    return dataclasses.replace(photograph, pixels=pixels), covered
 
 
 def _canvas_side(side: float) -> int:

@@ -82,6 +82,7 @@ def _serve(app: object, listener: socket.socket, folder: Path) -> None:
             limits.sweep(folder, _KEPT)
 
     threading.Thread(target=clean, daemon=True).start()
+    listener.listen()  # who comes at once waits, and is not turned away
     host, port = listener.getsockname()[:2]
     print(f"serving at http://{f'[{host}]' if ':' in host else host}:{port}/; stop it with Ctrl-C", flush=True)
     try:

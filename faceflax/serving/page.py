@@ -81,7 +81,7 @@ class _Page:
                     self._add_inputs()
                 with gr.Column():
                     self._add_outputs()
-        self._connect()
+            self._connect()
 
     def _add_inputs(self) -> None:
         self._photo = gr.Image(
