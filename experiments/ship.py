@@ -5,6 +5,7 @@ float16, with the manifest of what made them. A GAN needs the CNN that it was tr
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,9 @@ def ship(folder: Path, name: str, licence: str) -> Path:
         raise UserError(f'"{compact.NAME}" is the name of the face encoder and of nothing else; choose another --name')
     trained = (checkpoints.load_face_encoder if is_encoder else checkpoints.load_for_inference)(folder)
     made, config = workdir.read_manifest(folder), trained.config
-    manifest = {name: made[name] for name in ("commit", "command", "versions", "device", "seed")} | {
+    last = [made, *made.get("resumed", [])][-1]  # the code that took the last step
+    manifest = {name: last[name] for name in ("commit", "command", "versions", "device", "seed")} | {
+        "starts": 1 + len(made.get("resumed", [])),
         "kind": config.arm,
         "config": config.to_dict(),
         "dataset": made["dataset"] | {"split": config.data.train_split},
@@ -62,6 +65,7 @@ def ship(folder: Path, name: str, licence: str) -> Path:
     if config.arm == "gan":
         manifest |= _origin(folder, config)
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
+    manifest["command"] = re.sub(r"=/\S*/", "=", manifest["command"])  # and others
     path = compact.FILE if is_encoder else shipped.path(name)
     weights.write(path, trained.params, manifest)
     return path
