@@ -39,6 +39,16 @@ def test_a_client_waits_its_turn_and_no_other():
     assert limit.wait("a") == 0 and limit.wait("a") == pytest.approx(10)
 
 
+def test_amounts_add_up():
+    now = [0.0]
+    limit = RateLimit(10, lambda: now[0])
+    assert limit.wait("a", 6) == 0
+    now[0] = 20
+    assert limit.wait("a", 4) == 0 and limit.wait("a", 5) == pytest.approx(40) and limit.wait("a", 7) == 60
+    now[0] = 61
+    assert limit.wait("a", 5) == 0
+
+
 def test_clients_are_forgotten(monkeypatch):
     monkeypatch.setattr(limits, "_MOST_CLIENTS", 2)
     limit = RateLimit(1, lambda: 0.0)
@@ -94,11 +104,12 @@ def test_the_gate_refuses_what_is_too_large_too_often_or_of_unknown_size():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    gate = Gate(page, Limits(megabytes=1, per_minute=2))
+    gate = Gate(page, Limits(megabytes=1))
     assert ask(gate, "/upload", [(b"content-length", b"1000000")]) == 200
     assert ask(gate, "/upload", [(b"content-length", b"9000000")]) == 413
     assert ask(gate, "/upload", [(b"transfer-encoding", b"chunked")]) == 411
-    assert [ask(gate, "/upload", [(b"content-length", b"9")]) for _ in range(2)] == [200, 429]
+    statuses = [ask(gate, "/upload", [(b"content-length", b"1800000")]) for _ in range(6)]
+    assert statuses == [200] * 5 + [429]  # 10 MB in a minute
     assert ask(gate, "/elsewhere", [(b"content-length", b"9")]) == 200
 
 

@@ -16,6 +16,7 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_UPLOADS = 10  # files of the largest size, that a client may send in a minute
 _OVERHEAD = 1_000_000  # bytes of a form around its file
 
 
@@ -25,7 +26,8 @@ class Gate:
     def __init__(self, app: Callable[..., Awaitable], limits: Limits):
         """Makes one before `app`."""
         self._app, self._limits = app, limits
-        self._uploads = RateLimit(limits.per_minute)
+        # Bytes and not requests, as the editor sends its picture anew at every stroke.
+        self._uploads = RateLimit(_UPLOADS * limits.megabytes * 1e6)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
         """Lets a request through, or answers that it is too large, of unknown size or one too many."""
@@ -56,6 +58,6 @@ class Gate:
             return 413, f"The file has more than the {self._limits.megabytes:g} MB that are allowed."
         if scope["path"].endswith("/upload"):
             client = scope["client"][0] if scope["client"] else ""
-            if wait := self._uploads.wait(client):
-                return 429, f"Too many uploads; wait {math.ceil(wait)} seconds."
+            if wait := self._uploads.wait(client, int(length)):
+                return 429, f"You uploaded very much; wait {math.ceil(wait)} seconds."
         return None

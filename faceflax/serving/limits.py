@@ -20,7 +20,7 @@ class Limits:
     """Attributes:
     megabytes: of an uploaded file, of 10^6 bytes each.
     megapixels: of an uploaded photograph.
-    per_minute: requests of one client, each for the network or an upload.
+    per_minute: requests of one client for the network; it may upload 10 files' megabytes in that time.
     waiting: requests that wait for the network; further ones are refused.
     """
 
@@ -53,26 +53,31 @@ def check_file(path: Path, limits: Limits) -> None:
 
 
 class RateLimit:
-    """Counts what each client did within the last minute; the clients seen longest ago are forgotten."""
+    """Adds up what each client did within the last minute; the clients seen longest ago are forgotten."""
 
-    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic):
-        """Makes one that allows `per_minute` requests of a client in any minute of `clock`, in seconds."""
+    def __init__(self, per_minute: float, clock: Callable[[], float] = time.monotonic):
+        """Makes one that allows a client `per_minute`, in any unit, in any minute of `clock`, which gives seconds."""
         self._most, self._clock = per_minute, clock
-        self._times: collections.OrderedDict[str, collections.deque[float]] = collections.OrderedDict()
+        self._done: collections.OrderedDict[str, collections.deque[tuple[float, float]]] = collections.OrderedDict()
 
-    def wait(self, client: str) -> float:
-        """Counts a request and returns 0, or returns the seconds until there may be one, and does not count it."""
+    def wait(self, client: str, amount: float = 1.0) -> float:
+        """Counts `amount` and returns 0, or returns the seconds until there is room for it, and does not count it."""
         now = self._clock()
-        times = self._times.setdefault(client, collections.deque())
-        self._times.move_to_end(client)
-        if len(self._times) > _MOST_CLIENTS:
-            self._times.popitem(last=False)
-        while times and times[0] <= now - _WINDOW:
-            times.popleft()
-        if len(times) >= self._most:
-            return times[0] + _WINDOW - now
-        times.append(now)
-        return 0.0
+        done = self._done.setdefault(client, collections.deque())
+        self._done.move_to_end(client)
+        if len(self._done) > _MOST_CLIENTS:
+            self._done.popitem(last=False)
+        while done and done[0][0] <= now - _WINDOW:
+            done.popleft()
+        excess = sum(counted for _, counted in done) + amount - self._most
+        if excess <= 0:
+            done.append((now, amount))
+            return 0.0
+        for moment, counted in done:
+            excess -= counted
+            if excess <= 0:
+                return moment + _WINDOW - now
+        return _WINDOW
 
 
 def sweep(folder: Path, seconds: float) -> int:

@@ -6,6 +6,7 @@ import math
 import secrets
 from pathlib import Path
 
+import cv2
 import fastapi
 import gradio as gr
 import numpy as np
@@ -25,6 +26,7 @@ from faceflax.serving.restoring import Models
 
 _QUEUE = "network"  # all that computes waits in one line
 _MOST_PAINTED = 16  # paintings that the browser sent and did not use yet; each is a few pictures in memory
+_EDITOR_SIDE = 1024  # pixels; damaged pictures are smaller
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # names of the system's own, as others would be fetched
 
 
@@ -108,7 +110,7 @@ class _Page:
     def _add_outputs(self) -> None:
         self._working = gr.State(None, time_to_live=1800)  # the path of the picture to restore; visitors do not see it
         self._editor = gr.ImageEditor(
-            label="3. What will be restored. Paint over what is missing: the rest is then kept",
+            label="3. Paint what is missing, if you like",
             sources=[],
             transforms=[],
             layers=False,
@@ -253,6 +255,9 @@ def _nearest_side(size: int) -> int:
 def _painted(photograph: Photograph, missing: np.ndarray | None) -> dict:
     """The editor's picture, with the holes that the damage made painted already."""
     pixels = subjects.eight_bits(photograph.pixels)
+    scale = _EDITOR_SIDE / max(pixels.shape)
+    if scale < 1:  # the browser sends all that it shows back at every stroke
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     layers, composite = [], pixels
     if missing is not None and missing.any():
         layer = np.zeros((*missing.shape, 4), np.uint8)

@@ -1,0 +1,90 @@
+"""The page in a real browser: a face is uploaded, damaged, restored and downloaded; no other server is asked."""
+
+import json
+import shutil
+import urllib.error
+import urllib.parse
+import urllib.request
+
+import cv2
+import numpy as np
+import pytest
+from tests.browser import browsing, element, press, serving, slides, upload, wait_for
+
+from tests import faces, untrained
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="the page is tested in Chromium: apt-get install chromium chromium-driver",
+    ),
+]
+SIZE = 32
+
+
+def fetch(address):
+    with urllib.request.urlopen(address) as answer:
+        return cv2.imdecode(np.frombuffer(answer.read(), np.uint8), cv2.IMREAD_COLOR)
+
+
+def foreign_requests(driver, home):
+    """Addresses of other servers that the browser was asked for."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    sent = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    assert any(url.startswith(home) for url in sent)
+    return [url for url in sent if not url.startswith((home, "data:", "blob:", "chrome:"))]
+
+
+def test_a_face_is_uploaded_damaged_restored_and_downloaded(tmp_path):
+    (face,) = faces.load(1, 64)
+    cv2.imwrite(str(tmp_path / "face.png"), face[..., ::-1])
+    (tmp_path / "text.jpg").write_text("no picture")
+    model = untrained.make_workdir(tmp_path / "model", SIZE)
+    with serving(tmp_path, "--aligned", "--model", str(model)) as home, browsing(tmp_path) as driver:
+        driver.get(home)
+        upload(driver, tmp_path / "text.jpg")
+        sentence = "The file cannot be used: not a JPEG, PNG, WebP, BMP or TIFF image; upload another."
+        wait_for(lambda: sentence in element(driver, ".toast-body").text, "a word on a bad file")
+        driver.get(home)
+        upload(driver, tmp_path / "face.png")
+        element(driver, "#editor canvas")
+        press(driver, "restore")
+        before, after = map(fetch, wait_for(lambda: slides(driver), "the restored face"))
+        np.testing.assert_array_equal(before[..., ::-1], face)
+        assert after.shape == before.shape
+        # The network returns what it is given, at its own size.
+        assert np.abs(after.astype(float) - before).mean() < 12
+        press(driver, "damage")
+        wait_for(lambda: slides(driver) is None, "the former result to go")
+        press(driver, "restore")
+        damaged, _ = map(fetch, wait_for(lambda: slides(driver), "the damaged face, restored"))
+        assert damaged.shape == before.shape
+        assert 5 < np.abs(damaged.astype(float) - before).mean() < 60  # noise of 25
+        press(driver, "download")
+        path = wait_for(lambda: next(iter((tmp_path / "downloads").glob("*.png")), None), "the download")
+        assert cv2.imread(str(path)).shape == damaged.shape
+        assert not foreign_requests(driver, home)
+
+
+def answer(address, data, headers):
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, data, headers)) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_what_is_too_large_or_too_often_is_refused(tmp_path):
+    model = untrained.make_workdir(tmp_path / "model", SIZE)
+    arguments = ("--aligned", "--model", str(model), "--max-megabytes", "1")
+    with serving(tmp_path, *arguments) as home:
+        with urllib.request.urlopen(home) as page:
+            assert "default-src 'self'" in page.headers["content-security-policy"]
+        form = {"content-type": "multipart/form-data; boundary=x"}
+        part = b'--x\r\ncontent-disposition: form-data; name="files"; filename="a.png"\r\n\r\n%s\r\n--x--\r\n'
+        place = urllib.parse.urljoin(home, "gradio_api/upload")
+        assert answer(place, part % bytes(10), form) == 200
+        assert answer(place, part % bytes(2_500_000), form) == 413
+        statuses = [answer(place, part % bytes(900_000), form) for _ in range(12)]
+        assert statuses == [200] * 11 + [429]  # 10 MB in a minute
