@@ -9,9 +9,8 @@ import cv2
 import PIL.Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from tests.browser import browsing, element, press, serving, slides, upload, wait_for
-
 from tests import faces
+from tests.browser import browsing, element, press, serving, slides, upload, wait_for
 
 
 def main(workdir: str, out: Path) -> None:

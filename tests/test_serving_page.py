@@ -9,9 +9,9 @@ import urllib.request
 import cv2
 import numpy as np
 import pytest
-from tests.browser import browsing, element, press, serving, slides, upload, wait_for
 
 from tests import faces, untrained
+from tests.browser import browsing, element, press, serving, slides, upload, wait_for
 
 pytestmark = [
     pytest.mark.slow,
