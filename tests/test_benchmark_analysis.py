@@ -240,7 +240,7 @@ def test_discriminators_are_right_by_the_side_of_one_half(results):
 
 
 def test_arms_are_named_by_their_losses_and_failures(results):
-    weights = dict.fromkeys(("charbonnier", "l1", "ssim", "ms_ssim", "fft", "perceptual", "identity"), 0.0)
+    weights = dict.fromkeys(("charbonnier", "l1", "psnr", "ssim", "ms_ssim", "fft", "perceptual", "identity"), 0.0)
     weights["charbonnier"] = 1.0
     run = {"arm": "cnn", "kind": "cnn", "init_from": "", "step": 7, "batch_size": 4, "loss": weights, "gan": {}}
     plain = run | {"arm": "gan", "kind": "gan", "init_from": "cnn", "gan": {"weight": 0.1, "loss": "hinge"}}
