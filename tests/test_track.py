@@ -82,3 +82,13 @@ def test_masks_change_smoothly():
     assert (track.blended_mask(np.ones((4, 4), np.float32)) == 1).all()
     changed = track.blended_mask(np.zeros((4, 4), np.float32))
     assert changed.dtype == np.float32 and (changed == 0.75).all()
+
+
+class _Ahead:
+    angles = (0.0, 0.0, 0.0)
+
+
+def test_a_mesh_is_never_that_of_an_earlier_frame():
+    tracker, mesh = Tracker(RATE), _Ahead()
+    assert tracker.update([Located(face(0, 0).face, mesh)])[0].mesh is mesh
+    assert tracker.update([face(15, 0)])[0].mesh is None

@@ -127,12 +127,12 @@ def restore_files(
 
 
 def _claimed_pixels(job: Job) -> int:
-    """What a file's header says of its size; 0 where it says nothing, as it then is not decoded either."""
+    """What a file's header says of its size; the most that is allowed where its first bytes do not say."""
     try:
         with job.source.open("rb") as file:
             width, height = headers.size(file.read(_HEADER_BYTES))
     except (OSError, ValueError):
-        return 0
+        return images.MAX_PIXELS
     return width * height
 
 

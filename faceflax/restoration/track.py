@@ -98,7 +98,8 @@ class Tracker:
             track.weight = round(track.weight - 1 / _RAMP, 6)
             return
         track.weight = min(1.0, track.weight + 1 / _RAMP)
-        track.box, track.mesh = located.face.box, located.mesh or track.mesh
+        # A mesh is of its own frame: an old one would lie where the face was.
+        track.box, track.mesh = located.face.box, located.mesh
         track.points = track.smooth(located.face.points, _unit(located.face.points))
         track.last, track.found = self._frame, track.found + 1
 
