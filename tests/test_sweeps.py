@@ -187,7 +187,7 @@ def test_a_sweep_killed_in_the_middle_ends_with_every_result_once(tmp_path):
         assert done.read_text().splitlines() == ["done"]
     assert (folder / "report" / "parallel.png").read_bytes().startswith(b"\x89PNG")
     best = (folder / "report" / "ranking.md").read_text().splitlines()[4].split()
-    assert best[1:8:2] == ["1", "4", "0.2", "0.2"]  # rank, x, y, seconds
+    assert best[1:8:2] == ["1", "0.2", "4", "0.2"]  # rank, seconds, x, y
 
 
 def test_the_ranking_joins_seeds_and_puts_failures_last(tmp_path):
