@@ -29,7 +29,8 @@ def main(workdir: str, out: Path) -> None:
             time.sleep(2)
             driver.save_screenshot(str(out))
     picture = PIL.Image.open(out).convert("RGB")
-    picture.quantize(128, dither=PIL.Image.Dither.NONE).save(out, optimize=True)
+    picture.thumbnail((960, 1200))
+    picture.quantize(256, dither=PIL.Image.Dither.NONE).save(out, optimize=True)
 
 
 if __name__ == "__main__":

@@ -69,10 +69,16 @@ def element(driver, selector):
 
 
 def press(driver, name):
-    button = wait_for(
-        lambda: next((b for b in driver.find_elements("css selector", f"#{name}") if b.is_enabled()), None), name
+    script = (
+        "const b = document.getElementById(arguments[0]); if (!b || b.disabled) return false; b.click(); return true"
     )
-    driver.execute_script("arguments[0].click()", button)
+    wait_for(lambda: driver.execute_script(script, name), f"the button {name}")
+
+
+def text(driver, selector):
+    """What the elements say, read at once, as the page may replace them between two questions."""
+    script = "return [...document.querySelectorAll(arguments[0])].map(e => e.innerText).join('\\n')"
+    return driver.execute_script(script, selector)
 
 
 def upload(driver, path):

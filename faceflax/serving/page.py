@@ -66,6 +66,7 @@ def create_app(site: Site) -> fastapi.FastAPI:
         mcp_server=False,
         theme=themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
     )
+    blocks.has_launched = True  # without it Gradio lets a mounted page's visitor name any file of this computer
     app.add_middleware(Gate, limits=site.limits)
     return app
 
@@ -207,6 +208,8 @@ class _Page:
     def _read(self, path: str | None) -> Photograph:
         if path is None:
             raise UserError("There is no photograph yet; upload one first.")
+        if not Path(path).resolve().is_relative_to(self._site.folder.resolve()):
+            raise UserError("That photograph was not uploaded here; upload it.")
         limits.check_file(Path(path), self._site.limits)
         try:
             return images.read(Path(path))
