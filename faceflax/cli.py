@@ -219,7 +219,9 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
         "--model", metavar="NAME|WORKDIR", help="a model of `faceflax models`, or the workdir of one (default: cnn)"
     )
     parser.add_argument("--format", required=True, metavar="FORMAT", help="stablehlo or onnx")
-    parser.add_argument("--out", required=True, metavar="FILE", help="the file to write")
+    parser.add_argument(
+        "--out", metavar="FILE", help="the file to write (default: the model's name, .onnx or .stablehlo)"
+    )
     parser.add_argument("--fidelity", type=float, metavar="F", help="for a GAN: as for restore; settled in the file")
 
 

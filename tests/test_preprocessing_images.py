@@ -247,3 +247,12 @@ def test_what_pillow_reads_is_refused_when_it_is_cut_short(tmp_path, kind):
     path = save(tmp_path, data[: len(data) // 2])
     with pytest.raises(UserError, match="damaged|truncated"):
         images.read(path)
+
+
+@pytest.mark.parametrize(
+    "pixels", [np.full((5, 7), 300, np.uint16), np.full((5, 7, 3), 65535, np.uint16), np.full((5, 7), 9, np.uint8)]
+)
+def test_any_depth_becomes_eight_bits_of_three_channels(pixels):
+    found = images.to_rgb8(pixels)
+    assert found.shape == (5, 7, 3) and found.dtype == np.uint8
+    assert (found == round(int(pixels.flat[0]) * 255 / np.iinfo(pixels.dtype).max)).all()

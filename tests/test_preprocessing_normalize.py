@@ -1,5 +1,6 @@
 """`faceflax normalize` from the command line: names, records, resuming, videos, and sentences for what is bad."""
 
+import argparse
 import json
 import os
 import struct
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from faceflax import cli
-from faceflax.preprocessing import acquire, chain, frontalise, mesh
+from faceflax.preprocessing import acquire, chain, command, frontalise, mesh
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
@@ -200,3 +201,13 @@ def test_a_frontal_face_is_not_turned():
     crop, turned = frontalise.frontalise(FACES[0], measured, made, TEMPLATE)
     assert turned == 0
     np.testing.assert_array_equal(crop, made.crop(FACES[0]))
+
+
+def test_a_name_that_another_source_may_write_is_refused(tmp_path):
+    for name in ("group.jpg", "group+2.jpg", "film/000000.jpg", "alone+2.jpg", "film.mp4"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    arguments = argparse.Namespace(inputs=[str(tmp_path / "in")], every=1, frames=None)
+    works, failures = command._plan(arguments, tmp_path / "out")
+    assert sorted(Path(work.source).name for work in works) == ["alone+2.jpg", "film.mp4", "group.jpg"]
+    assert len(failures) == 2 and all("may be a face of another source too" in failure for failure in failures)

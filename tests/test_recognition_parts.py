@@ -132,12 +132,3 @@ def test_a_close_crop_is_shown_to_the_detector_with_a_margin():
     np.testing.assert_array_equal(crop, pixels[:60])
     with pytest.raises(ValueError, match="no face is found in it; if it is a cropped face already, pass --aligned"):
         embedding.photographed(lambda image: [], 60, largest=False)(pixels)
-
-
-@pytest.mark.parametrize(
-    "pixels", [np.full((5, 7), 300, np.uint16), np.full((5, 7, 3), 65535, np.uint16), np.full((5, 7), 9, np.uint8)]
-)
-def test_any_depth_becomes_eight_bits_of_three_channels(pixels):
-    found = embedding.to_rgb8(pixels)
-    assert found.shape == (5, 7, 3) and found.dtype == np.uint8
-    assert (found == round(int(pixels.flat[0]) * 255 / np.iinfo(pixels.dtype).max)).all()

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceflax.datasets import stream
 from faceflax.degradations import Task, degrade_for_evaluation, flatten
+from faceflax.evaluation import batches
 from faceflax.evaluation.judges import verification
 from faceflax.models.face_encoder import compact
 from faceflax.training import parallel, views
@@ -35,7 +35,7 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
 
     def validate(params: Any) -> tuple[dict[str, float], np.ndarray]:
         gallery, probes, rows = [], {task: [] for task in tasks}, {}
-        for batch in _batches(source, config, devices):
+        for batch in batches.of_split(source, config, devices):
             on_devices, real = devices.shard_batch(batch), batch["weight"] > 0
             gallery.append(jax.device_get(enrol(params["network"], on_devices))[real])
             for task in tasks:
@@ -68,16 +68,3 @@ def _create_search(task: Task | None, size: int) -> Callable:
         return compact.embed(params, seen), jnp.round(seen * 255).astype(jnp.uint8)
 
     return search
-
-
-def _batches(source: Sequence, config: ConfigDict, devices: parallel.Parallel) -> Any:
-    """Whole batches for every process: each sees all images, as the vectors of all are compared."""
-    per_device = -(-config.eval.batch_size // devices.num_devices)
-    return stream.eval_stream(
-        source,
-        image_size=config.data.image_size,
-        batch_size=per_device * devices.num_devices,
-        max_images=config.eval.max_images,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceflax.datasets import stream
 from faceflax.degradations import Task, flatten
+from faceflax.evaluation import batches
 from faceflax.evaluation.baselines import BASELINES
 from faceflax.evaluation.measure import Restore, create_step, score_candidate
 from faceflax.evaluation.results import METHODS, Example, TaskResult
@@ -43,7 +43,7 @@ class Evaluator:
         """
         collected = [_Collector(task) for task in self.tasks]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for batch in self._batches():
+            for batch in batches.of_split(self._source, self._config, self._devices):
                 on_devices = self._devices.shard_batch(batch)
                 for number, collector in enumerate(collected):
                     seen = self._step((params, np.int32(number)), on_devices)
@@ -62,17 +62,6 @@ class Evaluator:
             on_device = self._devices.replicate((pictures["baseline"], pictures["mask"]))
             numbers["scores"]["baseline"] = jax.device_get(self._score(on_device, on_devices))
         collector.add(numbers, pictures)
-
-    def _batches(self) -> Iterator[stream.Batch]:
-        per_device = -(-self._config.eval.batch_size // self._devices.num_devices)
-        return stream.eval_stream(
-            self._source,
-            image_size=self._config.data.image_size,
-            batch_size=per_device * self._devices.num_devices,
-            max_images=self._config.eval.max_images,
-            process_index=jax.process_index(),
-            process_count=jax.process_count(),
-        )
 
 
 def _classical(pool: ThreadPoolExecutor, task: Task, weight: np.ndarray, pictures: dict[str, np.ndarray]) -> np.ndarray:

@@ -9,8 +9,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from faceflax import metrics, models
-from faceflax.datasets import stream
 from faceflax.degradations import OCCLUDING, Task, degrade_for_evaluation, flatten
+from faceflax.evaluation import batches
 from faceflax.training import parallel
 
 _SHOWN = 6  # faces in a row of the picture
@@ -30,7 +30,7 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
 
     def validate(params: Any) -> tuple[dict[str, float], np.ndarray]:
         sums, rows = {}, {}
-        for batch in _batches(source, config, devices):
+        for batch in batches.of_split(source, config, devices):
             on_devices = devices.shard_batch(batch)
             for task, step in steps.items():
                 counts, picture = jax.device_get(step(params, on_devices))
@@ -68,15 +68,3 @@ def _create_step(segment: Callable, task: Task | None) -> Callable:
         return score(logits, mask, batch["weight"], task), picture
 
     return step
-
-
-def _batches(source: Sequence, config: ConfigDict, devices: parallel.Parallel):
-    per_device = -(-config.eval.batch_size // devices.num_devices)
-    return stream.eval_stream(
-        source,
-        image_size=config.data.image_size,
-        batch_size=per_device * devices.num_devices,
-        max_images=config.eval.max_images,
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
-    )

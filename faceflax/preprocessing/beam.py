@@ -11,7 +11,7 @@ import cv2
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import images
-from faceflax.preprocessing.chain import Settings, load_chain, to_8_bit
+from faceflax.preprocessing.chain import Settings, load_chain
 from faceflax.preprocessing.normalising import NO_FACE
 
 FACES, FAILURES = "faces", "failures"
@@ -46,7 +46,8 @@ class _NormaliseFile(beam.DoFn):
     def process(self, path: bytes) -> Iterator[Any]:
         shown = path.decode(errors="replace")
         try:
-            found = self._chain(to_8_bit(images.read(Path(self._folder, os.fsdecode(path)))))
+            photograph = images.read(Path(self._folder, os.fsdecode(path)))
+            found = self._chain(images.to_rgb8(photograph.pixels))
         except UserError as error:
             yield beam.pvalue.TaggedOutput(FAILURES, (shown, os.fsencode(str(error)).decode(errors="replace")))
             return

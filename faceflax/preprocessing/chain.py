@@ -10,7 +10,6 @@ import numpy as np
 from faceflax.preprocessing import alignment, denoise, detection, frontalise, mesh, relight
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
-from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
 
 _LEAST_SIZE = 48  # pixels; CLAHE's tiles and the noise's wavelets need some
@@ -74,14 +73,6 @@ def load_chain(settings: Settings) -> Normalise:
         return [normalise_face(pixels, face, measure(pixels, face), settings) for face in faces]
 
     return normalise
-
-
-def to_8_bit(photograph: Photograph) -> np.ndarray:
-    """Returns a photograph's colours as the chain takes them: uint8 RGB [H, W, 3]; alpha is left out."""
-    pixels = photograph.pixels
-    if pixels.dtype == np.uint16:
-        pixels = np.round(pixels / 257).astype(np.uint8)
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settings: Settings) -> Normalised:

@@ -5,6 +5,7 @@ import collections
 import functools
 import multiprocessing
 import os
+import re
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -22,6 +23,7 @@ from faceflax.preprocessing.inputs import plan
 from faceflax.preprocessing.normalising import Outcome, Work, normalise_source
 from faceflax.progress import progress_bar
 
+_FURTHER = re.compile(r"(.+)\+\d+")  # the name of a picture's second face and those after it
 _AHEAD = 4  # sources that wait for each process
 _ATTEMPTS = 2  # a process that dies takes its neighbours' work with it
 
@@ -87,7 +89,23 @@ def _plan(arguments: argparse.Namespace, out: Path) -> tuple[list[Work], list[st
     for number, source in enumerate(live):
         output = out / (f"camera{source}.png" if source.isdecimal() else f"stream{number}.png")
         works.append(Work(source, output, arguments.every, arguments.frames or 100))
-    return works, failures
+    return _keep_names_apart(works, failures)
+
+
+def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work], list[str]]:
+    """The works without those whose first face would have the name of another's further face, or of its frame."""
+    first = {work.output for work in works}
+    folders = {work.output.with_suffix("") for work in works if work.has_frames}
+    kept = []
+    for work in works:
+        further = _FURTHER.fullmatch(work.output.stem)
+        is_taken = further and work.output.with_name(f"{further[1]}.png") in first
+        if is_taken or work.output.parent in folders:
+            name = acquire.shown(work.source)
+            failures.append(f"{name}: {work.output} may be a face of another source too; rename one or run it apart")
+        else:
+            kept.append(work)
+    return kept, failures
 
 
 def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Outcome]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faceflax.errors import UserError
 
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}  # the next file would meet them too
+_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 def make_folder(out: Path) -> None:
@@ -27,13 +27,18 @@ def report(failure: str) -> None:
     print(f"error: {printable(failure)}", file=sys.stderr)
 
 
+def is_fatal(error: UserError) -> bool:
+    """Whether every other file would meet it too: a disk that is full, read-only or broken."""
+    return getattr(error.__cause__, "errno", None) in _FATAL
+
+
 @contextlib.contextmanager
 def reported(on_failure: Callable[[str], None]) -> Iterator[None]:
     """Calls `on_failure` with a file's `UserError`; lets one through that will meet every other file."""
     try:
         yield
     except UserError as error:
-        if getattr(error.__cause__, "errno", None) in _FATAL:
+        if is_fatal(error):
             raise
         on_failure(str(error))
 

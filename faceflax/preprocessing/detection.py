@@ -94,13 +94,13 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """The faces without those that overlap one of a higher score."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(_overlap(face.box, other.box) < _MOST_OVERLAP for other in kept):
+        if all(overlap(face.box, other.box) < _MOST_OVERLAP for other in kept):
             kept.append(face)
     return kept
 
 
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Intersection over union of two boxes."""
+def overlap(one: np.ndarray, other: np.ndarray) -> float:
+    """Returns the intersection over union of two boxes x0, y0, x1, y1."""
     inner = np.prod(np.maximum(0, np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])))
     return inner / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - inner)
 

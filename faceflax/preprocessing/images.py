@@ -109,6 +109,12 @@ def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
     raise ValueError("its transparency cannot be read; save it without")
 
 
+def to_rgb8(pixels: np.ndarray) -> np.ndarray:
+    """Returns uint8 RGB [H, W, 3] for pixels of 8 or 16 bits, grey [H, W] or RGB [H, W, 3]."""
+    pixels = pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Returns a mask file as bool [H, W], True where pixels are missing: non-zero in any channel and not transparent.
 

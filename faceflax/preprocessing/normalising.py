@@ -1,7 +1,6 @@
 """Normalises one source into its files: an aligned face each, and a record of what was measured and done."""
 
 import dataclasses
-import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,12 +11,11 @@ import numpy as np
 from faceflax import __version__
 from faceflax.errors import UserError
 from faceflax.files import write_json
-from faceflax.preprocessing import acquire, images
-from faceflax.preprocessing.chain import Normalise, Normalised, Settings, to_8_bit
+from faceflax.preprocessing import acquire, console, images
+from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
 NO_FACE = "no face found; a face needs about 20 pixels"
-_FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +33,11 @@ class Work:
     output: Path
     every: int = 1
     limit: int | None = None
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether it gives many pictures: a video, camera or stream."""
+        return acquire.is_live(self.source) or acquire.is_video(Path(self.source))
 
     @property
     def record(self) -> Path:
@@ -70,8 +73,7 @@ def normalise_source(work: Work, settings: Settings, chain: Normalise) -> Outcom
         write_json(work.record, record)
         return _outcome(work, record, is_new=True)
     except UserError as error:
-        is_fatal = getattr(error.__cause__, "errno", None) in _FATAL
-        return Outcome(failure=str(error), is_fatal=is_fatal)
+        return Outcome(failure=str(error), is_fatal=console.is_fatal(error))
 
 
 def _identity(work: Work, settings: Settings) -> dict[str, Any]:
@@ -85,7 +87,7 @@ def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{work.source}: cannot be read: {error.strerror or error}") from error
     file = {"source": Path(name).name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
-    if acquire.is_video(Path(work.source)):
+    if work.has_frames:
         file |= {"every": work.every, "limit": work.limit}
     return file | made_by
 
@@ -110,7 +112,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
     """Yields each picture of the source, with the file of its first face."""
-    if not acquire.is_live(work.source) and not acquire.is_video(Path(work.source)):
+    if not work.has_frames:
         yield work.output, images.read(Path(work.source))
         return
     for number, frame in acquire.frames(work.source, work.every, work.limit):
@@ -122,7 +124,7 @@ def _normalise_picture(
 ) -> None:
     """Writes the faces of one picture and adds them to the record."""
     count = 0
-    for found in chain(to_8_bit(photograph)):
+    for found in chain(images.to_rgb8(photograph.pixels)):
         if found.pixels is None:
             record["refused"].append({"picture": output.stem} | found.record)
             continue
@@ -133,9 +135,9 @@ def _normalise_picture(
 
 
 def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
-    """A face with its photograph's profile and EXIF; a grey photograph's stays grey."""
+    """A face with its photograph's colour profile, but not its EXIF, which may say where; a grey one's stays grey."""
     pixels = found.pixels[..., 0] if photograph.pixels.ndim == 2 else found.pixels
-    return Photograph(np.ascontiguousarray(pixels), None, photograph.profile, photograph.exif)
+    return Photograph(np.ascontiguousarray(pixels), None, photograph.profile)
 
 
 def _remove_stale(work: Work, record: dict[str, Any]) -> None:

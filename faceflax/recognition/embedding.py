@@ -87,16 +87,10 @@ class Embedder:
         encoded = images.read_bytes(path)  # once: what is hashed is what is embedded, whoever replaces the file
         photograph = images.decode(path, encoded)
         try:
-            crop = self._cut(to_rgb8(photograph.pixels))
+            crop = self._cut(images.to_rgb8(photograph.pixels))
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
         return hashlib.sha256(encoded).hexdigest(), crop
-
-
-def to_rgb8(pixels: np.ndarray) -> np.ndarray:
-    """Returns uint8 [H, W, 3] for pixels of 8 or 16 bits, grey [H, W] or RGB [H, W, 3]."""
-    pixels = pixels if pixels.dtype == np.uint8 else (pixels / 257).round().astype(np.uint8)
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def photographed(detect: Detect, size: int, *, largest: bool) -> Cut:

@@ -16,12 +16,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format not in exporting.FORMATS:
         known = ", ".join(exporting.FORMATS)
         raise UserError(f'--format "{arguments.format}" does not exist; choose one of {known}')
-    out = Path(arguments.out)
+    model = arguments.model or networks.DEFAULT
+    out = Path(f"{Path(model).resolve().name}.{arguments.format}" if arguments.out is None else arguments.out)
     if out.is_dir() or not out.name:
-        raise UserError(f"--out {arguments.out} is a folder; name the file to write")
+        raise UserError(f"--out {out} is a folder; name the file to write")
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
-    function, size, description = networks.describe_restorer(arguments.model or networks.DEFAULT, arguments.fidelity)
+    function, size, description = networks.describe_restorer(model, arguments.fidelity)
     difference = exporting.export(function, size, description, arguments.format, out)
     print(
         f"exported {description['model']} ({description['fingerprint']}, {size} pixels, any batch) to "

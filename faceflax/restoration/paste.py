@@ -9,7 +9,6 @@ from faceflax.preprocessing.alignment import Alignment
 _FEATHER = 0.1  # of the crop's side: how far from its border the blend takes to reach 1
 _COLOUR_SIGMA = 0.1  # of the crop's side: what changes more slowly than this is colour and light
 _FINEST = 1.0  # pixels of the crop: the detail between a Gaussian of that sigma and none is the finest
-_LEAST_KNOWN = 0.05  # share of known pixels around one, from which its colour is believed
 # The outline of a face that is framed as FFHQ's, where its mesh is not known: an ellipse, in parts of the crop's side.
 _MIDDLE, _RADII = np.array((0.5, 0.55)), np.array((0.37, 0.42))
 _MIDDLE_OF_PIXEL = 0.5
@@ -37,25 +36,20 @@ def soft_mask(hull: np.ndarray, size: int) -> np.ndarray:
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
-def match_colour(restored: np.ndarray, crop: np.ndarray, missing: np.ndarray) -> np.ndarray:
+def match_colour(restored: np.ndarray, crop: np.ndarray) -> np.ndarray:
     """Gives a restored crop the colour and light that the photograph has there.
 
     What changes slowly over the face is taken from the photograph, all else from the network, so that no step in colour
-    or brightness remains at the border. Noise does not count as it averages out; holes do not count either.
+    or brightness remains at the border. Noise does not count as it averages out.
 
     Args:
       restored: float32 [S, S, 3].
       crop: float32 [S, S, 3], what was restored.
-      missing: float32 [S, S, 1], 1 where `crop` shows nothing.
 
     Returns:
       float32 [S, S, 3], not clipped.
     """
-    known = 1 - missing
-    sigma = _COLOUR_SIGMA * len(crop)
-    share = _blur(known, sigma)[..., None]
-    shift = _blur((crop - restored) * known, sigma) / np.maximum(share, _LEAST_KNOWN)
-    return restored + shift
+    return restored + _blur(crop - restored, _COLOUR_SIGMA * len(crop))
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -20,9 +20,7 @@ from faceflax.restoration.batches import Batches
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Crop, Locate, Subject
 
-_MOST_PIXELS = (
-    64e6  # of photographs being read, waiting for a batch, and being written: so many of each at most, or one
-)
+_MOST_PIXELS = 64e6  # of photographs being read, waiting for a batch, and being written, each; or one photograph
 _HEADER_BYTES = 1 << 18
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from faceflax.preprocessing import alignment, detection, mesh
+from faceflax.preprocessing import alignment, detection, images, mesh
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.mesh import Mesh
@@ -15,9 +15,8 @@ from faceflax.restoration.aligned import HOLE_COLOUR
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
 MOST_YAW = 60.0  # degrees; beyond, half of the face that the network would draw is not seen
-_MARGIN = (
-    1.12  # by which a mesh's outline is enlarged, as the mesh ends below the hair and the blend before the outline
-)
+# By which a mesh's outline is enlarged, as the mesh ends below the hair and the blend before the outline.
+_MARGIN = 1.12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -105,7 +104,7 @@ def find(
       missing: bool [H, W], the holes to be filled, or None to restore faces whole.
       only_centre: whether only the face nearest to the photograph's middle is restored.
     """
-    faces = locate(eight_bits(pixels))
+    faces = locate(images.to_rgb8(pixels))
     chosen = nearest_to_middle(faces, pixels.shape) if only_centre else faces
     subjects = []
     for located in faces:
@@ -114,13 +113,6 @@ def find(
         else:
             subjects.append(_cut(pixels, located, size, missing))
     return subjects
-
-
-def eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """Returns `pixels` as uint8 RGB [H, W, 3]."""
-    if pixels.dtype != np.uint8:
-        pixels = (pixels // 257).astype(np.uint8)
-    return cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB) if pixels.ndim == 2 else pixels
 
 
 def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Located]:
@@ -180,7 +172,7 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
     place = paste.enlarged(crop.place, times)
     if missing is None:
         kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
-        matched = paste.match_colour(restored, crop.image, crop.missing)
+        matched = paste.match_colour(restored, crop.image)
         paste.paste(pixels, matched - np.float32(kept) * crop.image, crop.mask, place, kept=kept)
     else:
         paste.paste(pixels, restored, crop.mask, place, missing)

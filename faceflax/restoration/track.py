@@ -5,6 +5,7 @@ import itertools
 
 import numpy as np
 
+from faceflax.preprocessing.detection import overlap
 from faceflax.preprocessing.mesh import Mesh
 from faceflax.restoration.subjects import MOST_YAW, Located
 
@@ -122,17 +123,10 @@ def _unit(points: np.ndarray) -> float:
 
 def _pairs(old: list[np.ndarray], new: list[np.ndarray]) -> dict[int, int]:
     """For old boxes the number of the new one that overlaps most, the largest overlaps first."""
-    overlaps = sorted(
-        ((overlap(one, other), i, j) for i, one in enumerate(old) for j, other in enumerate(new)), reverse=True
-    )
+    found = ((overlap(one, other), i, j) for i, one in enumerate(old) for j, other in enumerate(new))
+    overlaps = sorted(found, reverse=True)
     pairs: dict[int, int] = {}
     for value, i, j in overlaps:
         if value >= _LEAST_OVERLAP and i not in pairs and j not in pairs.values():
             pairs[i] = j
     return pairs
-
-
-def overlap(one: np.ndarray, other: np.ndarray) -> float:
-    """Returns the intersection over union of two boxes x0, y0, x1, y1."""
-    inner = np.prod(np.maximum(0, np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])))
-    return float(inner / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - inner))

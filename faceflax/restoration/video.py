@@ -126,6 +126,11 @@ class _Steady:
         self._last[track.number] = restored
         return restored
 
+    def forget_all_but(self, tracks: list[Track]) -> None:
+        """Lets go of what tracks showed that have ended."""
+        numbers = {track.number for track in tracks}
+        self._last = {number: shown for number, shown in self._last.items() if number in numbers}
+
 
 def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
     pixels = paste.enlarge(frame.pixels, times)
@@ -135,6 +140,7 @@ def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
             subjects.put_back(pixels, crop, steady(track, restored), None, times)
         except ValueError as error:
             raise UserError(str(error)) from error
+    steady.forget_all_but(frame.tracks)
     return pixels
 
 
