@@ -77,6 +77,7 @@ def default() -> ConfigDict:
     config.gan.lr_ratio = 1.0  # the discriminator's learning rate, as a multiple of the generator's
     config.gan.b1 = 0.0
     config.gan.b2 = 0.99
+    config.gan.eps = 1e-8
 
     config.encoder = ConfigDict()  # read by arm = "encoder" alone
     config.encoder.size = 112  # pixels, the side of what the network looks at
@@ -98,6 +99,7 @@ def default() -> ConfigDict:
     config.optim.warmup = "100steps"
     config.optim.b1 = 0.9
     config.optim.b2 = 0.99
+    config.optim.eps = 1e-8  # added to the root of the mean squared gradient
     config.optim.weight_decay = 1e-4
     config.optim.clip_norm = 1.0  # global gradient norm; 0: no clipping
     config.optim.accumulate = 1  # micro-batches a step

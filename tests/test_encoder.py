@@ -154,6 +154,11 @@ def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, jax.device_get(state.ema)["network"])
     with pytest.raises(UserError, match="restores nothing"):
         checkpoints.load_for_inference(tmp_path)
+    config.init_from = str(tmp_path)
+    start = checkpoints.load_first_params(config, jax.eval_shape(arm.init).params)
+    jax.tree.map(np.testing.assert_array_equal, start.params, jax.device_get(state.ema))
+    with pytest.raises(UserError, match="another model"):
+        checkpoints.load_first_params(config, {"network": {"head": {"kernel": jnp.zeros(3)}}})
 
 
 def test_the_teacher_looks_once_at_clean_faces(tmp_path, monkeypatch):

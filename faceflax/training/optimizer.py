@@ -29,6 +29,7 @@ def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTr
         learning_rate,
         b1=optim.b1,
         b2=optim.b2,
+        eps=optim.eps,
         weight_decay=optim.weight_decay,
         mask=lambda params: jax.tree.map(lambda p: p.ndim > 1, params),
     )
@@ -39,7 +40,7 @@ def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTr
 
 def create_for_discriminator(gan: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     """Adam (Kingma & Ba 2015) at `gan.lr_ratio` times the generator's learning rate."""
-    return optax.adam(lambda step: gan.lr_ratio * learning_rate(step), b1=gan.b1, b2=gan.b2)
+    return optax.adam(lambda step: gan.lr_ratio * learning_rate(step), b1=gan.b1, b2=gan.b2, eps=gan.eps)
 
 
 def first_state(params: Any, transform: optax.GradientTransformation) -> TrainState:
