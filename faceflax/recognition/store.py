@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from urllib.parse import urlsplit
 
 from faceflax.errors import UserError
@@ -131,14 +130,23 @@ def _prepare_libraries() -> None:
     """Silences libraries that log every refusal with its traceback, and calls with their arguments."""
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        # On its first import pymilvus configures logging for the whole process, which closes others' handlers.
-        with mock.patch("logging.config.dictConfig"):
+        with _logging_as_it_is():
             import milvus_lite  # noqa: F401
             import pymilvus  # noqa: F401
     except ImportError as error:
         raise UserError("a gallery needs Milvus: pip install 'faceflax[recognition]'") from error
     for name in ("pymilvus", "milvus_lite", "grpc"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+@contextlib.contextmanager
+def _logging_as_it_is() -> Iterator[None]:
+    """Keeps pymilvus, on its first import, from configuring logging for the whole process, which closes handlers."""
+    configure, logging.config.dictConfig = logging.config.dictConfig, lambda config: None
+    try:
+        yield
+    finally:
+        logging.config.dictConfig = configure
 
 
 def _make_folder(folder: Path, create: bool) -> None:
