@@ -119,6 +119,7 @@ def default() -> ConfigDict:
     config.eval.best_metric = "psnr"  # psnr | ssim, mean over `eval.tasks`, | step: chooses the best checkpoint
 
     config.parallel = ConfigDict()
+    config.parallel.strategy = "jit"  # jit | pmap: who splits a step over the devices, the compiler or each for itself
     config.parallel.mesh = ConfigDict({"data": -1, "fsdp": 1})  # devices along each axis; -1: all that are left
 
     config.wandb = ConfigDict()
@@ -153,6 +154,7 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f"config.{name} is {value}; it must be {where}")
     best_metrics = {"segmenter": SEGMENTER_METRICS, "encoder": ENCODER_METRICS}.get(config.arm, BEST_METRICS)
     choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
+    choices |= {"parallel.strategy": ("jit", "pmap")}
     choices |= {"data.source": ("dataset", "prior"), "encoder.start": ("faceres", "compact", "")}
     if config.arm == "gan" and config.eval.best_metric != "step":
         raise UserError(

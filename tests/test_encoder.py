@@ -110,16 +110,16 @@ def test_the_started_encoder_has_faceres_trunk_and_its_head_starts_as_the_mean()
 @pytest.mark.parametrize("fields", [{"encoder__size": 42}, {"encoder__blocks": 14}, {"encoder__blocks": 0}])
 def test_sizes_that_make_no_encoder_are_refused(fields):
     with pytest.raises(UserError, match=r"config\.encoder\.(size|blocks)"):
-        arms.create(_config(**fields), lambda step: 0.0, lambda function: function)
+        arms.create(_config(**fields), lambda step: 0.0)
 
 
 def test_a_margin_needs_people_and_a_training_needs_a_loss():
     for fields in ({"encoder__people": 0}, {"data__label": ""}):
         with pytest.raises(UserError, match="needs to know who is who"):
-            arms.create(_config(**fields), lambda step: 0.0, lambda function: function)
+            arms.create(_config(**fields), lambda step: 0.0)
     nothing = {f"encoder__{name}": 0.0 for name in ("margin", "distillation", "relation")}
     with pytest.raises(UserError, match="no loss a weight"):
-        arms.create(_config(**nothing), lambda step: 0.0, lambda function: function)
+        arms.create(_config(**nothing), lambda step: 0.0)
 
 
 @pytest.mark.slow
@@ -127,7 +127,7 @@ def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     config = _config(encoder__damage=0.2)
     config_lib.validate(config)
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 5e-3, devices.map_images, devices.split_classes)
+    arm = arms.create(config, lambda step: 5e-3, devices.collectives)
     assert arm.features == {"vector": "vector", "label": "identity"} and arm.restore is None
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), None)
     state, losses = devices.create_state(arm.init), []

@@ -14,6 +14,7 @@ from faceflax.models import discriminator as discriminators
 from faceflax.models import spectral
 from faceflax.models.discriminator import Logits
 from faceflax.training import arms, checkpoints, diffaugment, gan, monitors, parallel
+from faceflax.training.state import Collectives
 from tests import tiny
 
 NUM_STEPS = 30
@@ -41,7 +42,7 @@ def batch():
 
 
 def _arm(**fields):
-    return arms.create(tiny.config(**FIELDS | fields), lambda step: 1e-3, lambda function: function)
+    return arms.create(tiny.config(**FIELDS | fields), lambda step: 1e-3)
 
 
 def test_spectral_normalisation_makes_the_largest_singular_value_the_gain():
@@ -131,7 +132,7 @@ def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
     model, discriminator = models.create(config.model), discriminators.create(config.gan)
     loss = objectives.adversarial_loss("hinge")
     pairs, keys = _degraded(config, batch), jax.random.split(jax.random.key(7))
-    compute = gan._Gradients(config, model, discriminator, loss, lambda function: function)
+    compute = gan._Gradients(config, model, discriminator, loss, Collectives())
     grads, sums = jax.jit(lambda: compute(state, pairs, keys[0], {}))()
 
     def judge(params, restored):

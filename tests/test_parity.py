@@ -1,4 +1,4 @@
-"""The same three steps on one device, on eight, and in two processes give the same parameters.
+"""The same five steps on one device, on eight, and in two processes, under jit and pmap, give the same parameters.
 
 The steps are the GAN's, whose generator is trained as the CNN is and whose discriminator comes on top.
 """
@@ -9,16 +9,19 @@ import sys
 import numpy as np
 import pytest
 
+from faceflax.training import parallel
 from tests import tiny
 
 GAN = ("arm='gan'", "gan.width=8", "gan.scales=2", "gan.r1=1.0", "gan.penalty_every=2", "eval.best_metric='step'")
 # Adam's first steps are the gradient's sign, which is noise where a gradient is zero but for rounding.
 GAN += ("optim.eps=0.01", "gan.eps=0.01")
 
+BY_SHARE = {"jit": (), "pmap": ("diversity",)}  # metrics that compare images of one device's share
+
 
 def _start(output, *fields, num_devices=1, **variables):
     environment = tiny.environment(XLA_FLAGS=f"--xla_force_host_platform_device_count={num_devices}", **variables)
-    command = [sys.executable, "-m", "tests.programs.three_steps", str(output), *GAN, *fields]
+    command = [sys.executable, "-m", "tests.programs.five_steps", str(output), *GAN, *fields]
     return subprocess.Popen(command, cwd=tiny.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
@@ -43,10 +46,11 @@ def one_device(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_eight_devices(one_device, tmp_path):
+@pytest.mark.parametrize("strategy", parallel.STRATEGIES)
+def test_eight_devices(strategy, one_device, tmp_path):
     output = tmp_path / "arrays.npz"
-    _finish(_start(output, num_devices=8))
-    _assert_equal(output, one_device)
+    _finish(_start(output, f"parallel.strategy='{strategy}'", num_devices=8))
+    _assert_equal(output, one_device, but=BY_SHARE[strategy])
 
 
 @pytest.mark.slow
@@ -58,11 +62,11 @@ def test_sharded_parameters_and_two_micro_batches(one_device, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes(one_device, tmp_path):
+@pytest.mark.parametrize(("num_devices", "strategy"), [(1, "jit"), (2, "pmap")])
+def test_two_processes(num_devices, strategy, one_device, tmp_path):
     output = tmp_path / "arrays.npz"
-    address = f"127.0.0.1:{tiny.free_port()}"
-    processes = [
-        _start(output, JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index) for index in (0, 1)
-    ]
+    names = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{tiny.free_port()}", "JAX_NUM_PROCESSES": 2}
+    fields = f"parallel.strategy='{strategy}'"
+    processes = [_start(output, fields, num_devices=num_devices, **names, JAX_PROCESS_ID=index) for index in (0, 1)]
     _finish(*processes)
-    _assert_equal(output, one_device)
+    _assert_equal(output, one_device, but=BY_SHARE[strategy])

@@ -11,7 +11,7 @@ import pytest
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.models.face_prior import sampling
-from faceflax.training import arms, loop, parallel, prior_data
+from faceflax.training import arms, cluster, loop, prior_data
 from tests import random_networks, tiny
 
 SMALL = {
@@ -78,7 +78,7 @@ def test_a_run_taken_up_again_sees_the_faces_it_would_have_seen(tmp_path, monkey
     """The second run is stopped after two of four steps; its schedule is that of the first."""
     train(tmp_path / "whole", monkeypatch, "4steps")
     with monkeypatch.context() as patch:
-        patch.setattr(parallel, "preemption", lambda: _stop_after(2))
+        patch.setattr(cluster, "preemption", lambda: _stop_after(2))
         random_networks.install(patch)
         config = tiny.config(**SMALL, train__duration="4steps")
         assert loop.train(config, tmp_path / "parts", None, lambda arm: None) == 15
@@ -113,7 +113,7 @@ def test_half_of_the_faces_are_mirrored(monkeypatch):
 def test_what_the_prior_cannot_make_is_refused(fields, message):
     config = tiny.config(**SMALL | fields)
     with pytest.raises(UserError, match=message):
-        arms.create(config, lambda step: 1e-3, lambda function: function)
+        arms.create(config, lambda step: 1e-3)
 
 
 def test_the_source_is_one_of_two():

@@ -57,7 +57,7 @@ def test_training_finds_holes_and_leaves_bare_faces_alone(images):
     made = config()
     config_lib.validate(made)
     devices = parallel.create(made.parallel.mesh)
-    arm = arms.create(made, lambda step: 5e-3, devices.map_images)
+    arm = arms.create(made, lambda step: 5e-3, devices.collectives)
     assert arm.restore is None
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state, losses = devices.create_state(arm.init), []
@@ -76,7 +76,7 @@ def test_training_finds_holes_and_leaves_bare_faces_alone(images):
 
 def test_tasks_that_cover_nothing_are_refused():
     with pytest.raises(UserError, match="a segmenter needs occlude or facemask"):
-        arms.create(config(tasks=("noise",)), lambda step: 0.0, lambda function: function)
+        arms.create(config(tasks=("noise",)), lambda step: 0.0)
 
 
 def test_losses_of_known_answers():

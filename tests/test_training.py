@@ -13,7 +13,8 @@ import pytest
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.training import arms, checkpoints, cnn, loop, optimizer, parallel
+from faceflax.training import arms, checkpoints, cluster, cnn, loop, optimizer, parallel
+from faceflax.training.state import Collectives
 from tests import random_networks, tiny
 
 
@@ -48,7 +49,7 @@ def _train(config, workdir, source, psnr=lambda step: 0.0):
 
 def _steps(config, batch, num_steps):
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 3e-3, devices.map_images)
+    arm = arms.create(config, lambda step: 3e-3, devices.collectives)
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state, losses = devices.create_state(arm.init), []
     for _ in range(num_steps):
@@ -73,7 +74,9 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(batch):
         value = lambda w: jnp.mean(jnp.tanh(images @ w["w"]) * micro["index"][:, None, None])  # noqa: E731
         return jax.grad(value)(weights), {"psnr": (images.sum(), jnp.float32(len(images)))}
 
-    whole, parts = (cnn.accumulate(gradients, jax.tree.map(jnp.asarray, batch), count) for count in (1, 4))
+    whole, parts = (
+        cnn.accumulate(gradients, jax.tree.map(jnp.asarray, batch), count, Collectives().average) for count in (1, 4)
+    )
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4)  # noqa: E731
     jax.tree.map(close, whole, parts)
 
@@ -88,7 +91,7 @@ def test_networks_of_the_loss_are_arguments_and_not_constants(batch, monkeypatch
     random_networks.install(monkeypatch)
     config = tiny.config(loss__perceptual=0.1, loss__identity=0.1)
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 3e-3, devices.map_images)
+    arm = arms.create(config, lambda step: 3e-3, devices.collectives)
     networks = arm.load_networks()
     program = jax.make_jaxpr(arm.step)(jax.eval_shape(arm.init), batch, networks)
     size = lambda arrays: sum(array.nbytes for array in arrays)  # noqa: E731
@@ -203,6 +206,8 @@ def test_folders_without_a_model_are_refused(tmp_path):
         ({"train__duration": "0steps"}, "less than one step"),
         ({"data__batch_size": 9, "optim__accumulate": 2}, "multiple of 2"),
         ({"parallel__mesh__data": 3}, "does not cover the 1 device"),
+        ({"parallel__strategy": "xmap"}, "choose one of jit, pmap"),
+        ({"parallel__strategy": "pmap", "arm": "encoder", "eval__best_metric": "rank1"}, "faces of a whole batch"),
         ({"tasks": ("rain",)}, "not a degradation task"),
     ],
 )
@@ -224,10 +229,10 @@ def test_full_batch_share_for_every_device():
 
 
 def test_a_lone_process_does_not_need_the_others(monkeypatch):
-    parallel.initialize_distributed()
+    cluster.initialize_distributed()
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     with pytest.raises(UserError, match="JAX_COORDINATOR_ADDRESS and JAX_PROCESS_ID"):
-        parallel.initialize_distributed()
+        cluster.initialize_distributed()
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def state(workdir, step):
 
     made_with = workdir_lib.read_config(workdir)
     devices = parallel.create(made_with.parallel.mesh)
-    arm = arms.create(made_with, lambda step: 0.0, devices.map_images)
+    arm = arms.create(made_with, lambda step: 0.0, devices.collectives)
     abstract = devices.abstract_state(arm.init)
     manager = checkpoints.Checkpoints(workdir, keep=1, best_metric="psnr", read_only=True)
     restored = manager.restore(abstract, step)

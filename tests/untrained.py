@@ -15,6 +15,6 @@ def make_workdir(folder, size, arm="cnn"):
     config.parallel.mesh.data = 8  # it was trained on more devices than there are here
     workdir.write_start(folder, config, {"commit": "c0ffee"}, active=True)
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
-    saved.save(jax.jit(arms.create(config, lambda step: 0.0, lambda function: function).init)(), 1, None)
+    saved.save(jax.jit(arms.create(config, lambda step: 0.0).init)(), 1, None)
     saved.close()
     return folder

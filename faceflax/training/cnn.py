@@ -10,10 +10,10 @@ from ml_collections import ConfigDict
 from faceflax import degradations, metrics, models, objectives
 from faceflax.training import optimizer
 from faceflax.training.accumulation import accumulate
-from faceflax.training.state import Arm, MapImages, Metrics, TrainState
+from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 
 
-def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives) -> Arm:
     """Makes the arm of `config`; see `arms.create`."""
     model = models.create(config.model)
     transform = optimizer.create(config.optim, learning_rate)
@@ -36,11 +36,11 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
             clean = micro["image"].astype(jnp.float32) / 255
-            degrade = map_images(lambda image, index: degradations.degrade(key, image, index, groups))
+            degrade = collectives.map_images(lambda image, index: degradations.degrade(key, image, index, groups))
             degraded, mask = degrade(clean, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, clean, degraded, mask, networks)
 
-        grads, sums = accumulate(gradients, batch, config.optim.accumulate)
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
         sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
         return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
 

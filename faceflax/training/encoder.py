@@ -20,19 +20,19 @@ from faceflax.errors import UserError
 from faceflax.models.face_encoder import compact, faceres
 from faceflax.training import optimizer, parallel, teacher, views
 from faceflax.training.accumulation import accumulate
-from faceflax.training.state import Arm, MapImages, Metrics, SplitClasses, TrainState
+from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 
 _BOX = 128  # faces by which the head of a shortened faceres is scaled
 _PADDED = 128  # class weights are padded to a multiple, so that they can be split over as many devices
 
 
-def create(
-    config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages, split_classes: SplitClasses
-) -> Arm:
+def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives) -> Arm:
     """Makes the arm of `config`; see `arms.create`.
 
     Raises `UserError` when no loss has a weight, or a margin loss lacks labels.
     """
+    if config.parallel.strategy == "pmap":
+        raise UserError('an encoder compares the faces of a whole batch: set config.parallel.strategy to "jit"')
     wanted = config.encoder
     compact.check(wanted)
     features = _features(config)
@@ -70,7 +70,7 @@ def create(
             )
             terms["relation"] = objectives.relational_loss(vectors, batch["vector"])
         if "label" in batch:
-            cosines = split_classes(vectors @ compact.unit(params[parallel.CLASSES]).T)
+            cosines = collectives.split_classes(vectors @ compact.unit(params[parallel.CLASSES]).T)
             terms["margin"], shown["accuracy"] = objectives.margin_loss(
                 cosines, batch["label"], num_classes=wanted.people, margin=wanted.angle, scale=wanted.scale
             )
@@ -82,11 +82,11 @@ def create(
         key = jax.random.fold_in(step_key, state.step)
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
-            show = map_images(lambda image, index: _show(key, image, index, groups, wanted))
+            show = collectives.map_images(lambda image, index: _show(key, image, index, groups, wanted))
             seen = show(micro["image"].astype(jnp.float32) / 255, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, seen, micro)
 
-        grads, sums = accumulate(gradients, batch, config.optim.accumulate)
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
         sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
         return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
 

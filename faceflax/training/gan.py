@@ -20,7 +20,7 @@ from faceflax.models.discriminator import Discriminator, Logits
 from faceflax.objectives import AdversarialLoss
 from faceflax.training import diffaugment, monitors, optimizer
 from faceflax.training.accumulation import accumulate
-from faceflax.training.state import Arm, MapImages, Metrics, TrainState
+from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 
 Views = tuple[Array, Array, Array]  # images, degraded and mask as the discriminator sees them
 
@@ -43,7 +43,7 @@ class _Batch(NamedTuple):
     index: Array
 
 
-def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives) -> Arm:
     """Makes the arm of `config`; see `arms.create`."""
     diffaugment.check(config.gan.augment)
     model, discriminator = models.create(config.model), discriminators.create(config.gan)
@@ -51,7 +51,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
         "generator": optimizer.create(config.optim, learning_rate),
         "discriminator": optimizer.create_for_discriminator(config.gan, learning_rate),
     }
-    gradients = _Gradients(config, model, discriminator, objectives.adversarial_loss(config.gan.loss), map_images)
+    gradients = _Gradients(config, model, discriminator, objectives.adversarial_loss(config.gan.loss), collectives)
     groups = degradations.parse(config.tasks)
     init_key, adversary_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
 
@@ -66,10 +66,12 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
 
         def of_part(part: dict[str, Array]) -> tuple[dict[str, Any], Metrics]:
             clean = part["image"].astype(jnp.float32) / 255
-            degrade = map_images(lambda image, index: degradations.degrade(degrade_key, image, index, groups))
+            degrade = collectives.map_images(
+                lambda image, index: degradations.degrade(degrade_key, image, index, groups)
+            )
             return gradients(state, _Batch(clean, *degrade(clean, part["index"]), part["index"]), augment_key, networks)
 
-        grads, sums = accumulate(of_part, batch, config.optim.accumulate)
+        grads, sums = accumulate(of_part, batch, config.optim.accumulate, collectives.average)
         norms = {name: optax.tree.norm(each) for name, each in grads.items()}
         sums |= metrics.counted(1, grad_norm=norms["generator"], discriminator_grad_norm=norms["discriminator"])
         sums |= metrics.counted(1, lr=learning_rate(state.step))
@@ -97,7 +99,7 @@ class _Gradients:
     model: models.Model
     discriminator: Discriminator
     loss: AdversarialLoss
-    map_images: MapImages
+    collectives: Collectives
 
     def __call__(
         self, state: TrainState, batch: _Batch, augment_key: Array, networks: Any
@@ -140,7 +142,9 @@ class _Gradients:
     def _view(self, batch: _Batch, images: Array, key: Array) -> Views:
         """What the discriminator gets to see of `images`, which are `batch.clean` or restorations of it."""
         policies = self.config.gan.augment
-        augment = self.map_images(lambda index, *pictures: diffaugment.augment(key, index, *pictures, policies))
+        augment = self.collectives.map_images(
+            lambda index, *pictures: diffaugment.augment(key, index, *pictures, policies)
+        )
         return augment(batch.index, images, batch.degraded, batch.mask)
 
     def _add_penalties(self, grads: Any, state: TrainState, views: dict[str, Views]) -> tuple[Any, Metrics]:

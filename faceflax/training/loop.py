@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 from faceflax.config import num_steps
 from faceflax.datasets import stream
 from faceflax.errors import UserError
-from faceflax.training import arms, optimizer, parallel, prior_data
+from faceflax.training import arms, cluster, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_first_params
 from faceflax.training.meter import Meter, NotFiniteError
@@ -80,9 +80,9 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
         be fetched, or the disk is full.
     """
     plan = Plan.create(config, None if source is None else len(source))
-    devices = parallel.create(config.parallel.mesh)
+    devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
-    arm = arms.create(config, learning_rate, devices.map_images, devices.split_classes)
+    arm = arms.create(config, learning_rate, devices.collectives)
     devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
     networks = arm.load_networks()
     source = arm.prepare(source)
@@ -180,7 +180,7 @@ class _Run:
 
     def until_done(self, state: TrainState, step: int) -> int:
         meter, saved, stopped_by = Meter(), step, 0
-        with parallel.preemption() as stops:
+        with cluster.preemption() as stops:
             while step < self.plan.total and not (stopped_by := stops(step)):
                 batch = meter.next_batch(self.batches)
                 state, sums = self.step_fn(state, batch)

@@ -1,88 +1,40 @@
-"""Devices: the mesh, where arrays lie on it, and compilation. The only module that knows of meshes and jit.
+"""Devices: the mesh, where arrays lie on it, and compilation. The only module that knows of meshes, jit and pmap.
 
 A pure step is written for the whole batch, as if there were one device. Here it is compiled over a mesh with two axes:
 `data` (each device works on its share of the batch) and `fsdp` (as `data`, and parameters and optimiser state are
 split as well). Every process runs the same program and brings its own share of each batch.
+
+Two strategies do that. `jit` leaves to the compiler who computes what, and the result is that of one device. Under
+`pmap` each device takes the step on its share alone, with the whole state, and gradients and metrics are averaged.
 """
 
 import collections
-import contextlib
 import dataclasses
 import functools
 import itertools
 import math
-import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.export  # a module that `import jax` leaves out
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from faceflax.errors import UserError
 from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
+from faceflax.training.state import Collectives
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
 # Smaller arrays stay whole on every device: gathering them costs more than the memory they would save.
 _MIN_SPLIT_SIZE = 2**14
 
+_AXIS = "devices"  # of a pmapped step
+
+STRATEGIES = ("jit", "pmap")
+
 CLASSES = "classes"
 """The name of a parameter [K, D] with a row for each of many classes, which is split over all devices."""
-
-
-def initialize_distributed() -> None:
-    """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
-
-    Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; without them JAX finds the others
-    by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
-    when only some of the three are set, or a number is none.
-    """
-    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    values = [os.environ.get(name) for name in names]
-    if not any(values):
-        if _in_cluster():
-            jax.distributed.initialize()
-        return
-    missing = [name for name, value in zip(names, values, strict=True) if not value]
-    if missing:
-        raise UserError(f"a run of several processes needs {' and '.join(missing)} in the environment as well")
-    address, count, index = values
-    if not (count.isdecimal() and index.isdecimal()):
-        raise UserError(f"JAX_NUM_PROCESSES={count} and JAX_PROCESS_ID={index} must be whole numbers")
-    jax.distributed.initialize(address, num_processes=int(count), process_id=int(index))
-
-
-def _in_cluster() -> bool:
-    tasks = (os.environ.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
-    tpu_hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
-    return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
-
-
-@contextlib.contextmanager
-def preemption() -> Iterator[Callable[[int], int]]:
-    """Yields `stops(step)`: the signal that asks the run to end after `step` steps, or 0.
-
-    Of several processes SIGTERM to one is enough: JAX has them agree on a step that none has passed. Every process must
-    ask before every step. A lone process heeds Ctrl-C as well, at once when it is pressed again.
-    """
-    if jax.process_count() > 1:
-        yield lambda step: signal.SIGTERM * multihost_utils.reached_preemption_sync_point(step)
-        return
-    received: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield lambda step: received[0] if received else 0
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
 
 
 def on_one_device(shapes: Any) -> Any:
@@ -130,6 +82,11 @@ class Parallel:
         return self.mesh.size
 
     @property
+    def collectives(self) -> Collectives:
+        """What a step calls that is to be compiled here; see `arms.create`."""
+        return Collectives(self._map_images, self._split_classes)
+
+    @property
     def _batch(self) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
 
@@ -171,7 +128,7 @@ class Parallel:
         """Passes arrays that jit did not make (a restored checkpoint) through it, so that they can be donated."""
         return jax.jit(lambda tree: tree, out_shardings=_shardings(state))(state)
 
-    def map_images(self, function: Callable) -> Callable:
+    def _map_images(self, function: Callable) -> Callable:
         """Makes a function of whole batches that treats each image alone work on each device's share, by itself.
 
         Left to the compiler, a loop over images or a Fourier transform would gather the batch on every device.
@@ -182,7 +139,7 @@ class Parallel:
         # The check cannot type a switch inside a mapped loop.
         return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
 
-    def split_classes(self, scores: jax.Array) -> jax.Array:
+    def _split_classes(self, scores: jax.Array) -> jax.Array:
         """Keeps scores [B, K] of K classes where the class weights `CLASSES` lie, split by classes over all devices.
 
         Each device then compares the whole batch with its own classes, and neither weights nor scores are gathered.
@@ -252,6 +209,61 @@ class Parallel:
                 queue.append(self.shard_batch(batch))
 
 
+class Pmapped(Parallel):
+    """The same with steps under `jax.pmap`: a batch has a leading axis of devices, the state is whole on each."""
+
+    @property
+    def collectives(self) -> Collectives:
+        """Treats each device's share as if it were a batch, and averages what comes of it."""
+
+        def average(grads: Any, sums: Any) -> tuple[Any, Any]:
+            return jax.lax.pmean(grads, _AXIS), jax.lax.psum(sums, _AXIS)
+
+        return Collectives(average=average)
+
+    def shard_batch(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """Places this process's share as [devices, B / devices, ...]; otherwise as `Parallel.shard_batch`."""
+        num_local = self.num_devices // jax.process_count()
+        return super().shard_batch({name: _fold(value, num_local) for name, value in batch.items()})
+
+    def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Step:
+        """As `Parallel.compile_step`; the compiler's options for CPUs are not to be had here."""
+        # pmap has an order of the devices of its own, unless it is told.
+        program = jax.pmap(
+            step,
+            axis_name=_AXIS,
+            in_axes=(None, 0, None),
+            out_axes=None,
+            devices=list(self.mesh.devices.flat),
+            donate_argnums=0,
+        )
+        if jax.process_count() == 1:
+            return Step(program, self.replicate(networks))
+        return Step(_Global(program, self._replicated), self.replicate(networks))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Global:
+    """A pmapped program of several processes; pmap gives its results as if they lay on this process's devices alone."""
+
+    program: Callable
+    replicated: NamedSharding
+
+    def __call__(self, *arguments: Any) -> Any:
+        return jax.tree.map(self._widen, self.program(*arguments))
+
+    def lower(self, *arguments: Any) -> Any:
+        return self.program.lower(*arguments)
+
+    def _widen(self, array: jax.Array) -> jax.Array:
+        parts = [shard.data for shard in array.addressable_shards]
+        return jax.make_array_from_single_device_arrays(array.shape, self.replicated, parts)
+
+
+def _fold(value: np.ndarray, parts: int) -> np.ndarray:
+    return np.reshape(value, (parts, -1, *np.shape(value)[1:]))
+
+
 def lower_portably(function: Callable, *shapes: Any) -> jax.export.Exported:
     """Returns the StableHLO of `function` for arguments of `shapes` (symbolic ones too), for any kind of device."""
     return jax.export.export(jax.jit(function), platforms=PLATFORMS)(*shapes)
@@ -272,14 +284,15 @@ def _shardings(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
-def create(mesh: Mapping[str, int]) -> Parallel:
+def create(mesh: Mapping[str, int], strategy: str = "jit") -> Parallel:
     """Makes the mesh of `config.parallel.mesh` over all devices of all processes.
 
     Args:
       mesh: devices along the axes `data` and `fsdp`; -1 in one of them takes all that are left.
+      strategy: one of `STRATEGIES`.
 
     Raises:
-      UserError: the axes do not multiply to the number of devices.
+      UserError: the axes do not multiply to the number of devices, or `pmap` is to split parameters.
     """
     sizes = {"data": mesh["data"], "fsdp": mesh["fsdp"]}
     num_devices = jax.device_count()
@@ -292,14 +305,19 @@ def create(mesh: Mapping[str, int]) -> Parallel:
             f"config.parallel.mesh {dict(mesh)} does not cover the {num_devices} device(s) here; "
             "write sizes that multiply to that number, or -1 in one of them"
         )
-    return _over(jax.devices(), sizes)
+    if strategy == "pmap" and sizes["fsdp"] > 1:
+        raise UserError(
+            'config.parallel.strategy "pmap" keeps all parameters on each device: set config.parallel.mesh.fsdp to 1, '
+            'or the strategy to "jit"'
+        )
+    return (Pmapped if strategy == "pmap" else Parallel)(_mesh_over(jax.devices(), sizes))
 
 
 def one_device() -> Parallel:
     """Makes a mesh of this process's first device, whatever others there are: for costs that are to be compared."""
-    return _over(jax.local_devices()[:1], {"data": 1, "fsdp": 1})
+    return Parallel(_mesh_over(jax.local_devices()[:1], {"data": 1, "fsdp": 1}))
 
 
-def _over(devices: Sequence[jax.Device], sizes: Mapping[str, int]) -> Parallel:
+def _mesh_over(devices: Sequence[jax.Device], sizes: Mapping[str, int]) -> Mesh:
     axis_types = (AxisType.Auto,) * len(sizes)
-    return Parallel(jax.make_mesh(tuple(sizes.values()), tuple(sizes), devices=devices, axis_types=axis_types))
+    return jax.make_mesh(tuple(sizes.values()), tuple(sizes), devices=devices, axis_types=axis_types)

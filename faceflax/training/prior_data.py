@@ -18,13 +18,13 @@ from faceflax import assets
 from faceflax.errors import UserError
 from faceflax.models import face_prior
 from faceflax.models.face_prior import heads, sampling, synthesis
-from faceflax.training.state import Arm, MapImages, Metrics, TrainState
+from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 
 NAME = "prior"
 """`config.data.source` that asks for it."""
 
 
-def feed(arm: Arm, config: ConfigDict, map_images: MapImages) -> Arm:
+def feed(arm: Arm, config: ConfigDict, collectives: Collectives) -> Arm:
     """Returns `arm` with a step that takes the batch's `index` alone, and makes its `image`, uint8 [B, S, S, 3].
 
     Raises `UserError` for a size that the prior has no way to, and for crops, which it does not make.
@@ -38,7 +38,9 @@ def feed(arm: Arm, config: ConfigDict, map_images: MapImages) -> Arm:
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
-        make = map_images(lambda index: _draw(networks["prior"], jax.random.fold_in(key, state.step), index, config))
+        make = collectives.map_images(
+            lambda index: _draw(networks["prior"], jax.random.fold_in(key, state.step), index, config)
+        )
         return arm.step(state, {"image": make(batch["index"]), "index": batch["index"]}, networks["arm"])
 
     return arm._replace(step=step, load_networks=lambda: {"arm": arm.load_networks(), "prior": face_prior.load()})

@@ -5,7 +5,7 @@ import os
 import jax
 
 from faceflax import assets
-from faceflax.training import parallel
+from faceflax.training import cluster
 
 
 def start() -> None:
@@ -13,4 +13,4 @@ def start() -> None:
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", str(assets.cache_folder() / "compiled"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    parallel.initialize_distributed()
+    cluster.initialize_distributed()

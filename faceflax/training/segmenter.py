@@ -14,14 +14,14 @@ from faceflax.degradations.occlusion import HOLE_COLOUR
 from faceflax.errors import UserError
 from faceflax.training import optimizer
 from faceflax.training.accumulation import accumulate
-from faceflax.training.state import Arm, MapImages, Metrics, TrainState
+from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 
 # Shares of faces that stay uncovered, of masks and glasses with a print, and of images that are damaged besides: the
 # network must not take damage for a cover.
 _BARE, _PRINTED, _DAMAGED = 0.3, 0.4, 0.5
 
 
-def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapImages) -> Arm:
+def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives) -> Arm:
     """Makes the arm of `config`; see `arms.create`. Raises `UserError` when no task of `config.tasks` covers a face."""
     model = models.create_segmenter(config.model)
     transform = optimizer.create(config.optim, learning_rate)
@@ -45,11 +45,11 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, map_images: MapIma
         key = jax.random.fold_in(step_key, state.step)
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
-            covered = map_images(lambda image, index: cover(key, image, index))
+            covered = collectives.map_images(lambda image, index: cover(key, image, index))
             image, mask = covered(micro["image"].astype(jnp.float32) / 255, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, image, mask)
 
-        grads, sums = accumulate(gradients, batch, config.optim.accumulate)
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
         sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
         return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
 

@@ -7,9 +7,21 @@ from typing import Any, NamedTuple
 import jax
 from flax import struct
 
-MapImages = Callable[[Callable], Callable]
-SplitClasses = Callable[[jax.Array], jax.Array]
 Metrics = dict[str, tuple[jax.Array, jax.Array]]  # name -> (sum, count); see faceflax.metrics
+
+
+class Collectives(NamedTuple):
+    """What a step, written for the whole batch, calls where several devices hold shares of it; by default there is one.
+
+    Attributes:
+      map_images: `function -> function`, for a function of whole batches that treats each image alone.
+      split_classes: `scores [B, K] -> scores`, for those of many classes.
+      average: `(gradients, metrics) -> (gradients, metrics)`, from those of what the step was given to the batch's.
+    """
+
+    map_images: Callable[[Callable], Callable] = lambda function: function
+    split_classes: Callable[[jax.Array], jax.Array] = lambda scores: scores
+    average: Callable[[Any, Metrics], tuple[Any, Metrics]] = lambda grads, sums: (grads, sums)
 
 
 @struct.dataclass

@@ -45,7 +45,7 @@ def main(output, data, fsdp):
     runtime.start()
     config = tiny.config(**FIELDS, parallel__mesh__data=int(data), parallel__mesh__fsdp=int(fsdp))
     devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 1e-3, devices.map_images, devices.split_classes)
+    arm = arms.create(config, lambda step: 1e-3, devices.collectives)
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     state = devices.create_state(arm.init)
     for _ in range(2):

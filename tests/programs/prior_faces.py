@@ -23,7 +23,7 @@ def main(output):
     seen = Arm(None, lambda state, batch, networks: (state, batch), None, lambda: None)
     with pytest.MonkeyPatch.context() as patch:
         random_networks.install(patch)
-        arm = prior_data.feed(seen, config, devices.map_images)
+        arm = prior_data.feed(seen, config, devices.collectives)
         networks = devices.replicate(arm.load_networks())
     batches = prior_data.index_stream(config.data.batch_size, jax.process_index(), jax.process_count())
 

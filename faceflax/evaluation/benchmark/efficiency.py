@@ -97,7 +97,7 @@ def training_program(config: ConfigDict, devices: Parallel) -> tuple[Program, Co
 
     Raises `UserError` when a pretrained network of its loss cannot be fetched.
     """
-    arm = arms.create(config, lambda step: config.optim.lr, devices.map_images)
+    arm = arms.create(config, lambda step: config.optim.lr, devices.collectives)
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     count, size = config.data.batch_size, config.data.image_size
     batch = {"image": _images(count, size), "index": np.arange(count, dtype=np.int32)}

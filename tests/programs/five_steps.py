@@ -1,4 +1,4 @@
-"""Three training steps of the tiny model on whatever devices and processes there are; the first process saves them.
+"""Five training steps of the tiny model on whatever devices and processes there are; the first process saves them.
 
 Arguments: the file to write (.npz), and fields of the configuration as name=value (values in Python's notation).
 """
@@ -19,15 +19,15 @@ def main(output, *assignments):
     runtime.start()
     fields = {name: ast.literal_eval(value) for name, value in (a.split("=", 1) for a in assignments)}
     config = tiny.config(**fields)
-    devices = parallel.create(config.parallel.mesh)
-    arm = arms.create(config, lambda step: 1e-3, devices.map_images)
+    devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
+    arm = arms.create(config, lambda step: 1e-3, devices.collectives)
     abstract = devices.abstract_state(arm.init)
     step = devices.compile_step(arm.step, abstract, arm.load_networks())
     state = devices.create_state(arm.init)
     shares = {"process_index": jax.process_index(), "process_count": jax.process_count()}
     source = registry.load(config.data.dataset, "train")
     batches = devices.prefetch(stream.train_stream(source, config.data, seed=config.seed, **shares))
-    for _ in range(3):
+    for _ in range(5):
         state, sums = step(state, next(batches))
     whole = devices.gather({"params": state.params, "ema": state.ema, "extras": state.extras, "sums": sums})
     if jax.process_index() == 0:

@@ -1,0 +1,64 @@
+"""The processes of a run: how they find each other, and how they are asked to stop together."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+from jax.experimental import multihost_utils
+
+from faceflax.errors import UserError
+
+
+def initialize_distributed() -> None:
+    """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
+
+    Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; without them JAX finds the others
+    by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
+    when only some of the three are set, or a number is none.
+    """
+    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+    values = [os.environ.get(name) for name in names]
+    if not any(values):
+        if _in_cluster():
+            jax.distributed.initialize()
+        return
+    missing = [name for name, value in zip(names, values, strict=True) if not value]
+    if missing:
+        raise UserError(f"a run of several processes needs {' and '.join(missing)} in the environment as well")
+    address, count, index = values
+    if not (count.isdecimal() and index.isdecimal()):
+        raise UserError(f"JAX_NUM_PROCESSES={count} and JAX_PROCESS_ID={index} must be whole numbers")
+    jax.distributed.initialize(address, num_processes=int(count), process_id=int(index))
+
+
+def _in_cluster() -> bool:
+    tasks = (os.environ.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
+    tpu_hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
+
+
+@contextlib.contextmanager
+def preemption() -> Iterator[Callable[[int], int]]:
+    """Yields `stops(step)`: the signal that asks the run to end after `step` steps, or 0.
+
+    Of several processes SIGTERM to one is enough: JAX has them agree on a step that none has passed. Every process must
+    ask before every step. A lone process heeds Ctrl-C as well, at once when it is pressed again.
+    """
+    if jax.process_count() > 1:
+        yield lambda step: signal.SIGTERM * multihost_utils.reached_preemption_sync_point(step)
+        return
+    received: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda step: received[0] if received else 0
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
