@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
@@ -170,6 +171,22 @@ def load_face_encoder(workdir: Path) -> Trained:
         raise UserError(f"{workdir} holds no face encoder; train one with configs/encoder.py")
     trained = _load(workdir, config, lambda key, size: {"network": compact.init(config.encoder, key)})
     return trained._replace(params=trained.params["network"])
+
+
+def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
+    """Reads what training starts from, `config.init_from`: a restorer's parameters, or all of another encoder training.
+
+    `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other shapes.
+    """
+    if config.arm != "encoder":
+        trained = load_restorer(config.init_from)
+    else:
+        workdir = Path(config.init_from)
+        load_face_encoder(workdir)
+        trained = _load(workdir, workdir_lib.read_config(workdir), lambda *_: abstract_params)
+    if jax.tree.map(np.shape, trained.params) != jax.tree.map(np.shape, abstract_params):
+        raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
+    return trained
 
 
 def load_discriminator(workdir: Path) -> Trained:

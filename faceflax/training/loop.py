@@ -18,7 +18,7 @@ from faceflax.datasets import stream
 from faceflax.errors import UserError
 from faceflax.training import arms, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
-from faceflax.training.checkpoints import Checkpoints, load_restorer
+from faceflax.training.checkpoints import Checkpoints, load_first_params
 from faceflax.training.meter import Meter, NotFiniteError
 from faceflax.training.state import Arm, TrainState
 from faceflax.training.tracking import Tracker
@@ -129,9 +129,7 @@ def _first_state(
         return devices.adopt_state(checkpoints.restore(abstract_state, step)), step
     if not config.init_from:
         return devices.create_state(arm.init), 0
-    params, info = load_restorer(config.init_from)[1:]
-    if jax.tree.map(np.shape, params) != jax.tree.map(np.shape, abstract_state.params):
-        raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
+    params, info = load_first_params(config, abstract_state.params)[1:]
     if jax.process_index() == 0:
         workdir_lib.write_origin(workdir, info["step"])
     return devices.create_state(lambda params: arm.init().replace(params=params, ema=params), params), 0
