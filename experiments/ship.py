@@ -51,8 +51,7 @@ def ship(folder: Path, name: str, licence: str) -> Path:
         raise UserError(f'"{compact.NAME}" is the name of the face encoder and of nothing else; choose another --name')
     trained = (checkpoints.load_face_encoder if is_encoder else checkpoints.load_for_inference)(folder)
     made, config = workdir.read_manifest(folder), trained.config
-    last = [made, *made.get("resumed", [])][-1]  # the code that took the last step
-    manifest = {name: last[name] for name in ("commit", "command", "versions", "device", "seed")} | {
+    manifest = _last_start(made) | {
         "starts": 1 + len(made.get("resumed", [])),
         "kind": config.arm,
         "config": config.to_dict(),
@@ -60,25 +59,46 @@ def ship(folder: Path, name: str, licence: str) -> Path:
         "step": trained.info["step"],
         "metrics": trained.info["metrics"],
         "licence": licence,
-        "before": _before(config.init_from),
+        "before": _before(folder, config),
     }
     if config.arm == "gan":
         manifest |= _origin(folder, config)
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
-    manifest["command"] = re.sub(r"=/\S*/", "=", manifest["command"])  # and others
     path = compact.FILE if is_encoder else shipped.path(name)
     weights.write(path, trained.params, manifest)
     return path
 
 
-def _before(init_from: str) -> list[dict[str, Any]]:
-    """What the shipped model was made by that this training started from, oldest first; empty for a new one."""
-    from faceflax.models import shipped
+def _last_start(made: dict[str, Any]) -> dict[str, Any]:
+    """What the manifest of a workdir says of the code that took the last step."""
+    last = [made, *made.get("resumed", [])][-1]
+    command = re.sub(r"=/\S*/", "=", last["command"])  # places on the machine that trained it
+    return {name: last[name] for name in ("commit", "versions", "device", "seed")} | {"command": command}
 
-    if init_from not in shipped.names():
+
+def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
+    """The trainings behind that of the workdir `folder`, oldest first, as far as `init_from` leads back.
+
+    Raises `UserError` when the workdir that it started from is no longer there.
+    """
+    from faceflax.models import shipped
+    from faceflax.training import workdir
+
+    origin = config.init_from
+    if not origin:
         return []
-    last = shipped.manifest(init_from)
-    return [*last["before"], {name: last[name] for name in ("kind", "step", "metrics", "dataset", "commit", "command")}]
+    if origin in shipped.names():
+        last = shipped.manifest(origin)
+        return [*last["before"], {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}]
+    made = workdir.read_manifest(Path(origin))
+    if not made:
+        raise UserError(
+            f"{folder} was trained from {origin}, which is not here; bring that workdir back, or start there"
+        )
+    start = _last_start(made)
+    known = workdir.read_config(Path(origin))
+    run = {"kind": known.arm, "step": workdir.read_origin(folder), "dataset": made["dataset"]}
+    return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 
 def _origin(folder: Path, config: Any) -> dict[str, Any]:

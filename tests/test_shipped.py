@@ -63,6 +63,10 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
     ship(trained(tmp_path / "run", add=0.05), "cnn", "")
     ship(trained(tmp_path / "next", init_from="cnn"), "second", "")
     assert [run["step"] for run in shipped.manifest("second")["before"]] == [2]
+    third = trained(tmp_path / "third", init_from=str(tmp_path / "next"))
+    workdir.write_origin(third, 1)
+    ship(third, "third", "")
+    assert [(run["kind"], run["step"]) for run in shipped.manifest("third")["before"]] == [("cnn", 2), ("cnn", 1)]
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     write(tmp_path / "a.png", Photograph(pixels, None))
     results = []

@@ -57,7 +57,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"| kind | {manifest['kind']}, {config['data']['image_size']} pixels |",
         f"| damage | {', '.join(config['tasks'])} |",
         f"| trained | {manifest['step']:,} steps of {config['data']['batch_size']} faces, seed {manifest['seed']} |",
-        f"| after | {'; '.join(before) or config['init_from'] or 'nothing: from random weights'} |",
+        f"| after | {'; '.join(before) or 'nothing: from random weights'} |",
         f"| data | {data['name']}, split {data['split']}, fingerprint {data['fingerprint']} |",
         f"| code | commit {manifest['commit']} |",
         f"| command | `{manifest['command']}` |",
