@@ -253,6 +253,6 @@ def test_what_pillow_reads_is_refused_when_it_is_cut_short(tmp_path, kind):
     "pixels", [np.full((5, 7), 300, np.uint16), np.full((5, 7, 3), 65535, np.uint16), np.full((5, 7), 9, np.uint8)]
 )
 def test_any_depth_becomes_eight_bits_of_three_channels(pixels):
-    found = images.to_rgb8(pixels)
+    found = images.to_srgb8(Photograph(pixels, None))
     assert found.shape == (5, 7, 3) and found.dtype == np.uint8
     assert (found == round(int(pixels.flat[0]) * 255 / np.iinfo(pixels.dtype).max)).all()

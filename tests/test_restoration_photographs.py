@@ -84,7 +84,7 @@ def test_every_face_gets_its_own_result_and_the_background_stays(tmp_path):
         before, after = (read(path).pixels for path in (job.source, job.output))
         expected = before.copy()
         touched = np.zeros(before.shape[:2], bool)
-        for subject in subjects.find(before, always(*CORNERS), SIZE):
+        for subject in subjects.find(Photograph(before, None), always(*CORNERS), SIZE):
             crop = subject.crop
             restored = invert(crop.image[None], None)[0]  # of its finest detail it leaves next to nothing
             matched = paste.match_colour(restored, crop.image)
@@ -319,12 +319,12 @@ def test_a_group_photograph_shrunk_four_times(tmp_path):
     assert counts == (1, 6) and not failures
     result, expected = read(job.output).pixels, small.copy()
     blend = np.zeros(small.shape[:2], bool)
-    for subject in subjects.find(small, locate, SIZE):
+    for subject in subjects.find(Photograph(small, None), locate, SIZE):
         blend |= paste.paste(expected, np.zeros((SIZE, SIZE, 3), np.float32), subject.crop.mask, subject.crop.place) > 0
     np.testing.assert_array_equal(result[~blend], small[~blend])
     assert blend.mean() < 0.15 and (result != small).any(axis=-1)[blend].mean() > 0.8
     truths = [located.face.points for located in locate(large)]
-    ours = [subject.located.face.points for subject in subjects.find(small, locate, SIZE)]
+    ours = [subject.located.face.points for subject in subjects.find(Photograph(small, None), locate, SIZE)]
     for points in ours:  # each is a face of the large photograph
         distances = [np.abs(4 * points - truth).mean() / np.linalg.norm(truth[1] - truth[0]) for truth in truths]
         assert min(distances) < 0.15

@@ -47,7 +47,7 @@ class _NormaliseFile(beam.DoFn):
         shown = path.decode(errors="replace")
         try:
             photograph = images.read(Path(self._folder, os.fsdecode(path)))
-            found = self._chain(images.to_rgb8(photograph.pixels))
+            found = self._chain(images.to_srgb8(photograph))
         except UserError as error:
             yield beam.pvalue.TaggedOutput(FAILURES, (shown, os.fsencode(str(error)).decode(errors="replace")))
             return

@@ -10,7 +10,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.preprocessing import headers, pillow
+from faceflax.preprocessing import colour, headers, pillow
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 MAX_PIXELS = 100_000_000
@@ -75,13 +75,19 @@ def _decode(encoded: bytes) -> Photograph:
     headers.check(encoded)
     profile, exif = pillow.metadata(encoded)
     if is_for_pillow:
-        return Photograph(*pillow.decode(encoded), profile, exif)
+        return Photograph(*pillow.decode(encoded), _of_colours(profile), exif)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"pixels of type {pixels.dtype} are not supported; save it with 8 or 16 bits a channel")
-    pixels = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)
+    if pixels.ndim == 3:
+        pixels, profile = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _of_colours(profile)
     return Photograph(pixels, alpha, profile, exif)
+
+
+def _of_colours(profile: bytes) -> bytes:
+    """The profile, unless it is one of grey, which says nothing of colours."""
+    return b"" if colour.is_grey(profile) else profile
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
@@ -109,10 +115,12 @@ def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
     raise ValueError("its transparency cannot be read; save it without")
 
 
-def to_rgb8(pixels: np.ndarray) -> np.ndarray:
-    """Returns uint8 RGB [H, W, 3] for pixels of 8 or 16 bits, grey [H, W] or RGB [H, W, 3]."""
+def to_srgb8(photograph: Photograph) -> np.ndarray:
+    """Returns uint8 RGB [H, W, 3] in sRGB of a photograph of any depth, greyness and profile."""
+    pixels = photograph.pixels
     pixels = pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
-    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+    return colour.to_srgb(pixels, photograph.profile)
 
 
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:

@@ -124,7 +124,7 @@ def _normalise_picture(
 ) -> None:
     """Writes the faces of one picture and adds them to the record."""
     count = 0
-    for found in chain(images.to_rgb8(photograph.pixels)):
+    for found in chain(images.to_srgb8(photograph)):
         if found.pixels is None:
             record["refused"].append({"picture": output.stem} | found.record)
             continue
@@ -135,9 +135,9 @@ def _normalise_picture(
 
 
 def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
-    """A face with its photograph's colour profile, but not its EXIF, which may say where; a grey one's stays grey."""
+    """A face in sRGB without its photograph's EXIF, which may say where; a grey one's stays grey."""
     pixels = found.pixels[..., 0] if photograph.pixels.ndim == 2 else found.pixels
-    return Photograph(np.ascontiguousarray(pixels), None, photograph.profile)
+    return Photograph(np.ascontiguousarray(pixels), None)
 
 
 def _remove_stale(work: Work, record: dict[str, Any]) -> None:

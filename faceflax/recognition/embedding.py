@@ -87,7 +87,7 @@ class Embedder:
         encoded = images.read_bytes(path)  # once: what is hashed is what is embedded, whoever replaces the file
         photograph = images.decode(path, encoded)
         try:
-            crop = self._cut(images.to_rgb8(photograph.pixels))
+            crop = self._cut(images.to_srgb8(photograph))
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
         return hashlib.sha256(encoded).hexdigest(), crop

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import images
+from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
@@ -28,7 +28,8 @@ class Crop:
     """An image at the model's size, and what is needed to bring it back.
 
     Attributes:
-      image: float32 [S, S, 3] in [0, 1]; the whole image, its longer side S, mirrored at the borders to a square.
+      image: float32 [S, S, 3] in [0, 1], sRGB; the whole image, its longer side S, mirrored at the borders to a square.
+      own: as `image`, with the values that the file has for these colours.
       mask: float32 [S, S, 1], 1 where pixels are missing.
       window: where the image lies in that square.
       shape: (H, W) of the file.
@@ -41,6 +42,7 @@ class Crop:
     """
 
     image: np.ndarray
+    own: np.ndarray
     mask: np.ndarray
     window: tuple[slice, slice]
     shape: tuple[int, int]
@@ -70,11 +72,12 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Cr
         image = _resize(pixels, inner, cv2.INTER_LINEAR)
         mask = (_resize(missing.astype(np.float32), inner, cv2.INTER_LINEAR) > 0).astype(np.float32)
     image = image.astype(np.float32) / np.iinfo(pixels.dtype).max
-    image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    image = np.where(mask[..., None] > 0, np.float32(HOLE_COLOUR), image)
+    own = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    image = np.where(mask[..., None] > 0, np.float32(HOLE_COLOUR), colour.to_srgb(own, photograph.profile))
     top, left = ((size - side) // 2 for side in inner)
     return Crop(
         image=_pad(image, size, top, left),
+        own=_pad(own, size, top, left),
         mask=_pad(mask, size, top, left)[..., None],
         window=(slice(top, top + inner[0]), slice(left, left + inner[1])),
         shape=shape,
@@ -89,7 +92,7 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Cr
 
 
 def finish(crop: Crop, restored: np.ndarray) -> Photograph:
-    """Brings the model's `restored` [S, S, 3] back to the file's size, depth and channels.
+    """Brings the model's `restored` [S, S, 3] back to the file's size, colour profile, depth and channels.
 
     Where a mask was given, known pixels are the file's own, to the bit. Raises `ValueError` when `restored` is not
     finite.
@@ -97,6 +100,10 @@ def finish(crop: Crop, restored: np.ndarray) -> Photograph:
     if not np.isfinite(restored).all():
         raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
     pixels = np.ascontiguousarray(restored[crop.window], np.float32)
+    if crop.missing is None:
+        pixels = colour.put_back(pixels, crop.image[crop.window], crop.own[crop.window], crop.profile)
+    else:
+        pixels = colour.from_srgb(pixels, crop.profile)
     if crop.is_grey:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     pixels = np.round(np.clip(pixels, 0, 1) * np.iinfo(crop.dtype).max).astype(crop.dtype)

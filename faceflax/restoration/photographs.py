@@ -137,7 +137,7 @@ def _claimed_pixels(job: Job) -> int:
 def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     photograph = images.read(job.source)
     missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
-    found = subjects.find(photograph.pixels, locate, size, missing, only_centre=options.only_centre)
+    found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
     if not found:
         raise UserError(f"{job.source}: no face found; pass --aligned if it is a face that fills the image")
     if all(subject.crop is None for subject in found):

@@ -6,9 +6,10 @@ from collections.abc import Callable, Sequence
 import cv2
 import numpy as np
 
-from faceflax.preprocessing import alignment, detection, images, mesh
+from faceflax.preprocessing import alignment, colour, detection, images, mesh
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
+from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
 from faceflax.restoration import paste
 from faceflax.restoration.aligned import HOLE_COLOUR
@@ -67,15 +68,19 @@ class Crop:
 
     Attributes:
       place: where it lies in the photograph.
-      image: float32 [S, S, 3] in [0, 1].
+      image: float32 [S, S, 3] in [0, 1], sRGB.
       missing: float32 [S, S, 1], 1 where the user says that pixels are missing.
       mask: float32 [S, S], how much of the result shows.
+      own: as `image`, with the values that the photograph has for these colours.
+      profile: the photograph's, that says what those values mean.
     """
 
     place: Alignment
     image: np.ndarray
     missing: np.ndarray
     mask: np.ndarray
+    own: np.ndarray
+    profile: bytes
 
     @property
     def step(self) -> float:
@@ -93,25 +98,25 @@ class Subject:
 
 
 def find(
-    pixels: np.ndarray, locate: Locate, size: int, missing: np.ndarray | None = None, *, only_centre: bool = False
+    photograph: Photograph, locate: Locate, size: int, missing: np.ndarray | None = None, *, only_centre: bool = False
 ) -> list[Subject]:
-    """Returns the faces in `pixels`, largest first, cut out at `size`.
+    """Returns the faces in a photograph, largest first, cut out at `size`.
 
     Args:
-      pixels: uint8 or uint16, [H, W] if grey, else RGB [H, W, 3].
+      photograph: any.
       locate: finds faces.
       size: side of the crops.
       missing: bool [H, W], the holes to be filled, or None to restore faces whole.
       only_centre: whether only the face nearest to the photograph's middle is restored.
     """
-    faces = locate(images.to_rgb8(pixels))
-    chosen = nearest_to_middle(faces, pixels.shape) if only_centre else faces
+    faces = locate(images.to_srgb8(photograph))
+    chosen = nearest_to_middle(faces, photograph.pixels.shape) if only_centre else faces
     subjects = []
     for located in faces:
         if located not in chosen:
             subjects.append(Subject(located, None, "another face is nearer to the centre"))
         else:
-            subjects.append(_cut(pixels, located, size, missing))
+            subjects.append(_cut(photograph, located, size, missing))
     return subjects
 
 
@@ -120,7 +125,7 @@ def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Locate
     return sorted(faces, key=lambda found: np.hypot(*(found.face.box[:2] + found.face.box[2:] - shape[1::-1])))[:1]
 
 
-def _cut(pixels: np.ndarray, located: Located, size: int, missing: np.ndarray | None) -> Subject:
+def _cut(photograph: Photograph, located: Located, size: int, missing: np.ndarray | None) -> Subject:
     if located.yaw is not None and abs(located.yaw) > MOST_YAW:
         return Subject(located, None, f"the face is seen from the side, turned by {abs(located.yaw):.0f} degrees")
     try:
@@ -128,12 +133,12 @@ def _cut(pixels: np.ndarray, located: Located, size: int, missing: np.ndarray | 
     except ValueError:
         return Subject(located, None, "its five points do not lie like a face's")
     if missing is None:
-        return Subject(located, cut(pixels, place, paste.soft_mask(hull(located.mesh, place), size)))
+        return Subject(located, cut(photograph, place, paste.soft_mask(hull(located.mesh, place), size)))
     holes = alignment.warp(missing.astype(np.float32), place.matrix, (size, size), cv2.BORDER_CONSTANT)
     holes = (np.abs(holes) > _LEAST_MISSING).astype(np.float32)
     if not holes.any():
         return Subject(located, None, "nothing of it is missing")
-    crop = cut(pixels, place, np.ones_like(holes))
+    crop = cut(photograph, place, np.ones_like(holes))
     image = np.where(holes[..., None] > 0, np.float32(HOLE_COLOUR), crop.image)
     return Subject(located, dataclasses.replace(crop, image=image, missing=holes[..., None]))
 
@@ -147,11 +152,12 @@ def hull(measured: Mesh | None, place: Alignment) -> np.ndarray:
     return middle + _MARGIN * (points - middle)
 
 
-def cut(pixels: np.ndarray, place: Alignment, mask: np.ndarray) -> Crop:
-    """Returns the crop at `place` of `pixels`, of which nothing is missing and `mask` [S, S] shows."""
-    image = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
-    image = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    return Crop(place, image, np.zeros((*mask.shape, 1), np.float32), mask)
+def cut(photograph: Photograph, place: Alignment, mask: np.ndarray) -> Crop:
+    """Returns the crop at `place` of a photograph, of which nothing is missing and `mask` [S, S] shows."""
+    pixels, profile = photograph.pixels, photograph.profile
+    own = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
+    own = own if own.ndim == 3 else np.repeat(own[..., None], 3, axis=2)
+    return Crop(place, colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32), mask, own, profile)
 
 
 def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.ndarray | None, times: int) -> None:
@@ -172,7 +178,7 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
     place = paste.enlarged(crop.place, times)
     if missing is None:
         kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
-        matched = paste.match_colour(restored, crop.image)
-        paste.paste(pixels, matched - np.float32(kept) * crop.image, crop.mask, place, kept=kept)
+        matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
+        paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
     else:
-        paste.paste(pixels, restored, crop.mask, place, missing)
+        paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)

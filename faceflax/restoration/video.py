@@ -12,6 +12,7 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.files import write_json
 from faceflax.preprocessing import alignment
+from faceflax.preprocessing.images import Photograph
 from faceflax.restoration import film, paste, report, subjects
 from faceflax.restoration.ahead import Behind, submit_ahead
 from faceflax.restoration.batches import Batches
@@ -105,7 +106,7 @@ def _cut(pixels: np.ndarray, tracks: list[Track], size: int) -> _Frame:
         except ValueError:
             continue
         mask = track.blended_mask(paste.soft_mask(subjects.hull(track.mesh, place), size))
-        crops.append(subjects.cut(pixels, place, mask))
+        crops.append(subjects.cut(Photograph(pixels, None), place, mask))
         shown.append(track)
     return _Frame(pixels, shown, crops)
 

@@ -194,7 +194,7 @@ class _Page:
             restorer = self._site.models.load(model, fidelity)
             locate = None if is_face else self._site.locate
             after = restoring.restore(Path(working), output, missing, restorer, locate)
-        pair = tuple(images.to_rgb8(photograph.pixels) for photograph in (before, after))
+        pair = tuple(images.to_srgb8(photograph) for photograph in (before, after))
         return pair, gr.DownloadButton(value=str(output), interactive=True)
 
     def _offer_fidelity(self, model: str) -> gr.Slider:
@@ -256,7 +256,7 @@ def _nearest_side(size: int) -> int:
 
 def _painted(photograph: Photograph, missing: np.ndarray | None) -> dict:
     """The editor's picture, with the holes that the damage made painted already."""
-    pixels = images.to_rgb8(photograph.pixels)
+    pixels = images.to_srgb8(photograph)
     scale = _EDITOR_SIDE / max(pixels.shape)
     if scale < 1:  # the browser sends all that it shows back at every stroke
         pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

@@ -15,7 +15,7 @@ from faceflax.datasets.face_folder import listing
 from faceflax.datasets.sharded import ShardedBuilder
 from faceflax.errors import UserError
 from faceflax.files import write_text
-from faceflax.preprocessing import headers
+from faceflax.preprocessing import colour, headers, pillow
 
 MIN_SIDE = 32  # pixels; no face can be learnt from less
 SKIPPED = "skipped.txt"
@@ -100,7 +100,7 @@ def normalise(encoded: bytes) -> bytes:
     Raises `ValueError` when it cannot be decoded, is truncated, or less than 32 pixels wide or high.
     """
     headers.check(encoded)
-    image = images.decode(encoded)
+    image = colour.to_srgb(images.decode(encoded), pillow.metadata(encoded)[0])
     if min(image.shape[:2]) < MIN_SIDE:
         raise ValueError(f"{image.shape[1]}x{image.shape[0]} pixels are less than {MIN_SIDE}")
     stored = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)
