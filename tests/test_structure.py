@@ -1,6 +1,7 @@
 """The tree keeps its shape: imports go one way, big libraries have one user each, and start-up stays fast."""
 
 import ast
+import functools
 import subprocess
 import sys
 import time
@@ -32,6 +33,7 @@ ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 FILES = sorted((ROOT / "faceflax").rglob("*.py"))
 
 
+@functools.cache
 def _imported(path):
     """Full names of what a file imports, at its top or inside functions."""
     names = []
@@ -44,6 +46,7 @@ def _imported(path):
     return names
 
 
+@functools.cache
 def _used(path):
     """Full names of what a file imports or reaches as an attribute: "jax.sharding.Mesh", "jax.jit"."""
     tree = ast.parse(path.read_text(encoding="utf-8"))

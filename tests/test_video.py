@@ -14,11 +14,11 @@ from faceflax.errors import UserError
 from faceflax.preprocessing import acquire
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.landmarks import TEMPLATE
-from faceflax.restoration import film, subjects, video
+from faceflax.restoration import film, restorers, subjects, video
 from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Located
-from tests import faces, untrained
+from tests import faces
 
 SIZE, SIDE, FRAMES = 32, 48, 24
 MODEL = {"model": "known", "fingerprint": "c0ffee", "size": SIZE}
@@ -28,7 +28,7 @@ def corner(frame, speed=1):
     return np.array([10.0 + speed * frame, 20.0])
 
 
-def record(path, shape=(96, 128), rate="30000/1001", sound=True, speed=1):
+def record(path, shape=(96, 128), rate="30000/1001", sound=True, speed=1, filters="null"):
     """A face that moves a pixel a frame over a still background, with a tone of its length."""
     height, width = shape
     (face,) = faces.load(1, SIDE)
@@ -43,7 +43,8 @@ def record(path, shape=(96, 128), rate="30000/1001", sound=True, speed=1):
         x, y = corner(number, speed).astype(int)
         frame[y : y + SIDE, x : x + SIDE] = face
         frames.append(frame)
-    command += ["-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels, str(path)]
+    command += ["-vf", filters, "-c:v", "libx264", "-crf", "10", "-pix_fmt", pixels, "-fps_mode", "passthrough"]
+    command += [str(path)]
     subprocess.run(command, input=np.stack(frames).tobytes(), check=True)
     return np.stack(frames)
 
@@ -106,6 +107,65 @@ def test_frames_rate_size_and_sound_are_kept(tmp_path, in_turn, shape, suffix):
     assert report["faces"] == [{"number": 1, "first_frame": 0, "last_frame": FRAMES - 1, "frames": FRAMES}]
 
 
+def packets(path, stream):
+    """When each packet of a stream shows, in seconds."""
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-i",
+        path,
+        "-map",
+        f"0:{stream}:0",
+        "-c",
+        "copy",
+        "-f",
+        "framecrc",
+        "-",
+    ]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    (unit,) = [line.split()[-1].split("/") for line in lines if line.startswith("#tb")]
+    return np.sort([int(line.split(",")[2]) for line in lines if line[0] == "0"]) * int(unit[0]) / int(unit[1])
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_each_frame_of_an_uneven_rate_shows_when_it_did(tmp_path, in_turn, suffix):
+    """Every second frame is left out of the second half, and the first frame comes 0.2 s after the sound."""
+    uneven = "select='lt(n,12)+not(mod(n,2))',setpts=PTS+0.2/TB"
+    source, output = tmp_path / f"in{suffix}", tmp_path / f"out{suffix}"
+    record(source, filters=uneven)
+    assert restore(source, output, locator(speed=0)) == (18, 1)
+    before, after = packets(source, "v"), packets(output, "v")
+    assert np.ptp(np.diff(before)) > 0.03 and before[0] > 0.15
+    np.testing.assert_allclose(after, before, atol=2e-3)
+    np.testing.assert_allclose(packets(output, "a"), packets(source, "a"), atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "known"),
+    [("bt709", "tv:bt709:bt709:iec61966-2-1"), ("smpte170m", "pc:smpte170m:smpte170m:bt709")],
+)
+def test_colours_and_their_tags_are_kept(tmp_path, in_turn, matrix, known):
+    names = ("range", "colorspace", "color_primaries", "color_trc")
+    params = ":".join(f"{name}={value}" for name, value in zip(names, known.split(":"), strict=True))
+    reach = known.split(":")[0]
+    filters = f"scale=out_color_matrix={matrix}:out_range={reach},format=yuv420p,setparams={params},setsar=4/3"
+    frames = record(tmp_path / "in.mp4", filters=filters)
+    seen = []
+
+    def locate(pixels):
+        seen.append(pixels)
+        return locator()(pixels)
+
+    restore(tmp_path / "in.mp4", tmp_path / "out.mp4", locate)
+    # What is shown to the network has the colours that were recorded, by the file's own matrix and range.
+    assert np.abs(seen[0].astype(int) - frames[0]).mean(axis=(0, 1)).max() < 3
+    (before,), (after,) = (
+        [line for line in streams(tmp_path / name) if "Video" in line] for name in ("in.mp4", "out.mp4")
+    )
+    tags = before.split("Video: ")[1].split("), ")[1]
+    assert tags.startswith((f"yuv420p({reach}, {matrix}/", f"yuvj420p({reach}, {matrix}/"))
+    assert after.split("Video: ")[1].split("), ")[1] == tags and "SAR 4:3" in after
+
+
 def test_enlarged_and_without_sound(tmp_path, in_turn):
     record(tmp_path / "in.mp4", sound=False)
     restore(tmp_path / "in.mp4", tmp_path / "out.mp4", locator(), options=Options(times=2))
@@ -159,16 +219,27 @@ def test_a_video_without_a_face_leaves_nothing(tmp_path, in_turn):
 def test_the_command_takes_videos_and_photographs(tmp_path, in_turn, monkeypatch, capsys):
     record(tmp_path / "film.mp4")
     monkeypatch.setattr(subjects, "load_locator", locator)
-    model = untrained.make_workdir(tmp_path / "model", SIZE)
+    monkeypatch.setattr(restorers, "load", lambda *_: Restorer(SIZE, lambda image, mask: image, MODEL))
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "film.mp4").rename(tmp_path / "sub" / "film.mp4")
     (tmp_path / "bad.mkv").write_bytes(b"no film")
-    inputs = [str(tmp_path / name) for name in ("film.mp4", "bad.mkv", "none.mp4")]
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *inputs, "--out", str(tmp_path / "out"), "--model", str(model)])
-    captured = capsys.readouterr()
-    assert caught.value.code == 1
-    assert f"restored 1 faces through 24 frames into {tmp_path / 'out' / 'film.mp4'}\n" in captured.out
-    assert "none.mp4: no such file" in captured.err and "bad.mkv: is no video" in captured.err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["film.json", "film.mp4"]
+
+    def run(*options):
+        inputs = [str(tmp_path), str(tmp_path / "none.mp4")]
+        with pytest.raises(SystemExit) as caught:
+            cli.main(["restore", *inputs, "--out", str(tmp_path / "out"), *options])
+        captured = capsys.readouterr()
+        assert caught.value.code == 1 and "none.mp4: no such file" in captured.err
+        return captured
+
+    refused = run("--compare").err
+    assert refused.count("--compare is for photographs, and this is a video; restore it apart") == 2
+    assert not list((tmp_path / "out").iterdir())
+    captured = run()
+    assert f"restored 1 faces through 24 frames into {tmp_path / 'out' / 'sub' / 'film.mp4'}\n" in captured.out
+    assert "bad.mkv: is no video" in captured.err
+    made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
+    assert made == ["sub/film.json", "sub/film.mp4"]
 
 
 def test_a_name_that_is_not_utf8_is_one_sentence(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from faceflax.errors import UserError
+from faceflax.preprocessing import acquire
 from faceflax.preprocessing.images import SUFFIXES
 
 
@@ -31,6 +32,7 @@ def plan(
       inputs: files and folders.
       out: folder of the results.
       masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix.
+        Videos have none.
       suffixes: of the files that are taken out of folders.
 
     Raises:
@@ -49,10 +51,12 @@ def plan(
         sources.add(os.path.realpath(source))
         output = out / name.parent / f"{name.stem}.png"
         try:
-            mask = masks if masks is None or masks.is_file() else _mask_of(source, name, masks, mask_files)
+            mask = None
+            if masks is not None and not acquire.is_video(source):
+                mask = masks if masks.is_file() else _mask_of(source, name, masks, mask_files)
             if output in jobs:
                 first = jobs[output].source
-                raise UserError(f"{source}: {output} is the result of {first} already; rename one or run it apart")
+                raise UserError(f"{source}: its result would have the name of that of {first}; rename one or run it apart")
             jobs[output] = Job(source, output, mask)
         except UserError as error:
             failures.append(str(error))

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from faceflax.errors import UserError
 from faceflax.preprocessing import acquire, console
+from faceflax.preprocessing.images import SUFFIXES
 from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
 from faceflax.restoration import film, photographs, restorers, subjects, video
@@ -21,16 +21,16 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
 
     Raises `UserError` when nothing can be restored at all: no model, no detector.
     """
-    inputs = [Path(name) for name in arguments.inputs]
-    videos = [path for path in inputs if acquire.is_video(path) and not path.is_dir()]
     options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
-    if videos and (arguments.mask or options.is_compared):
-        raise UserError(f"--{'mask' if arguments.mask else 'compare'} is for photographs; restore {videos[0]} apart")
     masks = Path(arguments.mask) if arguments.mask else None
-    jobs, failures = plan([path for path in inputs if path not in videos], out, masks)
-    jobs, clashes = _keep_names_apart(jobs, options)
-    films, missing = _plan_videos(videos, out, jobs)
-    failures += clashes + missing
+    planned, failures = plan(acquire.expand(arguments.inputs), out, masks, SUFFIXES + acquire.VIDEO_SUFFIXES)
+    videos = [job for job in planned if acquire.is_video(job.source)]
+    if videos and (masks or options.is_compared):
+        failures += [_no_photograph(job, "--mask" if masks else "--compare") for job in videos]
+        videos = []
+    jobs, clashes = _keep_names_apart([job for job in planned if not acquire.is_video(job.source)], options)
+    films, more = _plan_videos(videos, jobs)
+    failures += clashes + more
     with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
         locator = pool.submit(subjects.load_locator)
         restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
@@ -79,17 +79,20 @@ def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int
     return 0
 
 
-def _plan_videos(videos: Sequence[Path], out: Path, jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
-    """The videos to restore, and a sentence for each that cannot be."""
-    read = {os.path.realpath(path) for path in videos} | {os.path.realpath(job.source) for job in jobs}
+def _no_photograph(job: Job, option: str) -> str:
+    return f"{job.source}: {option} is for photographs, and this is a video; restore it apart"
+
+
+def _plan_videos(videos: Sequence[Job], jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
+    """The videos to restore under names of their own suffix, and a sentence for each that cannot be."""
+    read = {os.path.realpath(job.source) for job in (*videos, *jobs)}
     written = {path for job in jobs for path in (job.output, photographs.report_path(job.output))}
     films, failures = [], []
-    for source in dict.fromkeys(videos):
-        output = out / f"{source.stem}{film.output_suffix(source)}"
-        report = output.with_suffix(".json")
-        if not source.is_file():
-            failures.append(f"{source}: no such file or folder")
-        elif os.path.realpath(output) in read:
+    for video_job in videos:
+        source = video_job.source
+        output = video_job.output.with_suffix(film.output_suffix(source))
+        report = photographs.report_path(output)
+        if os.path.realpath(output) in read:
             failures.append(f"{source}: its result would overwrite {output}; choose another --out")
         elif {output, report} & written:
             failures.append(f"{source}: {output} or {report} is another file's result; rename one or run it apart")
