@@ -56,7 +56,9 @@ def plan(
                 mask = masks if masks.is_file() else _mask_of(source, name, masks, mask_files)
             if output in jobs:
                 first = jobs[output].source
-                raise UserError(f"{source}: its result would have the name of that of {first}; rename one or run it apart")
+                raise UserError(
+                    f"{source}: its result would have the name of that of {first}; rename one or run it apart"
+                )
             jobs[output] = Job(source, output, mask)
         except UserError as error:
             failures.append(str(error))
