@@ -104,11 +104,11 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
 def _origin(folder: Path, config: Any) -> dict[str, Any]:
     """The step of the shipped CNN that a GAN was trained from; raises `UserError` when another one is shipped."""
     from faceflax.models import shipped
-    from faceflax.training import checkpoints, workdir
+    from faceflax.training import trained, workdir
 
     step = workdir.read_origin(folder)
     name = config.init_from if config.init_from in shipped.names() else "cnn"
-    origin = checkpoints.load_restorer(config.init_from, step).params
+    origin = trained.load_restorer(config.init_from, step).params
     known = shipped.read(name)[1] if name in shipped.names() else {}
     rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
     same = jax.tree.structure(known) == jax.tree.structure(rounded)

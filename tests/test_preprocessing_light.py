@@ -8,7 +8,9 @@ import pytest
 from skimage.metrics import peak_signal_noise_ratio
 
 from faceflax.degradations.tasks import FUNCTIONS
-from faceflax.preprocessing import denoise, relight
+from faceflax.preprocessing import chain, denoise, relight
+from faceflax.preprocessing.chain import Settings
+from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.landmarks import TEMPLATE
 from tests import faces
 
@@ -61,6 +63,29 @@ def test_dark_faces_get_their_light_back(level):
     assert done["gamma"] < 1
     assert relight.MEDIAN[0] < np.median(luminance(after)) < relight.TARGET + 0.08
     assert peak_signal_noise_ratio(FACES[1], after) > peak_signal_noise_ratio(FACES[1], dark) + 3
+
+
+def test_a_dark_face_loses_its_noise_before_its_tones_are_bent():
+    """Nearer to the clean face than in better light alone, and than with the noise removed after that."""
+    face = Face(np.array([20.0, 20, 108, 128]), 128 * TEMPLATE, 0.9)
+    dark = damaged("lowlight", 2)
+    found = {
+        denoised: chain.normalise_face(dark, face, None, Settings(size=128, denoise=denoised))
+        for denoised in (True, False)
+    }
+    after, relit = found[True].pixels, found[False].pixels
+    before = denoise.denoise(relit)[0]
+    errors = [peak_signal_noise_ratio(FACES[1], view) for view in (after, relit, before)]
+    assert errors[0] > max(errors[1:]) + 1
+    assert found[True].record["relight"]["gain"] > 1.5
+
+
+def test_a_face_in_good_light_is_not_brightened():
+    assert relight.brighten(FACES[1], OVAL)[0] is FACES[1]
+    dark = np.uint8(FACES[1] * 0.2)
+    after, gain = relight.brighten(dark, OVAL)
+    assert after.max() == 255 and gain == pytest.approx(255 / dark.max(), abs=1e-3)
+    assert np.abs(after - gain * dark).max() < 0.6
 
 
 def test_faces_too_bright_get_darker():

@@ -119,6 +119,8 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
         (("--template", "square"), "choose one of ffhq, arcface"),
         (("--size", "4"), "choose 16 to 2048 pixels"),
         (("--every", "0"), "make it 1 or more"),
+        (("--max-yaw", "-5"), "choose 0 to 180 degrees"),
+        (("--min-side", "nan"), "choose 0 or more"),
     ],
 )
 def test_wrong_arguments_are_one_sentence(tmp_path, capsys, arguments, sentence):

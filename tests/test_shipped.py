@@ -14,6 +14,7 @@ from faceflax.models import shipped
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
 from faceflax.training import checkpoints, workdir
+from faceflax.training import trained as trained_lib
 from tests import untrained
 
 SIZE = 32
@@ -78,7 +79,7 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
     with pytest.raises(UserError, match="not a workdir"):
         networks.load_restorer("cnn2", None)
     with pytest.raises(UserError, match="is of step 2, not 7"):
-        checkpoints.load_restorer("cnn", 7)
+        trained_lib.load_restorer("cnn", 7)
     with pytest.raises(SystemExit):
         cli.main(["models"])
     listed = capsys.readouterr().out

@@ -93,14 +93,25 @@ def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settin
         record["frontal"] = {"turned": round(turned, 1)}
     else:
         crop = own.crop(pixels)
-    if settings.relight:
-        crop, record["relight"] = relight.relight(crop, relight.oval(size, template))
-    if settings.denoise:  # after light is corrected, as dark noise is amplified by that: 0.1 to 2 dB better so
-        crop, record["denoise"] = denoise.denoise(crop)
+    crop, done = _clean(crop, relight.oval(size, template), settings)
+    record |= done
     if size != settings.size:
         crop = cv2.resize(crop, (settings.size, settings.size), interpolation=cv2.INTER_CUBIC)
     record["matrix"] = np.round(made.matrix, 6).tolist()
     return Normalised(face, record, "", crop, made)
+
+
+def _clean(crop: np.ndarray, inner: np.ndarray, settings: Settings) -> tuple[np.ndarray, dict[str, Any]]:
+    """Removes noise where it is alike everywhere: after a dark crop is scaled up, before light bends the tones."""
+    record, gain = {}, 1.0
+    if settings.relight:
+        crop, gain = relight.brighten(crop, inner)
+    if settings.denoise:
+        crop, record["denoise"] = denoise.denoise(crop, denoise.DARK_STRENGTH if gain > 1 else denoise.STRENGTH)
+    if settings.relight:
+        crop, done = relight.relight(crop, inner)
+        record["relight"] = {"gain": gain, **done}
+    return crop, record
 
 
 def _describe(face: Face, measured: Mesh | None) -> dict[str, Any]:

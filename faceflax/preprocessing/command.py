@@ -69,6 +69,12 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         value = getattr(arguments, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} {value} is too few; make it 1 or more")
+    if not 0 <= arguments.max_yaw <= 180:
+        raise UserError(
+            f"--max-yaw {arguments.max_yaw:g} is not how far a face may look aside; choose 0 to 180 degrees"
+        )
+    if not arguments.min_side >= 0:
+        raise UserError(f"--min-side {arguments.min_side:g} is not a number of pixels; choose 0 or more")
     return Settings(
         size=arguments.size,
         template=arguments.template,

@@ -37,6 +37,17 @@ def oval(size: int, template: np.ndarray) -> np.ndarray:
     return across**2 + down**2 < 1
 
 
+def brighten(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns uint8 RGB [H, W, 3], scaled until its brightest value is white where the face is dark, and the factor.
+
+    Light and noise keep their proportion everywhere, so that noise can be told and removed before a curve bends it.
+    """
+    if np.median(pixels[face] @ _LUMINANCE) >= 255 * MEDIAN[0]:
+        return pixels, 1.0
+    gain = 255 / max(1, int(pixels.max()))
+    return np.round(np.float32(gain) * pixels).astype(np.uint8), round(gain, 3)
+
+
 def relight(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
     """Returns uint8 RGB [H, W, 3] in better light, and what was done to it.
 

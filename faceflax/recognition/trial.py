@@ -22,7 +22,7 @@ from faceflax.evaluation.benchmark.cells import fingerprint
 from faceflax.evaluation.judges.dlib_judge import DIMENSION, DlibJudge
 from faceflax.files import atomic_path
 from faceflax.models import face_encoder
-from faceflax.training import checkpoints
+from faceflax.training import trained as trained_lib
 from faceflax.training.parallel import Parallel
 
 JUDGE = "dlib"
@@ -122,7 +122,7 @@ def load_restorers(named: Sequence[str], devices: Parallel) -> dict[str, Restore
         name, _, folder = text.partition("=")
         if not name or name in (CLEAN, DEGRADED, *restorers):
             raise UserError(f'config.restorers names "{name}" twice, or as a column is named; write NAME=WORKDIR')
-        trained = checkpoints.load_restorer(Path(folder) if folder else name)
+        trained = trained_lib.load_restorer(Path(folder) if folder else name)
         apply, params = models.create(trained.config.model).apply, devices.replicate(trained.params)
         run = devices.compile_batched(lambda params, batch, apply=apply: apply(params, batch["image"], batch["mask"]))
         restore = lambda image, mask, run=run, params=params: np.asarray(run(params, {"image": image, "mask": mask}))  # noqa: E731

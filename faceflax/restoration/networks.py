@@ -20,7 +20,8 @@ from faceflax.models import shipped
 from faceflax.models.interpolation import interpolate
 from faceflax.restoration.aligned import FindBatch
 from faceflax.restoration.restorers import RestoreBatch
-from faceflax.training import checkpoints, parallel, runtime
+from faceflax.training import parallel, runtime
+from faceflax.training import trained as trained_lib
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
 
@@ -30,13 +31,13 @@ DEFAULT = "cnn"  # of the models that come with the package
 _MARGIN = 2 / 128
 
 
-def load_restorer(model: str | Path, fidelity: float | None) -> checkpoints.Trained:
+def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trained:
     """Reads a restorer by name or workdir; with a `fidelity` of 0 to 1, that between a GAN (0) and its CNN (1).
 
     Its CNN is the one that it was trained from. Raises `UserError` when there is no such model, or `fidelity` is given
     and the model is not a GAN, its CNN is gone or of another model, or `fidelity` is out of range.
     """
-    trained = checkpoints.load_restorer(model)
+    trained = trained_lib.load_restorer(model)
     if fidelity is None:
         return trained
     origin = trained.config.init_from
@@ -49,7 +50,7 @@ def load_restorer(model: str | Path, fidelity: float | None) -> checkpoints.Trai
             f"--fidelity: the CNN that {model} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
-    cnn = checkpoints.load_restorer(origin, _origin_step(model))
+    cnn = trained_lib.load_restorer(origin, _origin_step(model))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
 
 
@@ -58,7 +59,7 @@ def _origin_step(model: str | Path) -> int:
     return shipped.manifest(model)["origin"] if model in shipped.names() else workdir_lib.read_origin(Path(model))
 
 
-def describe(model: str | Path, fidelity: float | None, trained: checkpoints.Trained) -> dict[str, Any]:
+def describe(model: str | Path, fidelity: float | None, trained: trained_lib.Trained) -> dict[str, Any]:
     """What is known of a restorer, as JSON: which network, of which training, and a fingerprint of its numbers."""
     leaves, is_shipped = jax.tree.leaves(trained.params), model in shipped.names()
     return {
@@ -134,6 +135,8 @@ def create_restorer(
 
 def prepare_finder(workdir: Path, batch_size: int) -> FindBatch:
     """Reads and compiles the segmenter of a workdir; raises `UserError` when that holds none."""
+    from faceflax.training import checkpoints
+
     runtime.start()
     trained = checkpoints.load_segmenter(workdir)
     segment = models.create_segmenter(trained.config.model).apply

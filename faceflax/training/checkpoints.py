@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,11 +13,12 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 
 from faceflax import models
 from faceflax.errors import UserError
-from faceflax.models import discriminator, shipped
+from faceflax.models import discriminator
 from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
+from faceflax.training.trained import Trained
 
 
 class Checkpoints:
@@ -119,28 +120,6 @@ class Checkpoints:
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     leaves = jax.tree.leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="/"): tuple(leaf.shape) for path, leaf in leaves}
-
-
-class Trained(NamedTuple):
-    """A trained network: its configuration, averaged parameters (numpy arrays), and what is known of them."""
-
-    config: ConfigDict
-    params: Any
-    info: dict[str, Any]  # "step", and the "metrics" of its validation where there was one
-
-
-def load_restorer(model: str | Path, step: int | None = None) -> Trained:
-    """Reads a restorer that comes with the package (`models.shipped.names()`), or one by its workdir.
-
-    A folder of a shipped model's name is meant when it is written as ./NAME. Raises as `load_for_inference`; of a
-    shipped model too, when it is not that of `step`.
-    """
-    if model not in shipped.names():
-        return load_for_inference(Path(model), step)
-    config, params, manifest = shipped.read(model)
-    if step not in (None, manifest["step"]):
-        raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
-    return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
 
 
 def load_for_inference(workdir: Path, step: int | None = None) -> Trained:

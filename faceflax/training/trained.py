@@ -1,0 +1,33 @@
+"""Trained networks, read to be used. Orbax, slow to import, is left out where the package has the weights itself."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from faceflax.errors import UserError
+from faceflax.models import shipped
+
+
+class Trained(NamedTuple):
+    """A trained network: its configuration, averaged parameters (numpy arrays), and what is known of them."""
+
+    config: ConfigDict
+    params: Any
+    info: dict[str, Any]  # "step", and the "metrics" of its validation where there was one
+
+
+def load_restorer(model: str | Path, step: int | None = None) -> Trained:
+    """Reads a restorer that comes with the package (`models.shipped.names()`), or one by its workdir.
+
+    A folder of a shipped model's name is meant when it is written as ./NAME. Raises as
+    `checkpoints.load_for_inference`; of a shipped model too, when it is not that of `step`.
+    """
+    if model not in shipped.names():
+        from faceflax.training import checkpoints
+
+        return checkpoints.load_for_inference(Path(model), step)
+    config, params, manifest = shipped.read(model)
+    if step not in (None, manifest["step"]):
+        raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
+    return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
