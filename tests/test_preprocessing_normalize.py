@@ -197,6 +197,17 @@ def test_a_turned_face_comes_out_frontal():
         assert abs(again.record["mesh"]["yaw"]) < 0.5 * abs(yaw)
 
 
+def test_a_face_that_looks_down_too_goes_on_looking_down():
+    def rotation(yaw, pitch):
+        (c, s), (k, t) = ((np.cos(angle), np.sin(angle)) for angle in np.deg2rad((yaw, pitch)))
+        return np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) @ np.array([[1, 0, 0], [0, k, t], [0, -t, k]])
+
+    both, down = (mesh.Mesh(100 * mesh.template() @ rotation(yaw, -20).T, 1.0) for yaw in (25, 0))
+    np.testing.assert_allclose(both.angles, (25, -20, 0), atol=0.1)
+    turned = frontalise._turned(both, down.five)
+    np.testing.assert_allclose(turned, down.points[:, :2], atol=0.1)
+
+
 def test_a_frontal_face_is_not_turned():
     made = Alignment(64, np.array([[0.5, 0, 0], [0, 0.5, 0]]))
     measured = mesh.Mesh(128 * mesh.template(), 1.0)

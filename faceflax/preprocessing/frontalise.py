@@ -1,6 +1,7 @@
 """A face that looks to a side, turned to the front by its mesh; what was hidden is taken from the other half.
 
-After Hassner et al., CVPR 2015, with the face's own mesh in place of one shape for all.
+After Hassner et al., CVPR 2015, with the face's own mesh in place of one shape for all. A face that looks up or down
+goes on doing so, as what that hides, such as the underside of the nose, is hidden in both halves.
 """
 
 import functools
@@ -52,8 +53,11 @@ def frontalise(pixels: np.ndarray, measured: Mesh, made: Alignment, template: np
 
 
 def _turned(measured: Mesh, targets: np.ndarray) -> np.ndarray:
-    """float64 [468, 2]: the mesh as seen from the front, its five points brought to `targets`."""
-    turned = Mesh(measured.points @ measured.rotation, measured.score)  # the inverse of a rotation is its transpose
+    """float64 [468, 2]: the mesh turned to look neither left nor right, its five points brought to `targets`."""
+    pitch = np.deg2rad(measured.angles[1])
+    kept = np.array([[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]])
+    # The inverse of a rotation is its transpose.
+    turned = Mesh(measured.points @ measured.rotation @ kept.T, measured.score)
     return alignment.transform(alignment.invert(landmarks.fit(turned.five, targets)), turned.points[:, :2])
 
 
