@@ -32,6 +32,7 @@ _DAMAGES = (
     *((Task("lowlight", level),) for level in (1, 2)),
     *((Task("noise", level),) for level in (25, 50)),
     (Task("lowlight", 1), Task("noise", 15)),
+    *((Task("lowlight", 2), Task("noise", level)) for level in (5, 15)),
     (Task("lowlight", 3),),
 )
 _WAYS = {"aligned": (False, False), "chain": (True, True)}

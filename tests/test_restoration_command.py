@@ -69,6 +69,24 @@ def test_bad_files_are_named_and_the_rest_is_done(tmp_path, model, capsys):
     assert all(any(name in line for line in lines) for name in ("empty.jpg", "text.jpg", "cut.png"))
 
 
+def test_cameras_and_streams_are_one_sentence_each_and_the_rest_is_done(tmp_path, model, capsys):
+    face(tmp_path / "a.png")
+    live = ("97", "rtsp://me:secret@127.0.0.1:9/live?key=1")
+    assert restore(*live, tmp_path / "a.png", "--aligned", "--out", tmp_path / "out", "--model", model) == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("restored 1 of 1 images")
+    assert captured.err.count("a camera or stream is for faceflax normalize") == captured.err.count("\n") == 2
+    assert "secret" not in captured.err and "key" not in captured.err
+    assert restore(*live, "--out", tmp_path / "out") == 1
+
+
+def test_patterns_stand_for_files(tmp_path, model):
+    face(tmp_path / "in" / "sub" / "a.png")
+    face(tmp_path / "in" / "b.png")
+    assert restore(tmp_path / "in" / "**" / "a*", "--aligned", "--out", tmp_path / "out", "--model", model) == 0
+    assert names(tmp_path / "out") == ["a.png"]
+
+
 def test_masks_from_a_folder(tmp_path, model, capsys):
     pixels = face(tmp_path / "in" / "sub" / "a.png", (40, 44))
     face(tmp_path / "in" / "none.png")

@@ -28,7 +28,16 @@ def run(arguments: argparse.Namespace) -> int:
     console.make_folder(out)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
-    return _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
+    live = [source for source in arguments.inputs if acquire.is_live(source)]
+    for source in live:
+        console.report(
+            f"{acquire.shown(source)}: no such file; a camera or stream is for faceflax normalize, or record it"
+        )
+    arguments.inputs = [source for source in arguments.inputs if source not in live]
+    if not arguments.inputs:
+        return 1
+    status = _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
+    return 1 if live else status
 
 
 def _check(arguments: argparse.Namespace) -> None:
