@@ -18,7 +18,7 @@ from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
-from faceflax.training.trained import Trained
+from faceflax.training.trained import Trained, load_restorer
 
 
 class Checkpoints:
