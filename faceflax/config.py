@@ -49,6 +49,7 @@ def default() -> ConfigDict:
     config.model.middle_blocks = 2
     config.model.decoder_blocks = (1, 1, 1)  # blocks at each scale on the way up, coarsest first
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
+    config.model.remat = False  # compute each block twice, and keep no activations within it: less memory in training
     config.model.dtype = "float32"  # of activations; parameters are float32 always
 
     config.loss = ConfigDict()  # weights of the terms; 0 leaves the term out of the graph

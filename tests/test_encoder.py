@@ -1,5 +1,6 @@
 """The face encoder's training: its losses, what it is shown, and how class weights are shared out."""
 
+import os
 import subprocess
 import sys
 
@@ -197,7 +198,9 @@ def test_class_weights_on_eight_devices_give_the_same_training(tmp_path):
     for output, mesh in zip(outputs, (("1", "1"), ("4", "2")), strict=True):
         count = int(mesh[0]) * int(mesh[1])
         command = [sys.executable, "-m", "tests.programs.encoder_steps", str(output), *mesh]
-        variables = tiny.environment(XLA_FLAGS=f"--xla_force_host_platform_device_count={count}")
+        variables = tiny.environment(
+            XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={count}"
+        )
         done = subprocess.run(command, cwd=tiny.ROOT, env=variables, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
     with np.load(outputs[0]) as one, np.load(outputs[1]) as eight:

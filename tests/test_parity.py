@@ -3,6 +3,7 @@
 The steps are the GAN's, whose generator is trained as the CNN is and whose discriminator comes on top.
 """
 
+import os
 import subprocess
 import sys
 
@@ -20,14 +21,16 @@ BY_SHARE = {"jit": (), "pmap": ("diversity",)}  # metrics that compare images of
 
 
 def _start(output, *fields, num_devices=1, **variables):
-    environment = tiny.environment(XLA_FLAGS=f"--xla_force_host_platform_device_count={num_devices}", **variables)
+    environment = tiny.environment(
+        XLA_FLAGS=f"{os.environ['XLA_FLAGS']} --xla_force_host_platform_device_count={num_devices}", **variables
+    )
     command = [sys.executable, "-m", "tests.programs.five_steps", str(output), *GAN, *fields]
     return subprocess.Popen(command, cwd=tiny.ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def _finish(*processes):
     for process in processes:
-        output = process.communicate(timeout=240)[0].decode()
+        output = process.communicate(timeout=600)[0].decode()
         assert process.returncode == 0, output
 
 

@@ -88,6 +88,7 @@ def _create(config: ConfigDict, name: str, kind: type[UNet]) -> tuple[UNet, int]
         encoder_blocks=tuple(config.encoder_blocks),
         middle_blocks=config.middle_blocks,
         decoder_blocks=tuple(config.decoder_blocks),
+        remat=config.remat,
         patch=config.patch,
         dtype=jnp.dtype(config.dtype),
     )

@@ -26,6 +26,7 @@ class UNet(nn.Module):
     middle_blocks: int  # blocks below the coarsest of those scales
     decoder_blocks: tuple[int, ...]  # blocks at each scale, coarsest first
     patch: int
+    remat: bool  # keep each block's input alone for the backward pass, and compute the block again there
     dtype: Any = jnp.float32
 
     def transform(self, images: jax.Array, channels: int) -> jax.Array:
@@ -48,6 +49,7 @@ class UNet(nn.Module):
         return depth_to_space(head(hidden), self.patch).astype(jnp.float32)
 
     def _blocks(self, hidden: jax.Array, count: int, name: str) -> jax.Array:
+        block = nn.remat(BLOCKS[self.block]) if self.remat else BLOCKS[self.block]
         for index in range(count):
-            hidden = BLOCKS[self.block](self.dtype, name=f"{name}_{index}")(hidden)
+            hidden = block(self.dtype, name=f"{name}_{index}")(hidden)
         return hidden
