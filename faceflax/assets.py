@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -24,7 +24,7 @@ from faceflax.files import atomic_path
 
 @dataclasses.dataclass(frozen=True)
 class Asset:
-    """One file of a published package: `member` is its path inside; empty means the wheel itself.
+    """One file of a published package: `member` is its path inside; empty means the archive itself.
 
     `kind` is "wheel", "sdist" (a source distribution) or "npm". An sdist needs the SHA-256 of the whole archive too.
     """
@@ -40,10 +40,11 @@ class Asset:
     def path(self) -> Path:
         """Where the file lies, or will lie, in the cache."""
         folder = f"{self.package.lstrip('@').replace('/', '-')}-{self.version}"
-        return cache_folder() / "assets" / folder / (Path(self.member).name or f"{self.package}.whl")
+        archive = f"{folder}.tgz" if self.kind == "npm" else f"{self.package}.whl"
+        return cache_folder() / "assets" / folder / (Path(self.member).name or archive)
 
     def __str__(self) -> str:
-        return f"{self.member or 'the wheel'} of {self.requirement}"
+        return f"{self.member or 'the archive'} of {self.requirement}"
 
     @property
     def requirement(self) -> str:
@@ -140,18 +141,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("FACEFLAX_CACHE") or "~/.cache/faceflax").expanduser()
 
 
-def fetch(asset: Asset) -> Path:
+def fetch(asset: Asset, beside: Sequence[Asset] = ()) -> Path:
     """Returns the path of the asset's file, after downloading its package when the cache does not hold it.
 
     A cached file of the right SHA-256 needs no network; a damaged one is fetched again. The other assets of the same
-    package are kept from the same download. Raises `UserError` when the package cannot be downloaded, lacks the file,
-    or holds another content under its name.
+    package, of `ASSETS` and `beside`, are kept from the same download. Raises `UserError` when the package cannot be
+    downloaded, lacks the file, or holds another content under its name.
     """
     if _is_cached(asset):
         return asset.path
     with tempfile.TemporaryDirectory(prefix="faceflax-") as folder:
         archive = _download(asset, Path(folder))
-        for each in (asset, *ASSETS):
+        for each in (asset, *beside, *ASSETS):
             if each.requirement == asset.requirement and not _is_cached(each):
                 _keep(each, archive)
     return asset.path

@@ -10,7 +10,7 @@ import math
 import pickle
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -66,14 +66,25 @@ def load_each(networks: Mapping[str, Callable[[], Weights]], otherwise: str) -> 
 def read_tfjs(description: Path, data: Path) -> Weights:
     """Reads the weights of a TensorFlow.js model: its `.json`, and the one `.bin` with all values in the order listed.
 
-    Half-precision values become float32; other kinds of quantisation raise `ValueError`.
+    Raises as `tfjs_weights`.
     """
     (group,) = json.loads(description.read_text(encoding="utf-8"))["weightsManifest"]
-    content, position, weights = data.read_bytes(), 0, {}
-    for entry in group["weights"]:
+    try:
+        return tfjs_weights(group["weights"], data.read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{description}: {error}") from error
+
+
+def tfjs_weights(entries: Sequence[Mapping[str, Any]], content: bytes) -> Weights:
+    """Returns the weights that `entries` of a TensorFlow.js model describe, whose values follow one another.
+
+    Half-precision values become float32; other kinds of quantisation raise `ValueError`.
+    """
+    position, weights = 0, {}
+    for entry in entries:
         stored = entry.get("quantization", {}).get("dtype", entry["dtype"])
         if stored not in ("float16", "float32", "int32"):
-            raise ValueError(f"{description}: {entry['name']} is stored as {stored}")
+            raise ValueError(f"{entry['name']} is stored as {stored}")
         count = int(np.prod(entry["shape"]))
         values = np.frombuffer(content, np.dtype(stored).newbyteorder("<"), count, position)
         position += values.nbytes

@@ -113,16 +113,9 @@ def _encoder(name: str, devices: Parallel, batch_size: int) -> Describer:
 
 
 def load_restorers(named: Sequence[str], devices: Parallel) -> dict[str, Restorer]:
-    """Returns restorers by the names of the tables; each of `named` is "NAME=WORKDIR", or a model of the package.
-
-    Raises `UserError` when one cannot be read, or is named as something else of the tables.
-    """
+    """Returns restorers by the names of the tables; `named` are as `checkpoints.load_restorers` takes them."""
     restorers = {}
-    for text in named:
-        name, _, folder = text.partition("=")
-        if not name or name in (CLEAN, DEGRADED, *restorers):
-            raise UserError(f'config.restorers names "{name}" twice, or as a column is named; write NAME=WORKDIR')
-        trained = trained_lib.load_restorer(Path(folder) if folder else name)
+    for name, trained in trained_lib.load_restorers(named, (CLEAN, DEGRADED)).items():
         apply, params = models.create(trained.config.model).apply, devices.replicate(trained.params)
         run = devices.compile_batched(lambda params, batch, apply=apply: apply(params, batch["image"], batch["mask"]))
         restore = lambda image, mask, run=run, params=params: np.asarray(run(params, {"image": image, "mask": mask}))  # noqa: E731

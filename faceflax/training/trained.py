@@ -1,5 +1,6 @@
 """Trained networks, read to be used. Orbax, slow to import, is left out where the package has the weights itself."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,3 +32,18 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
     if step not in (None, manifest["step"]):
         raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
     return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
+
+
+def load_restorers(named: Sequence[str], taken: Sequence[str] = ()) -> dict[str, Trained]:
+    """Reads restorers by the names of a table; each of `named` is "NAME=WORKDIR", or a model of the package.
+
+    `taken` are names that something else in the table has. Raises `UserError` when one cannot be read, or a name is
+    there twice.
+    """
+    restorers = {}
+    for text in named:
+        name, _, folder = text.partition("=")
+        if not name or name in (*taken, *restorers):
+            raise UserError(f'config.restorers names "{name}" twice, or as a column is named; write NAME=WORKDIR')
+        restorers[name] = load_restorer(Path(folder) if folder else name)
+    return restorers

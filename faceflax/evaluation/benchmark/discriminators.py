@@ -78,7 +78,7 @@ def _judge(
     found = {opponent.run: {REAL: probabilities(opponent, clean)} for opponent in opponents}
     methods = {method.name: method for opponent in opponents for method in opponent.methods}
     for name, method in methods.items():
-        restored = [images for images, _ in method.restore(degraded)]
+        restored = [batch.image for batch in method.restore(degraded)]
         for opponent in opponents:
             if method in opponent.methods:
                 found[opponent.run][name] = probabilities(opponent, restored)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,11 +27,33 @@ DLIB = "dlib"  # the judge that works on the host
 
 @dataclasses.dataclass(frozen=True)
 class Degraded:
-    """The faces under one task: batches of `degraded` uint8 [B, S, S, 3] and `mask` uint8 [B, S, S, 1]."""
+    """The faces under one task.
+
+    Attributes:
+      task: the degradation.
+      batches: of `degraded` uint8 [B, S, S, 3] and `mask` uint8 [B, S, S, 1].
+      fingerprint: of them all.
+      known: what methods may be told of each image, by batch; empty where they are told the task alone.
+    """
 
     task: Task
     batches: list[dict[str, np.ndarray]]
     fingerprint: str
+    known: Sequence[Sequence[Any]] = ()
+
+
+class Restored(NamedTuple):
+    """A batch as a method restored it.
+
+    Attributes:
+      image: uint8 [B, S, S, 3].
+      failed: [B], where the result was not finite.
+      seconds: what the batch took; NaN where it was not timed.
+    """
+
+    image: np.ndarray
+    failed: np.ndarray
+    seconds: float = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,13 +63,13 @@ class Method:
     Attributes:
       name: of its cells' folder.
       made_from: what decides its results, as JSON knows it.
-      restore: gives for each batch of the degraded faces the restored ones, uint8 [B, S, S, 3], and `failed` [B].
+      restore: gives for each batch of the degraded faces the restored ones.
       tasks: what it is measured on.
     """
 
     name: str
     made_from: dict[str, Any]
-    restore: Callable[[Degraded], list[tuple[np.ndarray, np.ndarray]]]
+    restore: Callable[[Degraded], list[Restored]]
     tasks: Sequence[Task]
 
 
@@ -119,26 +141,28 @@ class Faces:
         }
         return self._cell(made_from, {}, descriptors, np.zeros(self.num_images, bool), pictures)
 
-    def score(self, degraded: Degraded, results: Sequence[tuple[np.ndarray, np.ndarray]], made_from: dict) -> Cell:
-        """Returns the cell of what a method made of the degraded faces."""
+    def score(self, degraded: Degraded, results: Sequence[Restored], made_from: dict) -> Cell:
+        """Returns the cell of what a method made of the degraded faces; of a timed one with the `seconds` a face."""
         scored = []
-        for batch, description, damaged, (restored, _) in zip(
+        for batch, description, damaged, restored in zip(
             self.batches, self._descriptions, degraded.batches, results, strict=True
         ):
-            whole = {"image": batch["image"], "mask": damaged["mask"], "candidate": restored}
+            whole = {"image": batch["image"], "mask": damaged["mask"], "candidate": restored.image}
             on_devices = self._devices.shard_batch(whole | {"description": description})
             scored.append(jax.device_get(self._score(self._networks, on_devices)))
         scores = {name: self.real_rows([part["scores"][name] for part in scored]) for name in scored[0]["scores"]}
         descriptors = {
             name: self.real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
         }
+        images = self.real_rows([restored.image for restored in results])
         if self._dlib:
-            vectors = self._dlib(self.real_rows([restored for restored, _ in results]))
+            vectors = self._dlib(images)
             descriptors["identity_dlib"] = vectors
             scores["identity_dlib"] = (vectors * self._dlib_clean).sum(1)
-        pictures = self.real_rows([restored for restored, _ in results])[: self._num_pictures]
-        failed = self.real_rows([failed for _, failed in results])
-        return self._cell(made_from, scores, descriptors, failed, pictures)
+        seconds = sum(restored.seconds for restored in results) / self.num_images
+        failed = self.real_rows([restored.failed for restored in results])
+        cell = self._cell(made_from, scores, descriptors, failed, images[: self._num_pictures])
+        return dataclasses.replace(cell, of_set={} if np.isnan(seconds) else {"seconds": seconds})
 
     def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, pictures: np.ndarray) -> Cell:
         return Cell(
@@ -170,8 +194,8 @@ def load_judges(settings: ConfigDict) -> tuple[dict[str, Any], Callable[[np.ndar
 def untouched(tasks: Sequence[Task]) -> Method:
     """The degraded input itself."""
 
-    def restore(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
-        return [(damaged["degraded"], np.zeros(len(damaged["mask"]), bool)) for damaged in degraded.batches]
+    def restore(degraded: Degraded) -> list[Restored]:
+        return [Restored(damaged["degraded"], np.zeros(len(damaged["mask"]), bool)) for damaged in degraded.batches]
 
     return Method("input", {}, restore, tasks)
 
@@ -179,12 +203,12 @@ def untouched(tasks: Sequence[Task]) -> Method:
 def classical(tasks: Sequence[Task]) -> Method:
     """The classical method of each task (`faceflax.evaluation.baselines`), in threads of the host."""
 
-    def restore(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
+    def restore(degraded: Degraded) -> list[Restored]:
         task = degraded.task
         method = functools.partial(BASELINES[task.name].restore, severity=task.severity)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return [
-                (
+                Restored(
                     np.stack(list(pool.map(method, damaged["degraded"], damaged["mask"][..., 0]))),
                     np.zeros(len(damaged["mask"]), bool),
                 )
@@ -200,10 +224,10 @@ def network(
 ) -> Method:
     """A trained network: `restore(params, damaged)` is compiled, `params` are host arrays."""
 
-    def run(degraded: Degraded) -> list[tuple[np.ndarray, np.ndarray]]:
+    def run(degraded: Degraded) -> list[Restored]:
         placed = devices.replicate(params)
         made = [jax.device_get(restore(placed, devices.shard_batch(damaged))) for damaged in degraded.batches]
-        return [(batch["restored"], batch["failed"]) for batch in made]
+        return [Restored(batch["restored"], batch["failed"]) for batch in made]
 
     return Method(name, made_from | {"params": cells.fingerprint(params)}, run, tasks)
 
@@ -245,7 +269,7 @@ def _compare_sets(clean: Cell, restored: Cell) -> Cell:
 
     The latter are 1 or 0 by image, as "tar_identity_0.01"; see `judges.verification`.
     """
-    scores, of_set = dict(restored.scores), {}
+    scores, of_set = dict(restored.scores), dict(restored.of_set)
     for name, vectors in restored.descriptors.items():
         if name == "kid":
             of_set["kid"] = judges.kid(clean.descriptors[name], vectors)
