@@ -29,7 +29,7 @@ LEAST = {  # dB over the input, on two synthetic faces
     ("richardson_lucy", "blur 3"): 1.5,
     ("wiener", "motion 15"): 2,
     ("wiener_scikit", "motion 15"): 1,
-    ("wiener_estimated", "motion 15"): 1,
+    ("wiener_angle", "motion 15"): 1,
     ("richardson_lucy", "motion 15"): 1,
     ("clahe", "lowlight 2"): 5,
     ("gamma", "lowlight 2"): 5,

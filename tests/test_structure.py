@@ -91,6 +91,8 @@ def test_imports_go_one_way(path):
         ("gradio", "serving/page.py"),
         ("jax2onnx", "restoration/exporting.py"),
         ("imageio_ffmpeg", "restoration/film.py"),
+        ("bm3d", "evaluation/comparison/classical.py"),
+        ("ncnn", "evaluation/comparison/networks.py"),
     ],
 )
 def test_a_library_has_one_user(library, user):

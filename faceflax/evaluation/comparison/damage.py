@@ -68,7 +68,7 @@ MEANING = {
     "blur": "Gaussian blur of sigma {0:g} pixels at 128 (SciPy), then noise of 2/255",
     "motion": "a straight line of {0:g} pixels at 128 at any angle (OpenCV), no noise",
     "jpeg": "JPEG of quality {0:g}, 4:2:0 (Pillow)",
-    "lowlight": "0.3 * image ** 2.5, then noise of 5/255",
+    "lowlight": "0.3 times the image to the power of 2.5, then noise of 5/255",
     "box": "a grey box over {0:g} % of the area, about the face, the place known",
     "mask": "a drawn surgical mask, the place known",
     "blind": "blur of sigma U(0.5, 6) at 128, shrunk by U(1, 6), noise U(0, 15)/255, JPEG U(50, 95), enlarged again",

@@ -95,7 +95,7 @@ ALTERNATIVES: dict[str, Alternative] = {
     "wiener_scikit": Alternative(
         "Wiener, true kernel, scikit-image", "kernel, sigma", BLURRED, _of(c.wiener_scikit), _SKIMAGE, _BSD
     ),
-    "wiener_estimated": Alternative(
+    "wiener_angle": Alternative(
         "Wiener, angle estimated", "length", ("motion",), _of(c.wiener_estimated), _CV2, _APACHE
     ),
     "richardson_lucy": Alternative(
@@ -143,7 +143,7 @@ ALTERNATIVES: dict[str, Alternative] = {
         29.0,
     ),
     **{
-        f"maxim_{name}": Alternative(
+        f"maxim_{short}": Alternative(
             f"MAXIM {name}",
             "",
             tasks,
@@ -153,10 +153,10 @@ ALTERNATIVES: dict[str, Alternative] = {
             (networks.MAXIM[name],),
             megabytes,
         )
-        for name, tasks, megabytes in (
-            ("denoising", NOISY, 88.9),
-            ("deblurring", BLURRED, 88.9),
-            ("enhancement", ("lowlight",), 56.7),
+        for short, name, tasks, megabytes in (
+            ("denoise", "denoising", NOISY, 88.9),
+            ("deblur", "deblurring", BLURRED, 88.9),
+            ("enhance", "enhancement", ("lowlight",), 56.7),
         )
     },
 }

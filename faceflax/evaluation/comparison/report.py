@@ -43,7 +43,7 @@ def of_task(results: Results, task: Task) -> Table:
     rows = []
     for name in (*results.of(task), INPUT):
         entry = results.entries[name]
-        row = [f"**{entry.title}**" if entry.is_ours else entry.title, entry.told]
+        row = [f"{entry.title} (ours)" if entry.is_ours else entry.title, entry.told]
         row += [_mean(results, name, task, "psnr"), _gain(results, name, INPUT, task) if name != INPUT else ""]
         row += [_mean(results, name, task, metric) for metric in metrics[1:]]
         seconds = results.value(name, task, "seconds") if name != INPUT else float("nan")
@@ -173,10 +173,11 @@ python -m experiments.comparison --config=configs/comparison.py --config.data.fo
 ```
 
 measures restorers (`--config.restorers`) beside every alternative that is installed, on a folder of aligned faces, and
-writes `runs/comparison/report/`; with `--docs=docs` this page as well. The same command goes on where it was stopped."""
+writes `runs/comparison/report/`; with `--docs=docs` this page as well. The same command goes on where it was
+stopped."""
 
 
 def _versions(manifest: Mapping[str, Any]) -> str:
     named = ", ".join(f"{name} {version}" for name, version in sorted(manifest["versions"].items()))
     judges = ", ".join(f"{name} {version}" for name, version in manifest["judges"].items())
-    return f"Python {manifest['python']}; {named}. Judges: {judges}."
+    return f"Python {manifest['python']}; {named}. Judges: {judges or 'none'}."

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from faceflax.training import parallel, workdir
 _MEAN_OF = ("mini_faces", "train")
 _PICTURED = ("mini_faces", "test")
 _COLUMNS = 3  # alternatives in a row of the picture
-_QUALITY = 88  # of the picture's JPEG
+_QUALITY = 80  # of the picture's JPEG
 
 Advance = Callable[[int], None]
 
@@ -57,9 +58,10 @@ class Comparison:
         return sum(len(each.tasks) for each in self._methods())
 
     def measure(self, folder: Path, advance: Advance = lambda count: None) -> None:
-        """Measures every cell that is missing or stale, method by method; one that cannot be had is noted.
+        """Measures every cell that is missing or stale, method by method.
 
-        Raises `UserError` when the disk does not take a cell.
+        An alternative whose weights cannot be fetched is left out, with its reason on stderr. Raises `UserError` when
+        the disk does not take a cell.
         """
         for each in self._methods():
             try:
@@ -67,7 +69,8 @@ class Comparison:
             except UserError as error:
                 if each.name not in self._alternatives:
                     raise
-                self._unavailable[each.name] = f"not had: {error}"
+                print(f"{each.name}: {error}", file=sys.stderr)
+                self._unavailable[each.name] = "its weights could not be fetched"
 
     def _methods(self) -> list[Method]:
         tasks = self.tasks
