@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -102,8 +103,13 @@ def load_esrgan_thick() -> Enlarge:
 
 
 def load_maxim(name: str) -> Enlarge:
-    """Returns one of `MAXIM`, for images whose sides are multiples of 64; raises `UserError` where it is not had."""
-    return _compiled(tensorflow_js.read(assets.fetch(MAXIM[name]), "package/models"))
+    """Returns one of `MAXIM`, for images whose sides are multiples of 64; raises `UserError` where it is not had.
+
+    Its operations run one by one: XLA takes minutes to compile the ten thousand of them into one program.
+    """
+    network = tensorflow_js.read(assets.fetch(MAXIM[name]), "package/models")
+    params = parallel.one_device().replicate(network.params)
+    return lambda image: 255 * np.asarray(network.run(params, jnp.asarray(image[None], jnp.float32) / 255))[0]
 
 
 def _compiled(network: tensorflow_js.Network) -> Enlarge:

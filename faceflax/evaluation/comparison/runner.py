@@ -84,7 +84,7 @@ class Comparison:
         """Returns what `measure` left in `folder`."""
         entries = {INPUT: Entry("(the damaged face)", "", "", "", 0.0, MEASURED, False)}
         entries |= {name: _our_entry(name, ours) for name, ours in self._ours.items()}
-        entries |= {name: self._entry(name, each) for name, each in self._alternatives.items()}
+        entries |= {name: self._entry(name, each) for name, each in methods.ALTERNATIVES.items()}
         return results_lib.load(folder, entries, self.tasks)
 
     def _entry(self, name: str, found: Alternative) -> Entry:
@@ -93,6 +93,8 @@ class Comparison:
             status = f"not installed: pip install {' '.join(found.missing)}"
         elif not any(task.name in found.tasks for task in self.tasks):
             status = "for none of these tasks"
+        elif name not in self._alternatives:
+            status = "left out of this run"
         return Entry(found.title, found.told, found.source, found.licence, found.megabytes, status, False)
 
     def manifest(self) -> dict[str, Any]:
