@@ -122,23 +122,26 @@ ALTERNATIVES: dict[str, Alternative] = {
         {"scipy": "scipy"},
         _BSD,
     ),
-    "realesrgan": Alternative(
-        "Real-ESRGAN x4plus",
-        "",
-        ("sr", "blind"),
-        networks.upscaler(networks.load_realesrgan),
-        {"ncnn": "ncnn"},
-        _BSD,
-        networks.REALESRGAN,
-        33.5,
-    ),
+    **{
+        name: Alternative(
+            "Real-ESRGAN x4plus",
+            told,
+            tasks,
+            networks.upscaler(networks.load_realesrgan),
+            {"ncnn": "ncnn"},
+            _BSD,
+            networks.REALESRGAN,
+            33.5,
+        )
+        for name, told, tasks in (("realesrgan", "the factor", ("sr",)), ("realesrgan_blind", "", ("blind",)))
+    },
     "esrgan_thick": Alternative(
         "ESRGAN-thick x4",
-        "",
+        "the factor",
         ("sr",),
         networks.upscaler(networks.load_esrgan_thick),
         {},
-        "MIT; weights Apache-2.0",
+        "MIT",
         (networks.ESRGAN_THICK,),
         29.0,
     ),

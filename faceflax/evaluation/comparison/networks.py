@@ -29,7 +29,7 @@ def _upscalerjs(name: str, version: str, sha256: str) -> Asset:
     return Asset(f"@upscalerjs/{name}", version, "", sha256, "npm")
 
 
-# ESRGAN as idealo trained it (an RRDN; Apache-2.0), in Keras layers.
+# UpscalerJS's largest ESRGAN (MIT), in Keras layers.
 ESRGAN_THICK = _upscalerjs("esrgan-thick", "1.0.0", "3d38971084d8281bf68da443085c7eb65355fb28aa81b33b54f950cca6328a15")
 # MAXIM (Tu et al., CVPR 2022; Apache-2.0), as graphs: trained on SIDD's noise, GoPro's blur and LOL's dark pictures.
 MAXIM = {
