@@ -113,7 +113,7 @@ def _encoder(name: str, devices: Parallel, batch_size: int) -> Describer:
 
 
 def load_restorers(named: Sequence[str], devices: Parallel) -> dict[str, Restorer]:
-    """Returns restorers by the names of the tables; `named` are as `checkpoints.load_restorers` takes them."""
+    """Returns restorers by the names of the tables; `named` are as `training.trained.load_restorers` takes them."""
     restorers = {}
     for name, trained in trained_lib.load_restorers(named, (CLEAN, DEGRADED)).items():
         apply, params = models.create(trained.config.model).apply, devices.replicate(trained.params)

@@ -19,7 +19,8 @@ from faceflax.evaluation.comparison.classical import Restore
 from faceflax.evaluation.comparison.damage import Known
 from faceflax.evaluation.comparison.methods import Alternative
 from faceflax.models import shipped
-from faceflax.training import checkpoints, parallel
+from faceflax.training import parallel
+from faceflax.training import trained as trained_lib
 
 
 class DamagedFaces(measuring.Faces):
@@ -45,12 +46,12 @@ class Ours(NamedTuple):
 
 
 def load_ours(named: Sequence[str], taken: Sequence[str], size: int) -> dict[str, Ours]:
-    """Returns restorers by name; `named` and `taken` are as `checkpoints.load_restorers` takes them.
+    """Returns restorers by name; `named` and `taken` are as `training.trained.load_restorers` takes them.
 
     Raises `UserError` when one cannot be read, or was trained at another size than `size` pixels.
     """
     loaded = {}
-    for name, trained in checkpoints.load_restorers(named, taken).items():
+    for name, trained in trained_lib.load_restorers(named, taken).items():
         if trained.config.data.image_size != size:
             raise UserError(
                 f'the restorer "{name}" was trained at {trained.config.data.image_size} pixels; '
@@ -65,7 +66,7 @@ def load_ours(named: Sequence[str], taken: Sequence[str], size: int) -> dict[str
     return loaded
 
 
-def network(trained: checkpoints.Trained) -> Restore:
+def network(trained: trained_lib.Trained) -> Restore:
     """Returns the restorer as a function of one face, on one device."""
     device, apply = parallel.one_device(), models.create(trained.config.model).apply
     params = device.replicate(trained.params)
@@ -81,7 +82,7 @@ def network(trained: checkpoints.Trained) -> Restore:
     return restore
 
 
-def _megabytes(name: str, trained: checkpoints.Trained) -> float:
+def _megabytes(name: str, trained: trained_lib.Trained) -> float:
     """Of the shipped file, or what its parameters would take in one: two bytes each."""
     if name in shipped.names():
         return shipped.path(name).stat().st_size / 1e6
