@@ -142,7 +142,7 @@ def test_methods_restore_once_for_all_stale_discriminators(tmp_path):
 
     def restore(degraded):
         restored.append(str(degraded.task))
-        return [(image // 2, np.zeros(2, bool))]
+        return [measuring.Restored(image // 2, np.zeros(2, bool))]
 
     def judge(scale, batch):
         return batch["image"].mean((1, 2, 3)) * scale
