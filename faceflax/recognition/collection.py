@@ -6,6 +6,8 @@ go on: collections numbered below the alias's are to be dropped; one above it is
 """
 
 import dataclasses
+import hashlib
+import json
 import re
 from collections.abc import Iterable
 
@@ -112,6 +114,17 @@ def delete(store: Store, collection: Collection, condition: str) -> Collection:
     return collection
 
 
+def _content(store: Store, collection: Collection) -> tuple[int, int]:
+    """How many records it holds, and a number that stands for them in any order, their vectors aside."""
+    total, number = 0, 0
+    for rows in store.pages(collection.name, "", ["id", *FIELDS]):
+        for row in rows:
+            text = json.dumps([row[name] for name in ("id", *FIELDS)], sort_keys=True, default=dict)
+            number ^= int.from_bytes(hashlib.sha256(text.encode()).digest(), "big")
+        total += len(rows)
+    return total, number
+
+
 def is_unfinished(store: Store, collection: Collection) -> bool:
     """Whether a rewriting of it was interrupted, or goes on elsewhere: its files may hold what is deleted."""
     return not store.compacts and store.call("has_collection", _next(collection).name)
@@ -124,7 +137,8 @@ def _next(collection: Collection) -> Collection:
 def rewrite(store: Store, old: Collection, condition: str) -> Collection:
     """Returns a new collection with all of `old` but what fulfils the condition (nothing does "").
 
-    Raises `UserError` where another process wrote meanwhile; nothing of what it wrote is lost.
+    Raises `UserError` where another process wrote meanwhile; what it wrote until the records are compared at the end is
+    not lost.
     """
     new = _next(old)
     store.call("drop_collection", new.name)
@@ -136,7 +150,7 @@ def rewrite(store: Store, old: Collection, condition: str) -> Collection:
     for rows in store.pages(old.name, "", ["id", "vector", *FIELDS]):
         insert(store, new, rows)
     settle(store, new)
-    if count(store, new) != count(store, old):
+    if _content(store, new) != _content(store, old):
         store.call("drop_collection", new.name)
         raise UserError(f"another process changed {store.uri} while it deleted; delete again when that has ended")
     store.call("alter_alias", new.name, ALIAS)

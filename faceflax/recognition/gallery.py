@@ -148,14 +148,14 @@ class Gallery:
 
         Returns how many these were.
         """
-        found = [
-            (records_lib.to_row(change(record)) | {"vector": vector})
-            for records, vectors in self.vectors(condition)
-            for record, vector in zip(records, vectors.tolist(), strict=True)
-        ]
-        if found:
-            collection_lib.insert(self._store, self._collection, found)
-        return len(found)
+        changed = 0
+        # The store pages by id, and what is put in the place of a record has its id: none is met twice.
+        for records, vectors in self.vectors(condition):
+            rows = [records_lib.to_row(change(record)) for record in records]
+            rows = [row | {"vector": vector} for row, vector in zip(rows, vectors.tolist(), strict=True)]
+            collection_lib.insert(self._store, self._collection, rows)
+            changed += len(rows)
+        return changed
 
     def delete(self, condition: str) -> int:
         """Deletes the records that fulfil the condition, for good, and returns how many these were.

@@ -1,9 +1,9 @@
-"""The report of a recognition trial: tables in every format, and the detection error trade-off as a plot."""
+"""The report of a recognition trial: tables in every format, and the trade-off of both errors as plots (ROC, DET)."""
 
 import csv
 import dataclasses
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def measure(
 def write(
     rows: Sequence[Row], shown: Sequence[Table], folder: Path, manifest: Mapping[str, Any], signature: str
 ) -> list[Path]:
-    """Writes `table.csv`, `report.md`, `report.tex`, `det.png` and `manifest.json` into `folder`; returns their paths.
+    """Writes `table.csv`, `report.md`, `report.tex`, `roc.png`, `det.png` and `manifest.json`; returns their paths.
 
     `shown` are the tables for people. Raises `UserError` when the folder cannot be written.
     """
@@ -82,10 +82,12 @@ def write(
     }
     for name, text in texts.items():
         write_text(folder / name, text)
-    with atomic_path(folder / "det.png") as temporary:
-        temporary.write_bytes(_det(rows))
+    pictures = {"roc.png": _roc(rows), "det.png": _det(rows)}
+    for name, picture in pictures.items():
+        with atomic_path(folder / name) as temporary:
+            temporary.write_bytes(picture)
     write_json(folder / "manifest.json", manifest)
-    return [folder / name for name in (*texts, "det.png", "manifest.json")]
+    return [folder / name for name in (*texts, *pictures, "manifest.json")]
 
 
 _HOW = (
@@ -134,15 +136,28 @@ def _csv(rows: Sequence[Row], signature: str) -> str:
     return text.getvalue()
 
 
+def _roc(rows: Sequence[Row]) -> bytes:
+    """The receiver operating characteristic."""
+    panels = _curves(rows, lambda curve: curve.tar)
+    return plots.trade_off(panels, "false acceptance rate", "true acceptance rate", y_scale="linear")
+
+
 def _det(rows: Sequence[Row]) -> bytes:
-    """The detection error trade-off: of each encoder a panel, with the hardest severity of each task and way."""
+    """The detection error trade-off."""
+    return plots.trade_off(_curves(rows, lambda curve: 1 - curve.tar), "false acceptance rate", "false rejection rate")
+
+
+def _curves(
+    rows: Sequence[Row], rate: Callable[[verification.Curve], np.ndarray]
+) -> dict[str, dict[str, plots.Points]]:
+    """Of each encoder the `rate`, above 0, by false acceptance: for the hardest severity of each task and way."""
     panels: dict[str, dict[str, plots.Points]] = {}
     hardest = {row.task.name: row.task for row in rows if row.task}
     for row in rows:
         if row.task is None or row.task == hardest[row.task.name]:
             name = CLEAN if row.task is None else f"{row.task}, {row.way}"
-            far, frr = row.curve.far, 1 - row.curve.tar
-            shown = (far >= _LEAST_FAR) & (frr > 0)
+            far, values = row.curve.far, rate(row.curve)
+            shown = (far >= _LEAST_FAR) & (values > 0)
             if shown.sum() > 1:
-                panels.setdefault(row.encoder, {})[name] = list(zip(far[shown], frr[shown], strict=True))
-    return plots.trade_off(panels, "false acceptance rate", "false rejection rate")
+                panels.setdefault(row.encoder, {})[name] = list(zip(far[shown], values[shown], strict=True))
+    return panels

@@ -51,8 +51,11 @@ def scatter(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: s
         return _png(figure, axes[0][0])
 
 
-def trade_off(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: str) -> bytes:
-    """Returns a PNG with a panel for each of `panels`: title -> name -> points of a line, on two logarithmic axes."""
+def trade_off(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label: str, *, y_scale: str = "log") -> bytes:
+    """Returns a PNG with a panel for each of `panels`: title -> name -> points of a line.
+
+    The x axis is logarithmic, the y axis as `y_scale` says.
+    """
     with mpl.rc_context(_STYLE):
         figure, axes = pyplot.subplots(
             1, max(1, len(panels)), figsize=(max(5.2, 4.2 * len(panels)), 4.4), squeeze=False
@@ -60,7 +63,7 @@ def trade_off(panels: Mapping[str, Mapping[str, Points]], x_label: str, y_label:
         for axis, (title, named) in zip(axes[0], panels.items(), strict=False):
             for number, (name, points) in enumerate(named.items()):
                 axis.plot(*zip(*points, strict=True), label=name, color=_COLOURS[number % len(_COLOURS)], linewidth=1.2)
-            axis.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale="log")
+            axis.set(title=title, xlabel=x_label, ylabel=y_label, xscale="log", yscale=y_scale)
             axis.legend(fontsize=6)
         return _png(figure)
 

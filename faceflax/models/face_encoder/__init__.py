@@ -58,7 +58,7 @@ def create(name: str = DEFAULT) -> FaceEncoder:
         shape = weights.read_manifest(compact.FILE)["config"]["encoder"]
         return FaceEncoder(
             name=name,
-            version=hashlib.sha256(compact.FILE.read_bytes()).hexdigest()[:8],
+            version=compact.version(),
             size=shape["dimension"],
             image_size=shape["size"],
             load=compact.load,

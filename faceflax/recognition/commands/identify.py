@@ -44,11 +44,13 @@ def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: s
     """Returns for each vector [N, D] up to `top` people, the likeliest first, with their nearest records."""
     if by == "nearest":
         return gallery.search_people(vectors, top, condition)
-    head = classifier.fit(*classifier.training_set(gallery, condition))
-    return [
-        [match for name in names for match in gallery.search(vector[None], 1, records.both(condition, [name]))[0]]
-        for vector, names in zip(vectors, head.likeliest(vectors, top), strict=True)
-    ]
+    likeliest = classifier.fit(*classifier.training_set(gallery, condition)).likeliest(vectors, top)
+    nearest = {}  # by query and person
+    for name in dict.fromkeys(name for names in likeliest for name in names):
+        queries = [query for query, names in enumerate(likeliest) if name in names]
+        found = gallery.search(vectors[queries], 1, records.both(condition, [name]))
+        nearest |= {(query, name): matches for query, matches in zip(queries, found, strict=True)}
+    return [[match for name in names for match in nearest[query, name]] for query, names in enumerate(likeliest)]
 
 
 def _print(path: Path, matches: Sequence[Match] | None, problem: str, threshold: float, as_json: bool) -> None:
