@@ -38,7 +38,9 @@ def _assert_equal(path, reference, but=()):
     with np.load(path) as arrays, np.load(reference) as expected:
         assert sorted(arrays) == sorted(expected)
         for name in set(expected) - {f"['sums']['{metric}'][{part}]" for metric in but for part in (0, 1)}:
-            np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+            # What spectral normalisation iterates amplifies the rounding of its kernel.
+            tolerance = 5e-5 if ".vectors" in name else 1e-5
+            np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-5, atol=tolerance, err_msg=name)
 
 
 @pytest.fixture(scope="module")
