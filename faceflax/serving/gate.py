@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Awaitable, Callable
 
 from faceflax.serving.limits import Limits, RateLimit
@@ -16,6 +17,7 @@ _HEADERS = [
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 ]
+_FOREIGN = re.compile(r"/(file|proxy)=[^/]*:")  # Gradio would fetch such an address, and hand on what it gets
 _UPLOADS = 10  # files of the largest size, that a client may send in a minute
 _OVERHEAD = 1_000_000  # bytes of a form around its file
 
@@ -30,7 +32,7 @@ class Gate:
         self._uploads = RateLimit(_UPLOADS * limits.megabytes * 1e6)
 
     async def __call__(self, scope: dict, receive: Callable, send: Callable) -> None:
-        """Lets a request through, or answers that it is too large, of unknown size or one too many."""
+        """Lets a request through, or answers that it is too large, of unknown size, one too many or for elsewhere."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -40,7 +42,7 @@ class Gate:
                 message = message | {"headers": [*message["headers"], *_HEADERS]}
             await send(message)
 
-        refusal = self._refuse(scope) if scope["method"] == "POST" else None
+        refusal = self._refuse(scope)
         if refusal is None:
             await self._app(scope, receive, send_guarded)
             return
@@ -51,6 +53,10 @@ class Gate:
         await send({"type": "http.response.body", "body": json.dumps({"detail": detail}).encode()})
 
     def _refuse(self, scope: dict) -> tuple[int, str] | None:
+        if _FOREIGN.search(scope["path"]):
+            return 403, "This page fetches nothing from other servers."
+        if scope["method"] != "POST":
+            return None
         length = dict(scope["headers"]).get(b"content-length", b"")
         if not length.isdigit():
             return 411, "Send the request with its length."

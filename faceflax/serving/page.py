@@ -5,6 +5,7 @@ import dataclasses
 import math
 import secrets
 from pathlib import Path
+from typing import Any
 
 import cv2
 import fastapi
@@ -76,7 +77,7 @@ class _Page:
     def __init__(self, site: Site):
         self._site = site
         self._requests = RateLimit(site.limits.per_minute)
-        with gr.Blocks(title="faceflax", analytics_enabled=False) as self.blocks:
+        with _Blocks(title="faceflax", analytics_enabled=False) as self.blocks:
             gr.Markdown("# faceflax\nRestores the faces in a photograph. Pictures are forgotten after half an hour.")
             with gr.Row(equal_height=False):
                 with gr.Column():
@@ -219,6 +220,24 @@ class _Page:
         folder = self._site.folder / secrets.token_hex(16)
         folder.mkdir()
         return folder
+
+
+class _Blocks(gr.Blocks):
+    """Gradio's, without the downloads that it makes for whoever gives a URL where a file is expected."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list, *others: Any, **named: Any) -> list:
+        """Refuses URLs in what a visitor sends, for any component, before Gradio looks at it."""
+        if _names_url(inputs):
+            raise gr.Error("That photograph was not uploaded here; upload it.", print_exception=False)
+        return await super().preprocess_data(block_fn, inputs, *others, **named)
+
+
+def _names_url(sent: Any) -> bool:
+    """Whether JSON holds a file that is named by a URL; "url", which Gradio's own pages send along, is not followed."""
+    if isinstance(sent, dict):
+        path = sent.get("path")
+        return isinstance(path, str) and "://" in path or any(map(_names_url, sent.values()))
+    return isinstance(sent, list) and any(map(_names_url, sent))
 
 
 class _Spoken:
