@@ -24,6 +24,7 @@ def default() -> ConfigDict:
     config.seed = 0
     config.arm = "cnn"  # which network is trained, and so which step is run
     config.init_from = ""  # the workdir, or name, of a model whose averaged parameters training starts from
+    config.profile = ""  # steps to trace with jax.profiler, as "100:110"; empty: none
     config.tasks = ("mixed",)  # degradations trained on: "mixed", "noise" (all severities) or "noise 50"
 
     config.data = ConfigDict()
@@ -162,6 +163,7 @@ def validate(config: ConfigDict) -> None:
             f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
             "like one; make it step"
         )
+    profiled_steps(config.profile)
     for name, words in choices.items():
         if _get(config, name) not in words:
             raise UserError(f'config.{name} is "{_get(config, name)}"; choose one of {", ".join(words)}')
@@ -226,3 +228,17 @@ def num_steps(duration: str, steps_per_epoch: int | None) -> int:
     if is_epochs and steps_per_epoch is None:
         raise UserError(f'"{duration}" has no length: faces that the prior makes know no epochs; write "500steps"')
     return round(count * steps_per_epoch) if is_epochs else round(count)
+
+
+def profiled_steps(text: str) -> range:
+    """Returns the steps of "100:110", from 100 up to 109 counted in steps done before; none for an empty text.
+
+    Raises `UserError` for another form, or a range that holds no step.
+    """
+    match = re.fullmatch(r"(\d+):(\d+)", text) if text else None
+    steps = range(int(match[1]), int(match[2])) if match else range(0)
+    if text and not steps:
+        raise UserError(
+            f'config.profile is "{text}"; write the first step to trace and the one to stop before, as "100:110"'
+        )
+    return steps

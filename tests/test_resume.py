@@ -16,7 +16,7 @@ STEPS = 40  # of tiny.FIELDS; a checkpoint every 10
 
 def _steps_done(workdir):
     try:
-        return len((workdir / "metrics.jsonl").read_text().splitlines())
+        return len(_train_lines(workdir))
     except FileNotFoundError:
         return 0
 

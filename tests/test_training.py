@@ -1,9 +1,12 @@
 """The step, the loop and what they leave in a workdir, on a model and images that are tiny."""
 
+import contextlib
+import datetime
 import json
 import shutil
 import subprocess
 import sys
+import time
 
 import cv2
 import jax
@@ -13,7 +16,8 @@ import pytest
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.training import arms, checkpoints, cluster, cnn, loop, optimizer, parallel
+from faceflax.files import write_json
+from faceflax.training import arms, checkpoints, cluster, cnn, loop, meter, optimizer, parallel
 from faceflax.training.state import Collectives
 from tests import random_networks, tiny
 
@@ -45,6 +49,15 @@ def _train(config, workdir, source, psnr=lambda step: 0.0):
     config_lib.validate(config)
     (workdir / "config.json").write_text(config_lib.to_json(config))
     return loop.train(config, workdir, source, lambda arm: lambda params: ({"psnr": psnr(next(count))}, picture))
+
+
+def _lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def _last_values(workdir, name):
+    """The metric's last value at each step that has one."""
+    return {line["step"]: line[name] for line in _lines(workdir) if name in line}
 
 
 def _steps(config, batch, num_steps):
@@ -143,10 +156,39 @@ def test_loop_keeps_the_newest_and_the_best(source, tmp_path):
     assert sorted(int(folder.name) for folder in (tmp_path / "checkpoints").iterdir()) == [2, 5, 6]
     trained = checkpoints.load_for_inference(tmp_path)
     assert trained.info == {"step": 2, "metrics": {"psnr": 30.0}}
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    lines = _lines(tmp_path)
     assert [line["step"] for line in lines if "train/loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["eval/psnr"] for line in lines if "eval/psnr" in line] == [20.0, 30.0, 20.0, 20.0, 20.0, 20.0]
-    assert all(0 <= line["train/input_wait"] <= 1 for line in lines if line["step"] > 1 and "train/loss" in line)
+    timed = [line for line in lines if line["step"] > 1 and "train/loss" in line]
+    parts = [f"train/{part}" for part in meter.TRAINING + meter.PAUSES]
+    assert all(line[part] >= 0 for line in timed for part in parts)
+    assert all(0 < sum(line[part] for part in parts) <= 1 for line in timed)
+    assert all(line["train/evaluation"] > 0 and line["train/checkpoint"] > 0 for line in timed)
+
+
+def test_goodput_counts_kept_steps_over_the_life_of_the_workdir_and_chosen_steps_are_traced(
+    source, tmp_path, monkeypatch
+):
+    config = tiny.config(
+        train__duration="6steps", train__checkpoint_every="4steps", train__log_every="3steps", profile="1:3"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(cluster, "preemption", lambda: contextlib.nullcontext(lambda step: 15 * (step == 5)))
+        assert _train(config, tmp_path, source) == 15
+    kept = _last_values(tmp_path, "train/kept_seconds")
+    assert list(kept) == [3, 4, 5]  # a checkpoint ends a line, so that a restart knows what it goes on from
+    (trace,) = (tmp_path / "profile").rglob("*.xplane.pb")
+    assert b"step_num" in trace.read_bytes()
+    shutil.rmtree(tmp_path / "profile")
+
+    shutil.rmtree(tmp_path / "checkpoints" / "5")  # as if the run had been killed before it
+    write_json(tmp_path / "manifest.json", {"started": "2020-01-01T00:00:00+00:00"})
+    _train(config, tmp_path, source)
+    again = _last_values(tmp_path, "train/kept_seconds")
+    assert again[4] == kept[4] < again[6]
+    life = time.time() - datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC).timestamp()
+    assert _last_values(tmp_path, "train/goodput")[6] == pytest.approx(again[6] / life, rel=1e-4)
+    assert not (tmp_path / "profile").exists()  # its range was over
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path):
@@ -209,6 +251,7 @@ def test_folders_without_a_model_are_refused(tmp_path):
         ({"parallel__strategy": "xmap"}, "choose one of jit, pmap"),
         ({"parallel__strategy": "pmap", "arm": "encoder", "eval__best_metric": "rank1"}, "faces of a whole batch"),
         ({"tasks": ("rain",)}, "not a degradation task"),
+        ({"profile": "10"}, 'config.profile is "10"; write the first step'),
     ],
 )
 def test_what_cannot_be_trained_is_refused(source, tmp_path, fields, message):

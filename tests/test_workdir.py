@@ -1,5 +1,7 @@
 import json
 import multiprocessing
+import time
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -69,7 +71,27 @@ def test_manifest_tells_of_what_was_trained_and_lists_later_starts(tmp_path):
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     assert _start(tmp_path, config) == first
     later = _start(tmp_path, config, commit="another")
-    assert later == first | {"resumed": [first | {"commit": "another"}]}
+    again = {name: value for name, value in first.items() if name != "started"} | {"commit": "another"}
+    assert later == first | {"resumed": [again]}
+
+
+def test_the_first_start_is_remembered_of_the_same_config_and_before_any_checkpoint(tmp_path):
+    config = config_lib.default()
+    assert workdir.read_start_time(tmp_path) is None
+    before = time.time()
+    _start(tmp_path, config)
+    first = workdir.read_start_time(tmp_path)
+    assert before - 1e-3 <= first <= time.time()
+    _start(tmp_path, config)
+    assert workdir.read_start_time(tmp_path) == first
+    config.train.duration = "7epochs"  # another training: nothing of the first is kept
+    _start(tmp_path, config)
+    second = workdir.read_start_time(tmp_path)
+    assert second > first
+    (tmp_path / "checkpoints" / "10").mkdir(parents=True)
+    config.train.duration = "8epochs"  # the same training, longer
+    _start(tmp_path, config)
+    assert workdir.read_start_time(tmp_path) == second
 
 
 def test_other_data_are_refused(tmp_path):
@@ -84,6 +106,7 @@ def test_metrics_of_steps_that_are_done_again_are_dropped(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 1, "loss": 3}\n{"step": 2, "loss": 2}\n{"step": 3, "loss": 1}\n{"step": 4, "lo')
     file = tracking.MetricsFile(path, resume_step=2)
+    assert file.last("loss") == 2 and file.last("psnr") is None
     file.write(3, {"loss": 1.5})
     assert [json.loads(line) for line in path.read_text().splitlines()] == [
         {"step": 1, "loss": 3},
@@ -117,6 +140,21 @@ def test_wandb_without_a_key_is_offline_and_the_same_run_again(tmp_path, no_key)
     names = {path.name.rpartition("-")[2] for path in (tmp_path / "wandb").glob("offline-run-*")}
     assert names == {(tmp_path / "wandb_id.txt").read_text()}
     assert cv2.imread(str(tmp_path / "report" / "validation.png"))[0, 0].tolist() == [0, 0, 255]
+
+
+def test_wandb_draws_over_steps_and_shows_the_best(tmp_path, no_key, monkeypatch):
+    run = mock.Mock()
+    monkeypatch.setattr(wandb, "init", lambda **options: run)
+    mirror = tracking.Wandb(config_lib.default(), tmp_path)
+    mirror.write(1, {"train/loss": 1.0, "eval/psnr": 20.0})
+    mirror.write(2, {"train/loss": 0.5, "train/goodput": 0.9})
+    defined = {call.args[0]: call.kwargs for call in run.define_metric.call_args_list}
+    assert len(run.define_metric.call_args_list) == len(defined) == 4
+    assert defined.pop("step") == {"hidden": True}
+    assert {values["step_metric"] for values in defined.values()} == {"step"}
+    best = {"train/loss": "min", "eval/psnr": "max", "train/goodput": None}
+    assert {name: values["summary"] for name, values in defined.items()} == best
+    assert run.log.call_args == mock.call({"step": 2, "train/loss": 0.5, "train/goodput": 0.9}, step=2)
 
 
 def test_wandb_that_does_not_answer_is_one_sentence(tmp_path, no_key, monkeypatch):

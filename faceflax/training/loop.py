@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import datetime
 import signal
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceflax.config import num_steps
+from faceflax.config import num_steps, profiled_steps
 from faceflax.datasets import stream
 from faceflax.errors import UserError
 from faceflax.training import arms, cluster, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_first_params
-from faceflax.training.meter import Meter, NotFiniteError
+from faceflax.training.meter import Meter, NotFiniteError, device_memory
+from faceflax.training.profile import Profile
 from faceflax.training.state import Arm, TrainState
 from faceflax.training.tracking import Tracker
 
@@ -96,6 +96,8 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
         batches = stack.enter_context(_batches(config, source, start, arm.features))
+        profile = Profile(profiled_steps(config.profile), workdir / "profile")
+        stack.callback(profile.close)
         run = _Run(
             plan=plan,
             batch_size=config.data.batch_size,
@@ -104,6 +106,8 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
             evaluate=evaluate,
             checkpoints=checkpoints,
             tracker=tracker,
+            profile=profile,
+            meter=Meter(workdir_lib.read_start_time(workdir), tracker.last("train/kept_seconds") or 0.0),
             shown=arm.shown,
         )
         try:
@@ -176,34 +180,42 @@ class _Run:
     evaluate: Evaluate
     checkpoints: Checkpoints
     tracker: Tracker
+    profile: Profile
+    meter: Meter
     shown: Sequence[str]
 
     def until_done(self, state: TrainState, step: int) -> int:
-        meter, saved, stopped_by = Meter(), step, 0
+        meter, start, saved, stopped_by = self.meter, step, step, 0
         with cluster.preemption() as stops:
             while step < self.plan.total and not (stopped_by := stops(step)):
+                self.profile.follow(step, meter)
                 batch = meter.next_batch(self.batches)
-                state, sums = self.step_fn(state, batch)
+                with meter.timed("dispatch"), jax.profiler.StepTraceAnnotation("train", step_num=step):
+                    state, sums = self.step_fn(state, batch)
                 step += 1
                 meter.add(step, sums)
-                if self.plan.logs(step):
-                    self._log(step, meter.read())
+                if self.plan.logs(step) or self.plan.saves(step):
+                    self._log(step)
                 if self.plan.saves(step):
-                    meter.settle()
-                    paused = time.perf_counter()
                     self._save(state, step)
                     saved = step
-                    meter.pause(paused)
-        if stopped_by:
-            meter.settle()
-            if saved < step:
+        if not meter.is_empty:
+            self._log(step)
+        if saved < step:
+            with meter.timed("checkpoint"):
                 self.checkpoints.save(state, step, None)
-            self.checkpoints.wait()
+        if start < step:
+            with meter.timed("checkpoint"):
+                self.checkpoints.wait()
+            self._write(step, meter.read())  # what the last evaluation and checkpoint took
+        if stopped_by:
             name = signal.Signals(stopped_by).name
             self.tracker.print(f"stopped by {name} at step {step}; run the same command to go on")
         return stopped_by
 
-    def _log(self, step: int, means: dict[str, float]) -> None:
+    def _log(self, step: int) -> None:
+        """Writes the metrics since the last line, and shows some of them."""
+        means = self.meter.read()
         line = "  ".join([f"step {step}/{self.plan.total}", *(f"{name} {means[name]:#.4g}" for name in self.shown)])
         if "seconds_per_step" in means:
             seconds = means["seconds_per_step"]
@@ -211,15 +223,20 @@ class _Run:
             left = datetime.timedelta(seconds=round((self.plan.total - step) * seconds))
             line += f"  {means['images_per_s']:.1f} images/s  input wait {means['input_wait']:.1%}  {left} left"
         self.tracker.print(line)
+        self._write(step, means | device_memory(jax.local_devices()))
+
+    def _write(self, step: int, means: dict[str, float]) -> None:
         self.tracker.write(step, {f"train/{name}": value for name, value in means.items()})
 
     def _save(self, state: TrainState, step: int) -> None:
         """Saves a checkpoint, after an evaluation where one is due."""
         metrics = None
         if self.plan.evaluates(step):
-            metrics, picture = self.evaluate(state.ema)
+            with self.meter.timed("evaluation"):
+                metrics, picture = self.evaluate(state.ema)
             self.tracker.write(step, {f"eval/{name}": value for name, value in metrics.items()})
             self.tracker.write_image(step, "validation", picture)
             shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             self.tracker.print(f"step {step}/{self.plan.total}  evaluation: {shown}")
-        self.checkpoints.save(state, step, metrics)
+        with self.meter.timed("checkpoint"):
+            self.checkpoints.save(state, step, metrics)

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +24,17 @@ class MetricsFile:
     def __init__(self, path: Path, resume_step: int):
         """Opens the file; lines after `resume_step` are dropped, since those steps are done again."""
         self._path = path
+        self._last: dict[str, float] = {}
         if path.exists():
             lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            write_text(path, "".join(line for line in lines if _step_of(line) <= resume_step))
+            kept = [line for line in lines if _step_of(line) <= resume_step]
+            write_text(path, "".join(kept))
+            for line in kept:
+                self._last |= json.loads(line)
+
+    def last(self, name: str) -> float | None:
+        """The metric's value in the newest line that has it and was there at the opening; None when none has."""
+        return self._last.get(name)
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
         """Appends one line; raises `UserError` when the disk does not take it."""
@@ -42,6 +51,14 @@ def _step_of(line: str) -> float:
         return json.loads(line)["step"]
     except (ValueError, KeyError):
         return float("inf")
+
+
+def _summary(name: str) -> str | None:
+    """What W&B's table of runs shows of a metric: its best value where one end is better, else (None) the newest."""
+    words = set(re.split(r"[/ _]", name))
+    if words & {"psnr", "ssim", "iou", "rank1", "tar"}:
+        return "max"
+    return "min" if words & {"loss", "positives"} else None
 
 
 class Wandb:
@@ -81,10 +98,15 @@ class Wandb:
                 "train with --config.wandb.mode=offline and `wandb sync` it later"
             ) from error
         self._image = wandb.Image
+        self._run.define_metric("step", hidden=True)
+        self._defined: set[str] = set()
 
     def write(self, step: int, metrics: dict[str, float]) -> None:
-        """Sends the metrics of a step."""
-        self._run.log(metrics, step=step)
+        """Sends the metrics of a step; each is drawn over the steps, and the runs' table shows its best value."""
+        for name in metrics.keys() - self._defined:
+            self._run.define_metric(name, step_metric="step", summary=_summary(name))
+            self._defined.add(name)
+        self._run.log({"step": step, **metrics}, step=step)
 
     def write_image(self, step: int, name: str, image: np.ndarray) -> None:
         """Sends a uint8 RGB picture [H, W, 3]."""
@@ -117,6 +139,10 @@ class Tracker:
                 path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1])
         if self._wandb:
             self._wandb.write_image(step, name, image)
+
+    def last(self, name: str) -> float | None:
+        """The metric's newest value that earlier runs of the workdir left, up to the step gone on from; see `write`."""
+        return self._file.last(name) if self._file else None
 
     def print(self, text: str) -> None:
         """Prints one line to the console."""

@@ -1,6 +1,7 @@
 """The workdir of a run: who uses it, the configuration it was made with, and the manifest of what made it."""
 
 import contextlib
+import datetime
 import fcntl
 import json
 import platform
@@ -26,6 +27,7 @@ _MAY_CHANGE = (
     "eval.",
     "wandb.",
     "parallel.",
+    "profile",
     "data.workers",
     "data.data_dir",
     "data.eval_split",
@@ -74,6 +76,12 @@ def read_manifest(workdir: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
+def read_start_time(workdir: Path) -> float | None:
+    """Returns when the workdir's training was first started, in seconds since the epoch; None when nothing says so."""
+    started = read_manifest(workdir).get("started")
+    return started and datetime.datetime.fromisoformat(started).timestamp()
+
+
 def write_origin(workdir: Path, step: int) -> None:
     """Records the step of the checkpoint, of `config.init_from`, that the training started from."""
     write_json(workdir / "origin.json", {"step": step})
@@ -91,15 +99,20 @@ def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, 
     """Records `config` and `manifest` as the workdir's own; of a run of several processes only the active one writes.
 
     A workdir that holds checkpoints keeps its manifest, and later starts that differ are listed in it as `resumed`.
+    `started` is the time of the first start, of those that came to no checkpoint too where the config was the same.
     Raises `UserError`, in every process, when its checkpoints were made from other data, or with another config in a
     field that decides the parameters.
     """
+    before = read_manifest(workdir)
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
     if any((workdir / "checkpoints").glob("*")):
         _check_config(workdir, config)
         manifest = _add_start(workdir, manifest)
+    if before.get("config") == manifest["config"]:
+        started = before.get("started", started)
     if active:
         write_text(workdir / "config.json", config_lib.to_json(config) + "\n")
-        write_json(workdir / "manifest.json", manifest)
+        write_json(workdir / "manifest.json", manifest | {"started": started})
 
 
 def _check_config(workdir: Path, config: ConfigDict) -> None:
@@ -123,7 +136,10 @@ def _add_start(workdir: Path, manifest: dict[str, Any]) -> dict[str, Any]:
             f"{workdir} was trained on {first['dataset']['name']} {first['dataset']['fingerprint']}, which is now "
             f"{manifest['dataset']['fingerprint']}; choose another --workdir, or bring the former data back"
         )
-    starts = [{key: value for key, value in first.items() if key != "resumed"}, *first.get("resumed", [])]
+    starts = [
+        {key: value for key, value in first.items() if key not in ("resumed", "started")},
+        *first.get("resumed", []),
+    ]
     if manifest != starts[-1]:
         starts.append(manifest)
     return starts[0] | ({"resumed": starts[1:]} if starts[1:] else {})
