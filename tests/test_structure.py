@@ -90,7 +90,7 @@ def test_imports_go_one_way(path):
         ("optuna", "sweeps/store.py"),
         ("gradio", "serving/page.py"),
         ("jax2onnx", "restoration/exporting.py"),
-        ("imageio_ffmpeg", "restoration/film.py"),
+        ("imageio_ffmpeg", "preprocessing/footage.py"),
         ("bm3d", "evaluation/comparison/classical.py"),
         ("ncnn", "evaluation/comparison/networks.py"),
     ],

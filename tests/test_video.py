@@ -139,6 +139,11 @@ def test_each_frame_of_an_uneven_rate_shows_when_it_did(tmp_path, in_turn, suffi
     np.testing.assert_allclose(packets(output, "a"), packets(source, "a"), atol=2e-3)
 
 
+def copy(source, target, *options, before=()):
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *before, "-i", source, *options, target]
+    subprocess.run(command, check=True)
+
+
 @pytest.mark.parametrize(
     ("matrix", "known"),
     [("bt709", "tv:bt709:bt709:iec61966-2-1"), ("smpte170m", "pc:smpte170m:smpte170m:bt709")],
@@ -207,6 +212,50 @@ def test_what_is_no_video_leaves_nothing(tmp_path, in_turn, data):
     with pytest.raises(UserError, match=r"in\.mp4: "):
         restore(source, tmp_path / "out" / "in.mp4", locator())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("kind", ["mkv", "avi", "mp4", "between packets"])
+def test_a_video_that_is_cut_short_is_named_and_leaves_nothing(tmp_path, in_turn, kind):
+    suffix = "mp4" if kind == "between packets" else kind
+    record(tmp_path / f"whole.{suffix}", rate="10", sound=False)
+    source = tmp_path / f"in.{suffix}"
+    options = ["-movflags", "+faststart"] if suffix == "mp4" else []
+    copy(tmp_path / f"whole.{suffix}", source, "-c", "copy", *options)
+    film.probe(source)
+    data = source.read_bytes()
+    end = int(0.7 * len(data))
+    if kind == "between packets":
+        command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", source, "-c", "copy", "-f", "framecrc", "-"]
+        listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        sizes = [int(line.split(",")[4]) for line in listed if line[0] == "0"]
+        end = data.index(b"mdat") + 4 + sum(sizes[:9])
+    source.write_bytes(data[:end])
+    with pytest.raises(UserError, match=r"in\.\w+: is cut short.* ffmpeg -i in"):
+        restore(source, tmp_path / "out" / source.name, locator())
+    assert not (tmp_path / "out").exists()
+    frames = acquire.frames(str(source))
+    assert next(frames)[0] == 0
+    with pytest.raises(UserError, match="is cut short"):
+        list(frames)
+
+
+def test_an_ffmpeg_that_dies_publishes_nothing(tmp_path, in_turn, monkeypatch):
+    record(tmp_path / "in.mp4")
+    readers, start, locate = [], subprocess.Popen, locator()
+
+    def remembered(*args, **options):
+        process = start(*args, **options)
+        readers.extend([process] if "rawvideo" in args[0] and options["stdin"] == subprocess.DEVNULL else [])
+        return process
+
+    def kill(pixels):
+        readers[0].kill()
+        return locate(pixels)
+
+    monkeypatch.setattr(film.subprocess, "Popen", remembered)
+    with pytest.raises(UserError, match=r"in\.mp4: cannot be decoded to its end"):
+        restore(tmp_path / "in.mp4", tmp_path / "out" / "in.mp4", kill)
+    assert len(readers) == 1 and not list((tmp_path / "out").iterdir())
 
 
 def test_a_video_without_a_face_leaves_nothing(tmp_path, in_turn):

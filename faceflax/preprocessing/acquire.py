@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import images
+from faceflax.preprocessing import footage, images
 
 # FFmpeg says nothing, as our own words follow; the level is looked at only with the other variable.
 os.environ.setdefault("OPENCV_FFMPEG_DEBUG", "1")
@@ -56,15 +56,17 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
     """Yields every `every`-th frame of a video file, camera or stream, with its number, as uint8 RGB [H, W, 3].
 
     Turned upright as a video file's metadata says. At most `limit` frames, if given. Raises `UserError` when the source
-    cannot be opened, gives no frame, or gives one of more pixels than `images.MAX_PIXELS`.
+    cannot be opened, gives no frame, or gives one of more pixels than `images.MAX_PIXELS`; after its last frame, when a
+    file that was read to its end is cut short.
     """
     capture = _open(source)
     try:
         if not capture.isOpened():
             raise UserError(f"{shown(source)}: {_absence(source)}")
-        number = given = 0
+        number, given, is_at_end = 0, 0, False
         while limit is None or given < limit:
             if not capture.grab():
+                is_at_end = not is_live(source)
                 break
             if number % every == 0:
                 is_read, frame = capture.retrieve()
@@ -74,6 +76,8 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
             number += 1
         if not given:
             raise UserError(f"{shown(source)}: gives no picture; check that it is a video and whole")
+        if is_at_end:
+            footage.packet_times(Path(source))
     finally:
         capture.release()
 

@@ -1,4 +1,4 @@
-"""Video files: frames in and out by ffmpeg (imageio-ffmpeg ships one), their times, colours and sound as they were."""
+"""Video files: frames in and out by ffmpeg, their times, colours and sound as they were."""
 
 import contextlib
 import dataclasses
@@ -15,7 +15,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.preprocessing import acquire
+from faceflax.preprocessing import acquire, footage
 from faceflax.restoration import matroska
 
 _KEPT = (".mp4", ".mov", ".m4v", ".mkv")  # containers for H.264 that take the sound they came with; else Matroska
@@ -50,22 +50,24 @@ class Film:
     filters: tuple[str, ...] = ()
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Yields uint8 RGB [H, W, 3], upright."""
-        command = [_ffmpeg(), "-loglevel", "quiet", "-i", f"file:{self.path}", "-map", "0:V:0"]
-        command += ["-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            try:
-                num_bytes = self.shape[0] * self.shape[1] * 3
-                while len(data := process.stdout.read(num_bytes)) == num_bytes:
-                    yield np.frombuffer(data, np.uint8).reshape(*self.shape, 3)
-            finally:
-                process.kill()
-
-
-def _ffmpeg() -> str:
-    import imageio_ffmpeg
-
-    return imageio_ffmpeg.get_ffmpeg_exe()
+        """Yields uint8 RGB [H, W, 3], upright; raises `UserError` when they end before the file does."""
+        command = [footage.executable(), "-hide_banner", "-loglevel", "warning", "-i", f"file:{self.path}"]
+        command += ["-map", "0:V:0", "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
+        with tempfile.TemporaryFile() as errors:
+            with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
+                try:
+                    num_bytes = self.shape[0] * self.shape[1] * 3
+                    while len(data := process.stdout.read(num_bytes)) == num_bytes:
+                        yield np.frombuffer(data, np.uint8).reshape(*self.shape, 3)
+                    status = process.wait()
+                finally:
+                    process.kill()
+            errors.seek(0)
+            said = errors.read().decode(errors="replace")
+        footage.check_end(self.path, said)
+        if status or data:
+            reason = footage.last_line(said)
+            raise UserError(f"{self.path}: cannot be decoded to its end: ffmpeg ended with {status}: {reason}")
 
 
 def output_suffix(source: Path) -> str:
@@ -74,7 +76,7 @@ def output_suffix(source: Path) -> str:
 
 
 def probe(path: Path) -> Film:
-    """Reads what a video says of itself; raises `UserError` when it is none, or has no frame."""
+    """Reads what a video says of itself; raises `UserError` when it is none, has no frame, or is cut short."""
     if not os.access(path, os.R_OK) or not path.stat().st_size:
         raise UserError(f"{path}: cannot be read, or is empty")
     capture = acquire.open_video(str(path))
@@ -86,24 +88,17 @@ def probe(path: Path) -> Film:
     if not is_read or not 0 < given < _MOST_RATE:
         raise UserError(f"{path}: is no video that can be decoded; it is damaged or cut short")
     rate = fractions.Fraction(given).limit_denominator(1001)
-    command = [_ffmpeg(), "-hide_banner", "-i", f"file:{path}"]
-    command += ["-map", "0:V:0", "-c", "copy", "-f", "framecrc", "pipe:1"]  # the times of all frames, not decoded
-    command += ["-map", "0:V:0", "-frames:v", "1", "-vf", "showinfo", "-f", "null", "-"]
+    times = footage.packet_times(path)
+    start = float(times[0]) if len(times) else 0.0
+    return Film(path, frame.shape[:2], rate, max(0.0, start), _uneven(times, rate), _filters(_first_frame(path)))
+
+
+def _first_frame(path: Path) -> str:
+    """What ffmpeg's `showinfo` says of it."""
+    command = [footage.executable(), "-hide_banner", "-i", f"file:{path}", "-map", "0:V:0", "-frames:v", "1"]
+    command += ["-vf", "showinfo", "-f", "null", "-"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    seconds = _seconds(done.stdout.decode(errors="replace"))
-    start = float(seconds[0]) if len(seconds) else 0.0
-    filters = _filters(done.stderr.decode(errors="replace"))
-    return Film(path, frame.shape[:2], rate, max(0.0, start), _uneven(seconds, rate), filters)
-
-
-def _seconds(packets: str) -> np.ndarray:
-    """When each frame shows, in order, by ffmpeg's list of packets; empty where some have no time of their own."""
-    unit = re.search(r"^#tb 0: (\d+)/(\d+)", packets, re.MULTILINE)
-    stamps = [line.split(",")[2] for line in packets.splitlines() if line.startswith("0,")]
-    if unit is None or not all(re.fullmatch(r" *-?\d+", stamp) for stamp in stamps):
-        return np.zeros(0)
-    seconds = np.sort(np.array(stamps, np.int64)) * int(unit[1]) / int(unit[2])
-    return seconds if (np.diff(seconds) > 0).all() else np.zeros(0)
+    return done.stderr.decode(errors="replace")
 
 
 def _uneven(seconds: np.ndarray, rate: fractions.Fraction) -> tuple[int, ...]:
@@ -160,7 +155,7 @@ def writing(path: Path, shape: tuple[int, int], film: Film) -> Iterator[Writer]:
     # Chroma at half the resolution is what every player knows; it needs even sides.
     colours = "yuv420p" if height % 2 == width % 2 == 0 else "yuv444p"
     with atomic_path(path) as temporary, tempfile.TemporaryFile() as errors:
-        command = [_ffmpeg(), "-y", "-loglevel", "error", "-itsoffset", f"{film.start:.6f}"]
+        command = [footage.executable(), "-y", "-loglevel", "error", "-itsoffset", f"{film.start:.6f}"]
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(film.rate)]
         command += ["-f", "matroska"] if film.times else raw
         command += ["-i", "pipe:0", "-i", f"file:{film.path}", "-map", "0:v:0", "-map", "1:a?", "-c:a", "copy"]
@@ -189,5 +184,5 @@ def writing(path: Path, shape: tuple[int, int], film: Film) -> Iterator[Writer]:
                 process.wait()
         if status:
             errors.seek(0)
-            said = errors.read().decode(errors="replace").strip().splitlines() or ["no reason given"]
-            raise UserError(f"cannot write {path}: ffmpeg says: {said[-1]}")
+            said = errors.read().decode(errors="replace")
+            raise UserError(f"cannot write {path}: ffmpeg says: {footage.last_line(said)}")
