@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 
 import cv2
@@ -139,9 +140,41 @@ def test_each_frame_of_an_uneven_rate_shows_when_it_did(tmp_path, in_turn, suffi
     np.testing.assert_allclose(packets(output, "a"), packets(source, "a"), atol=2e-3)
 
 
+def shown_at(path):
+    """When each decoded frame shows, in seconds, as ffmpeg's `showinfo` says."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-i", path, "-map", "0:V:0", "-fps_mode", "passthrough"]
+    command += ["-vf", "showinfo", "-f", "null", "-"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    return np.array([float(word) for word in re.findall(r" pts_time:([\d.]+)", said)])
+
+
 def copy(source, target, *options, before=()):
     command = [imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-loglevel", "error", *before, "-i", source, *options, target]
     subprocess.run(command, check=True)
+
+
+def test_frames_that_an_edit_list_hides_take_no_time(tmp_path, in_turn):
+    """As phones trim: packets from the key frame on are kept, and those before the cut are not shown."""
+    record(tmp_path / "long.mp4", filters="select='lt(n,12)+not(mod(n,2))'")
+    copy(tmp_path / "long.mp4", tmp_path / "in.mp4", "-c", "copy", before=("-ss", "0.25"))
+    before = shown_at(tmp_path / "in.mp4")
+    assert len(packets(tmp_path / "in.mp4", "v")) > len(before) + 5 and np.ptp(np.diff(before)) > 0.03
+    assert restore(tmp_path / "in.mp4", tmp_path / "out.mp4", locator(speed=0)) == (len(before), 1)
+    np.testing.assert_allclose(shown_at(tmp_path / "out.mp4"), before, atol=2e-3)
+    sounds = [packets(tmp_path / name, "a") for name in ("out.mp4", "in.mp4")]
+    np.testing.assert_allclose(sounds[0], sounds[1][-len(sounds[0]) :], atol=2e-3)
+
+
+def test_packets_of_vp8_that_show_nothing_take_no_time(tmp_path):
+    record(tmp_path / "in.mp4", sound=False, filters="select='lt(n,12)+not(mod(n,2))'")
+    options = ["-fps_mode", "passthrough", "-c:v", "libvpx", "-b:v", "200k", "-auto-alt-ref", "1"]
+    options += ["-lag-in-frames", "10", "-passlogfile", tmp_path / "log"]
+    copy(tmp_path / "in.mp4", "-", *options, "-pass", "1", "-f", "null")
+    copy(tmp_path / "in.mp4", tmp_path / "in.webm", *options, "-pass", "2")
+    assert len(packets(tmp_path / "in.webm", "v")) > 18
+    found = film.probe(tmp_path / "in.webm")
+    assert len(list(found.frames())) == 18
+    np.testing.assert_allclose(np.array(found.times) * 1e-6, shown_at(tmp_path / "in.webm"), atol=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ _MOST_LOST = (
     0.02,
 )  # seconds, and share of the claim, whichever is more, by which headers of whole files are wrong
 _STAMP = re.compile(r"(?!-9223372036854775808)-?\d+")  # that number stands for none
+_HIDDEN = 4  # flag of a packet that is decoded and not shown
 
 
 def executable() -> str:
@@ -30,15 +31,27 @@ def executable() -> str:
 def packet_times(path: Path) -> np.ndarray:
     """Returns when each packet of the pictures shows, in order, in seconds from the file's start, by its list alone.
 
-    Empty where some have no time of their own. Raises `UserError` when the file is cut short or cannot be read.
+    Without those that an edit list hides; empty where some have no time of their own, as hidden ones of VP8. Raises
+    `UserError` when the file is cut short or cannot be read.
     """
     listed, said = _list(path, [*_INPUT, "-c", "copy"])
     units = {stream: _unit(listed, stream) for stream in re.findall(r"^#tb (\d+):", listed, re.MULTILINE)}
     packets = [[field.strip() for field in line.split(",")] for line in listed.splitlines() if line[:1].isdigit()]
     timed = [packet for packet in packets if _STAMP.fullmatch(packet[2])]
     check_end(path, said, max(((int(packet[2]) + int(packet[3])) * units[packet[0]] for packet in timed), default=None))
-    shown = [packet for packet in packets if packet[0] == "0"]
+    shown = [packet for packet in packets if packet[0] == "0" and not _is_hidden(packet)]
     return _in_order([packet[2] for packet in shown], units.get("0", 0.0))
+
+
+def frame_times(path: Path) -> np.ndarray:
+    """As `packet_times`, of the frames that come out, which takes decoding them.
+
+    Hidden packets (of VP8) and such as cannot be decoded, after a cut that is not at a key frame, give none.
+    """
+    listed, said = _list(path, ["-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"])
+    check_end(path, said)
+    stamps = [line.split(",")[2].strip() for line in listed.splitlines() if line.startswith("0,")]
+    return _in_order(stamps, _unit(listed, "0"))
 
 
 def check_end(path: Path, said: str, end: float | None = None) -> None:
@@ -73,6 +86,11 @@ def last_line(said: str) -> str:
 def _unit(listed: str, stream: str) -> float:
     unit = re.search(rf"^#tb {stream}: (\d+)/(\d+)", listed, re.MULTILINE)
     return int(unit[1]) / int(unit[2]) if unit else 0.0
+
+
+def _is_hidden(packet: list[str]) -> bool:
+    flags = [int(field[2:], 16) for field in packet[6:] if field.startswith("F=")]
+    return bool(flags and flags[0] & _HIDDEN)
 
 
 def _in_order(stamps: list[str], unit: float) -> np.ndarray:

@@ -89,6 +89,7 @@ def probe(path: Path) -> Film:
         raise UserError(f"{path}: is no video that can be decoded; it is damaged or cut short")
     rate = fractions.Fraction(given).limit_denominator(1001)
     times = footage.packet_times(path)
+    times = footage.frame_times(path) if not len(times) or _uneven(times, rate) else times
     start = float(times[0]) if len(times) else 0.0
     return Film(path, frame.shape[:2], rate, max(0.0, start), _uneven(times, rate), _filters(_first_frame(path)))
 
