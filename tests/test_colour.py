@@ -1,6 +1,8 @@
 """Colour profiles: what networks see is sRGB, and what is pasted back has the photograph's own values."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -58,6 +60,39 @@ def test_nothing_changes_without_another_profile(profile):
 def test_a_profile_of_grey_says_nothing_of_colours(tmp_path):
     Image.fromarray(FACE).save(tmp_path / "a.jpg", icc_profile=GREY)
     assert images.read(tmp_path / "a.jpg").profile == b""
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_grey_beside_alpha_is_seen_as_without(tmp_path, dtype):
+    scale = np.iinfo(dtype).max // 255
+    grey, alpha = np.ascontiguousarray(FACE[..., 0]), np.full((SIZE, SIZE), 200, np.uint8)
+    image = Image.fromarray(np.dstack([grey, alpha]), "LA")
+    image.save(tmp_path / "in.png", icc_profile=GREY)
+    if dtype == np.uint16:
+        deep = np.dstack([grey.astype(">u2") * 257, alpha.astype(">u2") * 257]).astype(">u2")
+        _as_16_bits(tmp_path / "in.png", deep)
+    photograph = images.read(tmp_path / "in.png")
+    assert photograph.pixels.dtype == photograph.alpha.dtype == dtype and (photograph.alpha == 200 * scale).all()
+    expected = converted(grey, GREY, None)
+    np.testing.assert_array_equal(images.to_srgb8(photograph), expected)
+    images.write(tmp_path / "out.png", photograph)
+    with Image.open(tmp_path / "out.png") as written:
+        assert "icc_profile" not in written.info
+    np.testing.assert_array_equal(images.to_srgb8(images.read(tmp_path / "out.png")), expected)
+
+
+def _as_16_bits(path, values):
+    """Rewrites a PNG of grey and alpha with values of 16 bits."""
+    data, (height, width) = path.read_bytes(), values.shape[:2]
+    rows = b"".join(b"\0" + row.tobytes() for row in values)
+    profile = data[data.index(b"iCCP") - 4 : data.index(b"IDAT") - 4]
+    head = struct.pack(">IIBBBBB", width, height, 16, 4, 0, 0, 0)
+    chunks = [_chunk(b"IHDR", head), profile, _chunk(b"IDAT", zlib.compress(rows)), _chunk(b"IEND", b"")]
+    path.write_bytes(data[:8] + b"".join(chunks))
+
+
+def _chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def test_a_training_set_of_photographs_is_srgb():

@@ -75,19 +75,33 @@ def _decode(encoded: bytes) -> Photograph:
     headers.check(encoded)
     profile, exif = pillow.metadata(encoded)
     if is_for_pillow:
-        return Photograph(*pillow.decode(encoded), _of_colours(profile), exif)
+        pixels, alpha = pillow.decode(encoded)
+        pixels, profile = _in_colours(pixels, profile)
+        return Photograph(pixels, alpha, profile, exif)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"pixels of type {pixels.dtype} are not supported; save it with 8 or 16 bits a channel")
     if pixels.ndim == 3:
-        pixels, profile = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), _of_colours(profile)
+        pixels, profile = _in_colours(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), profile)
     return Photograph(pixels, alpha, profile, exif)
 
 
-def _of_colours(profile: bytes) -> bytes:
-    """The profile, unless it is one of grey, which says nothing of colours."""
-    return b"" if colour.is_grey(profile) else profile
+def _in_colours(pixels: np.ndarray, profile: bytes) -> tuple[np.ndarray, bytes]:
+    """RGB [H, W, 3] and the profile that its values mean, which is not one of grey: files of colours cannot have it.
+
+    A grey picture that was read as colours, as beside alpha, is brought from a profile of grey to sRGB.
+    """
+    if not colour.is_grey(profile):
+        return pixels, profile
+    if (pixels != pixels[..., :1]).any():
+        return pixels, b""  # it says nothing of them
+    steps = np.arange(256)
+    known = colour.to_srgb(np.repeat(steps.astype(np.uint8)[None, :, None], 3, axis=2), profile)[0]
+    if pixels.dtype == np.uint16:
+        fine = [np.interp(np.arange(65536) / 257, steps, 257.0 * channel) for channel in known.T]
+        known = np.round(np.stack(fine, axis=1)).astype(np.uint16)
+    return known[pixels[..., 0]], b""
 
 
 def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
