@@ -2,6 +2,7 @@
 
 import io
 import struct
+import tracemalloc
 
 import cv2
 import numpy as np
@@ -256,3 +257,16 @@ def test_any_depth_becomes_eight_bits_of_three_channels(pixels):
     found = images.to_srgb8(Photograph(pixels, None))
     assert found.shape == (5, 7, 3) and found.dtype == np.uint8
     assert (found == round(int(pixels.flat[0]) * 255 / np.iinfo(pixels.dtype).max)).all()
+
+
+def test_sixteen_bits_become_eight_exactly_and_without_a_large_copy():
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    np.testing.assert_array_equal(images.to_srgb8(Photograph(values, None))[..., 0], np.round(values / 257))
+    large = np.zeros((1000, 1000, 3), np.uint16)
+    tracemalloc.start()
+    try:
+        images.to_srgb8(Photograph(large, None))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert 0.9 * large.size < peak < 1.5 * large.size  # bytes: the result and little else

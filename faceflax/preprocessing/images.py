@@ -132,7 +132,7 @@ def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
 def to_srgb8(photograph: Photograph) -> np.ndarray:
     """Returns uint8 RGB [H, W, 3] in sRGB of a photograph of any depth, greyness and profile."""
     pixels = photograph.pixels
-    pixels = pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+    pixels = pixels if pixels.dtype == np.uint8 else cv2.convertScaleAbs(pixels, alpha=1 / 257)
     pixels = pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
     return colour.to_srgb(pixels, photograph.profile)
 
