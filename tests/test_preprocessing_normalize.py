@@ -162,6 +162,27 @@ def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):
     assert "secret" not in error and "key" not in error
 
 
+@pytest.mark.parametrize(
+    ("source", "shown"),
+    [
+        ("rtsp://host:554/live", "rtsp://host:554/live"),
+        ("rtsp://u:p@host/1", "rtsp://host/1"),
+        ("rtsp://u:p@ss@host/1", "rtsp://host/1"),
+        ("rtsp://u:p/w@host/1", "rtsp://host/1"),
+        ("HTTP://host/1?key=s#token", "HTTP://host/1"),
+        ("http://host/1#token?s", "http://host/1"),
+        ("rtsp://u:p?w@host/1", "rtsp://..."),  # and not rtsp://u:p
+        ("http://host/1?key=a@b", "http://..."),
+        ("srt://u:p@host", "srt://host"),  # of a kind that is not read
+        ("rtsps:/u:p@host", "rtsps:/host"),  # a path, which has one slash
+        ("a@b?c#d.png", "a@b?c#d.png"),
+        ("in/a:/b@c.png", "in/a:/b@c.png"),
+    ],
+)
+def test_no_secret_of_an_address_is_shown(source, shown):
+    assert acquire.shown(source) == shown
+
+
 def test_patterns_stand_for_files(tmp_path):
     for name in ("a.png", "sub/b.png", "sub/c.jpg", "[d].png"):
         write(tmp_path / name, Photograph(FACES[0], None))

@@ -19,7 +19,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
 _STREAM = re.compile(r"(rtsp|rtmp|https?|udp|tcp)://", re.IGNORECASE)
 _PATIENCE_MS = 10_000
-_SECRETS = re.compile(r"//[^/@]*@|\?.*")
+_ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:/+)(.*)", re.IGNORECASE | re.DOTALL)  # a path lost its second slash
 
 
 def is_live(source: str) -> bool:
@@ -46,10 +46,16 @@ def expand(inputs: list[str]) -> list[Path]:
 
 
 def shown(source: str) -> str:
-    """Returns a source's name without what may be secret in a URL: user, password and query."""
-    if not _STREAM.match(source):
+    """Returns a source's name without what may be secret in a URL: user, password, query and fragment.
+
+    Where the user ends is not clear if `?` or `#` comes before an `@`; then only the scheme is left.
+    """
+    address = _ADDRESS.match(source)
+    if address is None:
         return source
-    return _SECRETS.sub(lambda match: "//" if match[0].startswith("//") else "", source)
+    scheme, rest = address.groups()
+    before, _, after = rest.rpartition("@")
+    return scheme + ("..." if re.search(r"[?#]", before) else re.split(r"[?#]", after)[0])
 
 
 def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tuple[int, np.ndarray]]:

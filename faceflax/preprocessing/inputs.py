@@ -94,7 +94,7 @@ def _sources(
         elif given.is_file():
             yield given, Path(given.name)
         else:
-            failures.append(f"{given}: no such file or folder")
+            failures.append(f"{acquire.shown(str(given))}: no such file or folder")
 
 
 def _images_below(
