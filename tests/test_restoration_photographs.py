@@ -293,6 +293,19 @@ def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monke
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
 
 
+def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (job,) = jobs(tmp_path, 1)
+    addresses = ("rtsp://admin:hunter2@cam/1", "srt://admin:hunter2@cam/1")
+    arguments = [*addresses, os.fspath(job.source), "--out", os.fspath(tmp_path / "out"), f"--model={model}"]
+    monkeypatch.setattr("sys.argv", ["faceflax", "restore", *arguments])
+    assert restore(*arguments) == 1
+    said = capsys.readouterr().err
+    command = json.loads((tmp_path / "out" / "00.json").read_text())["command"]
+    assert "rtsp://cam/1" in command and f"--model={model}" in command
+    assert "hunter2" not in command and "hunter2" not in said and said.count("\n") == 2
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

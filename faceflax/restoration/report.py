@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import faceflax
+from faceflax.preprocessing import acquire
 from faceflax.restoration.subjects import Located, Subject
 
 _KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
@@ -30,9 +31,17 @@ def origin(model: dict[str, Any]) -> dict[str, Any]:
     """What made a result: the model, the command and the version."""
     return {
         "model": {name: model[name] for name in _KNOWN_OF_MODEL if model.get(name) is not None},
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *map(_without_secrets, sys.argv[1:])]),
         "faceflax": faceflax.__version__,
     }
+
+
+def _without_secrets(argument: str) -> str:
+    """A camera's password, say, is in no record, even if the camera was refused."""
+    option, is_joined, value = argument.partition("=")
+    if is_joined and option.startswith("-"):
+        return f"{option}={acquire.shown(value)}"
+    return acquire.shown(argument)
 
 
 def _face(subject: Subject) -> dict[str, Any]:
