@@ -162,6 +162,19 @@ def test_bad_files_are_one_sentence_with_the_path(data, reason, tmp_path):
     assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["jpeg", "progressive", "restarting", "with a thumbnail", "png", "palette", "webp"])
+def test_what_follows_the_image_does_not_matter_and_its_end_does(kind, tmp_path):
+    options = {"restarting": {"restart_marker_blocks": 1}, "with a thumbnail": {"exif": b"Exif\0\0" + FILES["jpeg"]}}
+    data = FILES[kind] if kind in FILES else encode(COLOUR, "JPEG", **options[kind])
+    expected = images.read(save(tmp_path, data)).pixels
+    for seed in range(20):
+        film = b"\xff\xd9\0\0\0\x18ftypmp42" + np.random.default_rng(seed).bytes(100_000) + b"\xff\xda"
+        np.testing.assert_array_equal(images.read(save(tmp_path, data + film)).pixels, expected)
+    for length in range(len(data) * 9 // 10, len(data)):
+        with pytest.raises(UserError):
+            images.read(save(tmp_path, data[:length]))
+
+
 def test_unreadable_file(tmp_path):
     with pytest.raises(UserError, match="cannot be read"):
         images.read(tmp_path / "missing.png")

@@ -1,8 +1,12 @@
 """What an encoded image tells before it is decoded: the size that its header claims, and whether its end is there."""
 
+import re
 import struct
 
 _JPEG_SIZED = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; the three are tables
+_START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
+# In a scan FF 00 stands for a byte of data, FF FF fills up, and FF 01 and FF D0 to FF D7 (restart) have no length.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _TIFF_INTEGERS = {3: "H", 4: "I"}
 
 
@@ -31,19 +35,46 @@ def size(encoded: bytes) -> tuple[int, int]:
 def check(encoded: bytes) -> None:
     """Raises `ValueError` when a JPEG, PNG or WebP file ends before its image does.
 
-    Decoders fill what is missing with grey and say nothing. A JPEG's last scan must be followed by the end-of-image
-    marker: inside a scan the bytes FF D9 cannot occur, and a thumbnail's marker precedes the scan.
+    Decoders fill what is missing with grey and say nothing. What follows the image, as the film of a phone's motion
+    photo, is not looked at.
     """
     if encoded.startswith(b"\xff\xd8"):
-        whole = encoded.rfind(b"\xff\xd9") > encoded.rfind(b"\xff\xda")
+        whole = _is_jpeg_whole(encoded)
     elif encoded.startswith(b"\x89PNG"):
-        whole = b"IEND" in encoded[-64:]
+        whole = _is_png_whole(encoded)
     elif encoded.startswith(b"RIFF"):
         whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
     else:
         whole = True
     if not whole:
         raise ValueError("the file is truncated")
+
+
+def _is_jpeg_whole(encoded: bytes) -> bool:
+    """Whether segments and scans follow each other up to the end-of-image marker, after a scan at least.
+
+    A thumbnail's markers lie within a segment, which is passed over by its length (ITU-T T.81, B.1.1).
+    """
+    place, has_scan = 2, False
+    while marker := _MARKER.search(encoded, place):
+        kind, place = encoded[marker.end() - 1], marker.end()
+        if kind == _END_OF_IMAGE:
+            return has_scan
+        if kind == _START_OF_IMAGE:
+            continue
+        has_scan |= kind == _START_OF_SCAN
+        place += max(2, int.from_bytes(encoded[place : place + 2], "big"))
+    return False
+
+
+def _is_png_whole(encoded: bytes) -> bool:
+    """Whether chunks follow each other up to the one that ends the image."""
+    place = 8
+    while place + 12 <= len(encoded):
+        if encoded[place + 4 : place + 8] == b"IEND":
+            return True
+        place += 12 + int.from_bytes(encoded[place : place + 4], "big")
+    return False
 
 
 def _jpeg(encoded: bytes) -> tuple[int, int]:
