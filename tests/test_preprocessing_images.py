@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import headers, images
+from faceflax.preprocessing import headers, images, sizes
 from faceflax.preprocessing.images import Photograph
 from tests import faces
 
@@ -48,6 +48,30 @@ FILES = {
 @pytest.mark.parametrize("kind", FILES)
 def test_size_by_header(kind):
     assert headers.size(FILES[kind]) == (31, 20)
+
+
+@pytest.mark.parametrize("kind", [*FILES, "AVIF", "HEIF", "CMYK", "metadata", "large TIFF"])
+def test_claimed_size_of_all_that_is_read(kind, tmp_path):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs faceflax[heic]").register_heif_opener()
+    large = Image.fromarray(RNG.integers(0, 256, (400, 620, 3), np.uint8))
+    made = {
+        "AVIF": lambda: encode(large, "AVIF"),
+        "HEIF": lambda: encode(large, "HEIF"),
+        "CMYK": lambda: encode(large.convert("CMYK"), "JPEG"),
+        "metadata": lambda: encode(large, "JPEG", icc_profile=bytes(400_000)),
+        "large TIFF": lambda: cv2.imencode(".tiff", np.asarray(large))[1].tobytes(),
+    }
+    path = save(tmp_path, FILES[kind] if kind in FILES else made[kind]())
+    assert sizes.claimed(path) == ((31, 20) if kind in FILES else (620, 400)) == images.read(path).pixels.shape[1::-1]
+
+
+def test_a_file_of_no_known_kind_is_not_read_whole(tmp_path):
+    path = tmp_path / "sparse.png"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)  # more than memory holds
+    with pytest.raises(ValueError, match="not a JPEG"):
+        sizes.claimed(path)
 
 
 def test_big_endian_tiff_header():

@@ -7,6 +7,7 @@ import threading
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from faceflax import assets, cli
 from faceflax.preprocessing.detection import Face
@@ -240,6 +241,13 @@ def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):
     monkeypatch.setattr(photographs, "_finish", leave)
     counts, _ = run(made, always(CORNERS[0]), batch_size=16)
     assert counts == (40, 40) and most <= 3 * 3 + 2
+
+
+@pytest.mark.parametrize("kind", ["AVIF", "JPEG"])
+def test_a_file_weighs_what_its_header_says(tmp_path, kind):
+    source = tmp_path / "photo"
+    Image.fromarray(faces.background(110, 120)).save(source, kind, icc_profile=bytes(300_000))
+    assert photographs._claimed_pixels(Job(source, tmp_path / "out.png", None)) == 110 * 120
 
 
 def test_two_boxes_of_one_face_are_one(monkeypatch):

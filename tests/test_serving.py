@@ -8,6 +8,7 @@ import time
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from faceflax import cli
@@ -73,6 +74,22 @@ def test_bad_uploads_get_one_sentence(tmp_path, content, said):
     with pytest.raises(UserError, match=said) as caught:
         limits.check_file(path, Limits(megabytes=1))
     assert str(tmp_path) not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"), [("AVIF", {}), ("JPEG", {"icc_profile": bytes(400_000)}), ("JPEG", {}), ("HEIF", {})]
+)
+def test_what_can_be_read_is_let_in_and_its_pixels_are_counted(tmp_path, monkeypatch, kind, options):
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs faceflax[heic]").register_heif_opener()
+    path = tmp_path / "upload"
+    PIL.Image.fromarray(faces.load(1, 128)[0]).save(path, kind, **options)
+    limits.check_file(path, Limits())
+    with pytest.raises(UserError, match="128x128 pixels, more than the 0.01 million"):
+        limits.check_file(path, Limits(megapixels=0.01))
+    monkeypatch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", 5000)  # as the page has it
+    with pytest.raises(UserError, match="pixels"):
+        limits.check_file(path, Limits(megapixels=0.01))
 
 
 def test_old_files_are_swept_and_new_ones_stay(tmp_path):

@@ -10,6 +10,11 @@ _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _TIFF_INTEGERS = {3: "H", 4: "I"}
 
 
+def is_known(encoded: bytes) -> bool:
+    """Whether a file's first bytes are those of JPEG, PNG, WebP, BMP or TIFF."""
+    return encoded.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\0", b"MM\0*"))
+
+
 def size(encoded: bytes) -> tuple[int, int]:
     """Returns (width, height) in pixels of a JPEG, PNG, WebP, BMP or TIFF file.
 

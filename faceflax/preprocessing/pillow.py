@@ -47,7 +47,8 @@ def size(encoded: bytes) -> tuple[int, int]:
         with _open(encoded) as image:
             return image.size
     except Image.DecompressionBombError as error:
-        raise ValueError("it claims more than 178 million pixels") from error
+        most = 2 * Image.MAX_IMAGE_PIXELS / 1e6  # Pillow refuses twice what it warns of
+        raise ValueError(f"it claims more than {most:.0f} million pixels") from error
     except (OSError, SyntaxError) as error:
         raise ValueError("its header is damaged or cut short") from error
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import write_json
-from faceflax.preprocessing import headers, images
+from faceflax.preprocessing import images, sizes
 from faceflax.preprocessing.console import reported
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
@@ -21,7 +21,6 @@ from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Crop, Locate, Subject
 
 _MOST_PIXELS = 64e6  # of photographs being read, waiting for a batch, and being written, each; or one photograph
-_HEADER_BYTES = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,10 +124,9 @@ def restore_files(
 
 
 def _claimed_pixels(job: Job) -> int:
-    """What a file's header says of its size; the most that is allowed where its first bytes do not say."""
+    """What a file's header says of its size; the most that is allowed where it does not say."""
     try:
-        with job.source.open("rb") as file:
-            width, height = headers.size(file.read(_HEADER_BYTES))
+        width, height = sizes.claimed(job.source)
     except (OSError, ValueError):
         return images.MAX_PIXELS
     return width * height

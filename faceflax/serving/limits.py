@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import headers
+from faceflax.preprocessing import sizes
 
 _MOST_CLIENTS = 10_000
 _WINDOW = 60.0  # seconds
-_HEADER_BYTES = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,16 +33,15 @@ def check_file(path: Path, limits: Limits) -> None:
     """Raises `UserError`, one sentence without the path, for a file that is too large or no image by its header."""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            header = file.read(_HEADER_BYTES)
+        if size > limits.megabytes * 1e6:
+            raise UserError(
+                f"The file has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are allowed."
+            )
+        if not size:
+            raise UserError("The file is empty; upload another.")
+        width, height = sizes.claimed(path)
     except OSError as error:
         raise UserError("The photograph is no longer here; upload it again.") from error
-    if size > limits.megabytes * 1e6:
-        raise UserError(f"The file has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are allowed.")
-    if not size:
-        raise UserError("The file is empty; upload another.")
-    try:
-        width, height = headers.size(header)
     except ValueError as error:
         raise UserError(f"The file cannot be used: {error}; upload another.") from error
     if width * height > limits.megapixels * 1e6:
