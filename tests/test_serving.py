@@ -92,13 +92,25 @@ def test_what_can_be_read_is_let_in_and_its_pixels_are_counted(tmp_path, monkeyp
         limits.check_file(path, Limits(megapixels=0.01))
 
 
-def test_old_files_are_swept_and_new_ones_stay(tmp_path):
-    (tmp_path / "deep").mkdir()
-    old, new = tmp_path / "deep" / "old", tmp_path / "new"
+def test_what_is_old_is_swept_and_what_is_new_stays(tmp_path):
+    for name in ("deep/er", "empty", "fresh"):
+        (tmp_path / name).mkdir(parents=True)
+    old, new = tmp_path / "deep" / "er" / "old", tmp_path / "new"
     for path in (old, new):
         path.write_text("")
-    os.utime(old, (time.time() - 100,) * 2)
+
+    def age(*names):
+        for name in names:
+            os.utime(tmp_path / name, (time.time() - 100,) * 2)
+
+    age("deep/er/old", "deep/er", "deep", "empty")
     assert limits.sweep(tmp_path, 50) == 1 and new.exists() and not old.exists()
+    assert not (tmp_path / "empty").exists() and (tmp_path / "fresh").exists()
+    age("deep/er", "deep")
+    assert limits.sweep(tmp_path, 50) == 0  # that of a request, emptied and old
+    age("deep")
+    limits.sweep(tmp_path, 50)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fresh", "new"]
 
 
 def ask(gate, path, headers):

@@ -79,11 +79,15 @@ class RateLimit:
 
 
 def sweep(folder: Path, seconds: float) -> int:
-    """Removes the files below `folder` that are older than `seconds`, and returns how many."""
+    """Removes what is below `folder` and older than `seconds`, files and empty folders; returns how many files."""
     oldest, removed = time.time() - seconds, 0
-    for path in folder.rglob("*"):
-        with contextlib.suppress(OSError):  # someone else removed it
-            if path.is_file() and path.stat().st_mtime < oldest:
+    for path in sorted(folder.rglob("*"), reverse=True):  # what is in a folder before the folder
+        with contextlib.suppress(OSError):  # someone else removed it, or the folder is not empty
+            if path.stat().st_mtime >= oldest:
+                continue
+            if path.is_dir():
+                path.rmdir()
+            else:
                 path.unlink()
                 removed += 1
     return removed
