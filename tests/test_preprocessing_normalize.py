@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from faceflax import cli
-from faceflax.preprocessing import acquire, chain, command, frontalise, mesh
+from faceflax.preprocessing import acquire, chain, command, frontalise, mesh, normalising
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
@@ -31,7 +31,7 @@ def networks(monkeypatch):
 
 def normalize(*arguments, workers=1):
     with pytest.raises(SystemExit) as caught:
-        cli.main(["normalize", *map(os.fspath, arguments), "--workers", str(workers)])
+        cli.main(["normalize", *map(str, arguments), "--workers", str(workers)])
     return caught.value.code
 
 
@@ -160,6 +160,35 @@ def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):
     error = capfd.readouterr().err
     assert error.count("no such camera or stream") == 2 and error.count("\n") == 2
     assert "secret" not in error and "key" not in error
+
+
+def test_no_capture_removes_an_earlier_one(tmp_path, monkeypatch):
+    """Not even one of the same second, of another source, or of the same with fewer frames."""
+    monkeypatch.setattr(command.time, "strftime", lambda form: "20260102-030405")
+    frames = {"http://a/1?key=s": 3, "http://b/1": 2}
+    monkeypatch.setattr(
+        acquire, "frames", lambda source, every, limit: enumerate([FACES[0]] * min(limit, frames[source]))
+    )
+    made = []
+    for sources, limit in ((["http://a/1?key=s"], 9), (["http://b/1"], 9), (["http://a/1?key=s", "http://b/1"], 1)):
+        assert normalize(*sources, "--out", tmp_path, "--size", "64", "--frames", limit) == 0
+        now = names(tmp_path)
+        assert set(made) < set(now) and not any("key" in name for name in now)
+        made = now
+    assert len([name for name in made if name.endswith(".png")]) == 3 + 2 + 1 + 1
+    records = [json.loads(path.read_text()) for path in tmp_path.glob("*.json")]
+    assert sorted(len(record["faces"]) for record in records) == [1, 1, 2, 3]
+
+
+def test_faces_of_a_live_source_are_never_removed(tmp_path):
+    work = normalising.Work("rtsp://camera/1", tmp_path / "stream.png")
+    face = tmp_path / "stream" / "000000.png"
+    write(face, Photograph(FACES[0], None))
+    work.record.write_text(json.dumps({"faces": [{"file": "stream/000000.png"}], "refused": []}))
+    normalising._remove_stale(work, {"faces": []})
+    assert face.exists()
+    normalising._remove_stale(normalising.Work("stream.mp4", work.output), {"faces": []})
+    assert not face.exists()
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 import argparse
 import collections
 import functools
+import hashlib
 import multiprocessing
 import os
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Container, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -92,10 +94,23 @@ def _plan(arguments: argparse.Namespace, out: Path) -> tuple[list[Work], list[st
     files = acquire.expand([source for source in arguments.inputs if not acquire.is_live(source)])
     jobs, failures = plan(files, out, None, SUFFIXES + acquire.VIDEO_SUFFIXES)
     works = [Work(os.fspath(job.source), job.output, arguments.every, arguments.frames) for job in jobs]
-    for number, source in enumerate(live):
-        output = out / (f"camera{source}.png" if source.isdecimal() else f"stream{number}.png")
+    started = time.strftime("%Y%m%d-%H%M%S")
+    for source in dict.fromkeys(live):
+        output = _new_name(out, source, started, {work.output for work in works})
         works.append(Work(source, output, arguments.every, arguments.frames or 100))
     return _keep_names_apart(works, failures)
+
+
+def _new_name(out: Path, source: str, started: str, taken: Container[Path]) -> Path:
+    """A name that no capture had before, as what a camera saw cannot be made again."""
+    shown = acquire.shown(source)
+    kind = f"camera{source}" if source.isdecimal() else f"stream{hashlib.sha256(os.fsencode(shown)).hexdigest()[:6]}"
+    names = (out / f"{kind}-{started}{suffix}.png" for suffix in ("", *(f"-{number}" for number in range(2, 10_000))))
+    return next(
+        output
+        for output in names
+        if output not in taken and not output.with_suffix("").exists() and not output.with_suffix(".json").exists()
+    )
 
 
 def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work], list[str]]:

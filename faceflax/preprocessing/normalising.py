@@ -141,7 +141,9 @@ def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
 
 
 def _remove_stale(work: Work, record: dict[str, Any]) -> None:
-    """Removes faces that an earlier run made of this source and this one does not."""
+    """Removes faces that an earlier run made of this file and this one does not; what was live cannot be made again."""
+    if acquire.is_live(work.source):
+        return
     made = {face["file"] for face in record["faces"]}
     stem = work.output.stem
     for face in _read(work.record).get("faces", []):
