@@ -28,6 +28,20 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd"), MemoryError()])
+def test_a_file_that_nobody_foresaw_is_one_failure(folder, monkeypatch, error):
+    from faceflax.preprocessing import beam
+
+    def fail(pixels):
+        raise error
+
+    monkeypatch.setattr(beam, "load_chain", lambda settings: fail)
+    step = beam._NormaliseFile(str(folder), SETTINGS)
+    step.setup()
+    (failure,) = step.process(b"0.png")
+    assert failure.tag == beam.FAILURES and failure.value[0] == "0.png" and failure.value[1].startswith("0.png: ")
+
+
 @pytest.mark.slow
 def test_the_builder_makes_what_the_chain_makes(folder, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds

@@ -114,6 +114,33 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
 
 
 @pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ValueError("two points\nare one"), "a fault of faceflax: two points are one"),
+        (cv2.error("(-215) !empty"), "(-215) !empty"),
+        (MemoryError(), "not enough memory"),
+    ],
+)
+def test_a_file_that_nobody_foresaw_is_one_sentence_too(tmp_path, capsys, monkeypatch, error, said):
+    for number in range(3):
+        write(tmp_path / "in" / f"{number}.png", Photograph(FACES[number], None))
+    normalise_face = chain.normalise_face
+
+    def fail_once(pixels, *others):
+        if (pixels == FACES[1]).all():
+            raise error
+        return normalise_face(pixels, *others)
+
+    monkeypatch.setattr(chain, "normalise_face", fail_once)
+    assert normalize(tmp_path / "in", "--out", tmp_path / "out", "--size", "64") == 1
+    captured = capsys.readouterr()
+    assert captured.out.startswith("normalised 2 of 3 sources, 2 faces")
+    assert captured.err.count("\n") == 1 and f"error: {tmp_path / 'in' / '1.png'}: " in captured.err
+    assert said in captured.err
+    assert names(tmp_path / "out") == ["0.json", "0.png", "2.json", "2.png"]
+
+
+@pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (("--template", "square"), "choose one of ffhq, arcface"),

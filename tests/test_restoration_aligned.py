@@ -172,6 +172,21 @@ def test_a_result_that_is_not_finite_fails_alone(tmp_path):
     assert not jobs[0].output.exists()
 
 
+@pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd"), MemoryError()])
+@pytest.mark.parametrize("stage", ["prepare", "finish"])
+def test_a_file_that_nobody_foresaw_fails_alone(tmp_path, monkeypatch, stage, error):
+    jobs, work = _jobs(tmp_path, 3), getattr(aligned, stage)
+
+    def fail_once(given, *others):
+        if (given.pixels if stage == "prepare" else np.round(given.own * 255)).max() == 1:  # the second file's
+            raise error
+        return work(given, *others)
+
+    monkeypatch.setattr(aligned, stage, fail_once)
+    written, failures = _run(jobs, identity)
+    assert written == 2 and len(failures) == 1 and failures[0].startswith(f"{jobs[1].source}: ")
+
+
 def test_few_images_are_in_memory(tmp_path, monkeypatch):
     jobs = _jobs(tmp_path, 60)
     started, most = [], 0

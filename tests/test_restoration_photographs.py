@@ -217,6 +217,28 @@ def test_a_result_that_is_not_finite_fails_alone(tmp_path):
     assert counts == (0, 0) and all("not finite" in failure for failure in failures)
 
 
+@pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd"), MemoryError()])
+@pytest.mark.parametrize("stage", ["locating", "pasting"])
+def test_a_file_that_nobody_foresaw_fails_alone(tmp_path, monkeypatch, stage, error):
+    made = jobs(tmp_path, 3)
+    strange = read(made[1].source).pixels
+    enlarge = paste.enlarge
+
+    def locate(pixels):
+        if stage == "locating" and (pixels == strange).all():
+            raise error
+        return located(CORNERS[0])
+
+    def fail_once(pixels, times):
+        if stage == "pasting" and (pixels == strange).all():
+            raise error
+        return enlarge(pixels, times)
+
+    monkeypatch.setattr(paste, "enlarge", fail_once)
+    counts, failures = run(made, locate)
+    assert counts == (2, 2) and len(failures) == 1 and failures[0].startswith(f"{made[1].source}: ")
+
+
 def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):
     made = jobs(tmp_path, 40)
     monkeypatch.setattr(photographs, "_MOST_PIXELS", 3 * 110 * 120)

@@ -10,7 +10,7 @@ import apache_beam as beam
 import cv2
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import images
+from faceflax.preprocessing import console, images
 from faceflax.preprocessing.chain import Settings, load_chain
 from faceflax.preprocessing.normalising import NO_FACE
 
@@ -46,8 +46,9 @@ class _NormaliseFile(beam.DoFn):
     def process(self, path: bytes) -> Iterator[Any]:
         shown = path.decode(errors="replace")
         try:
-            photograph = images.read(Path(self._folder, os.fsdecode(path)))
-            found = self._chain(images.to_srgb8(photograph))
+            with console.told_of(shown):
+                photograph = images.read(Path(self._folder, os.fsdecode(path)))
+                found = self._chain(images.to_srgb8(photograph))
         except UserError as error:
             yield beam.pvalue.TaggedOutput(FAILURES, (shown, os.fsencode(str(error)).decode(errors="replace")))
             return

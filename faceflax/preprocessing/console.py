@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import cv2
+
 from faceflax.errors import UserError
 
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -30,6 +32,18 @@ def report(failure: str) -> None:
 def is_fatal(error: UserError) -> bool:
     """Whether every other file would meet it too: a disk that is full, read-only or broken."""
     return getattr(error.__cause__, "errno", None) in _FATAL
+
+
+@contextlib.contextmanager
+def told_of(source: str) -> Iterator[None]:
+    """Raises a `UserError` for what a file nobody foresaw made of our code or a library's, so that the rest goes on."""
+    try:
+        yield
+    except MemoryError as error:
+        raise UserError(f"{source}: there is not enough memory for it; make it smaller or run it apart") from error
+    except (ValueError, cv2.error) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{source}: cannot be worked on, which is a fault of faceflax: {reason}") from error
 
 
 @contextlib.contextmanager

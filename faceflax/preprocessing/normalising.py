@@ -62,18 +62,23 @@ def normalise_source(work: Work, settings: Settings, chain: Normalise) -> Outcom
     Whatever is wrong with the source or its files is told by the outcome.
     """
     try:
-        identity = _identity(work, settings)
-        kept = _kept(work, identity)
-        if kept is not None:
-            return _outcome(work, kept, is_new=False)
-        record = identity | {"faces": [], "refused": []}
-        for output, photograph in _pictures(work):
-            _normalise_picture(output, photograph, chain, record, work.output.parent)
-        _remove_stale(work, record)
-        write_json(work.record, record)
-        return _outcome(work, record, is_new=True)
+        with console.told_of(acquire.shown(work.source)):
+            return _normalise(work, settings, chain)
     except UserError as error:
         return Outcome(failure=str(error), is_fatal=console.is_fatal(error))
+
+
+def _normalise(work: Work, settings: Settings, chain: Normalise) -> Outcome:
+    identity = _identity(work, settings)
+    kept = _kept(work, identity)
+    if kept is not None:
+        return _outcome(work, kept, is_new=False)
+    record = identity | {"faces": [], "refused": []}
+    for output, photograph in _pictures(work):
+        _normalise_picture(output, photograph, chain, record, work.output.parent)
+    _remove_stale(work, record)
+    write_json(work.record, record)
+    return _outcome(work, record, is_new=True)
 
 
 def _identity(work: Work, settings: Settings) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import colour, images
-from faceflax.preprocessing.console import reported
+from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.restoration.ahead import submit_ahead
@@ -202,17 +202,19 @@ def _search(batch: list[tuple[Job, Crop]], find: FindBatch) -> list[tuple[Job, C
 
 
 def _read(job: Job, size: int, is_searched: bool) -> Crop:
-    photograph = images.read(job.source)
-    shape = photograph.pixels.shape[:2]
-    if is_searched:
-        return prepare(photograph, np.zeros(shape, bool), size)
-    missing = None if job.mask is None else images.read_mask(job.mask, shape)
-    return prepare(photograph, missing, size)
+    with told_of(str(job.source)):
+        photograph = images.read(job.source)
+        shape = photograph.pixels.shape[:2]
+        if is_searched:
+            return prepare(photograph, np.zeros(shape, bool), size)
+        missing = None if job.mask is None else images.read_mask(job.mask, shape)
+        return prepare(photograph, missing, size)
 
 
 def _write(job: Job, crop: Crop, restored: np.ndarray) -> None:
-    try:
-        photograph = finish(crop, restored)
-    except ValueError as error:
-        raise UserError(f"{job.source}: {error}") from error
-    images.write(job.output, photograph)
+    with told_of(str(job.source)):
+        try:
+            photograph = finish(crop, restored)
+        except ValueError as error:
+            raise UserError(f"{job.source}: {error}") from error
+        images.write(job.output, photograph)

@@ -63,7 +63,7 @@ def _restore_photographs(
 
 def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
     """Restores one video; returns 1, or 0 where it could not be."""
-    with progress_bar() as progress, console.reported(console.report):
+    with progress_bar() as progress, console.reported(console.report), console.told_of(str(job.source)):
         bar = progress.add_task(job.source.name, total=None)
         frames, faces = video.restore_file(
             job.source,

@@ -11,7 +11,7 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.files import write_json
 from faceflax.preprocessing import images, sizes
-from faceflax.preprocessing.console import reported
+from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import paste, report, subjects
@@ -103,7 +103,8 @@ def restore_files(
         advance()
 
     def read(job: Job) -> _Work:
-        return _read(job, locate, restorer.size, options)
+        with told_of(str(job.source)):
+            return _read(job, locate, restorer.size, options)
 
     def works() -> Iterator[_Work]:
         for _, future in submit_ahead(pool, read, jobs, 2 * batch_size, _claimed_pixels, _MOST_PIXELS):
@@ -145,6 +146,11 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
 
 def _finish(work: _Work, model: dict, options: Options) -> int:
     """Writes the photograph with its faces put back; returns their number."""
+    with told_of(str(work.job.source)):
+        return _put_together(work, model, options)
+
+
+def _put_together(work: _Work, model: dict, options: Options) -> int:
     before = paste.enlarge(work.photograph.pixels, options.times)
     after, missing = before.copy(), work.missing
     if missing is not None:
