@@ -83,6 +83,20 @@ def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
     assert "already" not in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
+    write(tmp_path / "a.png", Photograph(FACES[0], None))
+    arguments = (tmp_path / "a.png", "--out", tmp_path / "out", "--size", "64")
+    for chain_revision, is_kept in ((1, False), (1, True), (2, False)):
+        monkeypatch.setattr(normalising, "_CHAIN", chain_revision)
+        assert normalize(*arguments) == 0
+        assert ("(1 were done already)" in capsys.readouterr().out) == is_kept
+    record = json.loads((tmp_path / "out" / "a.json").read_text())
+    del record["chain"]  # as the first version wrote it
+    (tmp_path / "out" / "a.json").write_text(json.dumps(record))
+    assert normalize(*arguments) == 0
+    assert "already" not in capsys.readouterr().out
+
+
 def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
     source = tmp_path / "in"
     write(source / "good.png", Photograph(FACES[0], None))

@@ -15,6 +15,9 @@ from faceflax.preprocessing import acquire, console, images
 from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
+# Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
+# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
+_CHAIN = 2
 NO_FACE = "no face found; a face needs about 20 pixels"
 
 
@@ -83,7 +86,7 @@ def _normalise(work: Work, settings: Settings, chain: Normalise) -> Outcome:
 
 def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     """What has to be the same for faces to be kept; live sources are never the same."""
-    made_by = {"version": __version__, "settings": dataclasses.asdict(settings)}
+    made_by = {"version": __version__, "chain": _CHAIN, "settings": dataclasses.asdict(settings)}
     name = acquire.shown(work.source).encode(errors="replace").decode()
     if acquire.is_live(work.source):
         return {"source": name, **made_by}
