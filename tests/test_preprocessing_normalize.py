@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import struct
+from concurrent.futures import Future
 from pathlib import Path
 
 import cv2
@@ -16,6 +17,7 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.landmarks import TEMPLATE
+from faceflax.preprocessing.normalising import Outcome
 from tests import faces
 from tests.faces import placed
 
@@ -182,6 +184,66 @@ def video(path, count=6):
     for number in range(count):
         writer.write(faces.scene([(FACES[0], placed(120, 0, (70 + 3 * number, 80)))], 160, 160)[..., ::-1])
     writer.release()
+
+
+class _Unfinished(Future):
+    """Work that nobody may wait for."""
+
+    def result(self, timeout=None):
+        assert self.done(), "others could be given work"
+        return super().result(timeout)
+
+
+class _Patient:
+    """A pool whose first work takes until the last of all is submitted."""
+
+    def __init__(self, *_):
+        self.first = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return None
+
+    def shutdown(self, **_):
+        return None
+
+    def submit(self, function, work, settings):
+        if self.first is None:
+            self.first = _Unfinished()
+            return self.first
+        future = Future()
+        future.set_result(Outcome(failure=work.source))
+        if work.source == "19":
+            self.first.set_result(Outcome(failure="0"))
+        return future
+
+
+def test_a_long_video_does_not_let_the_other_processes_wait(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "ProcessPoolExecutor", _Patient)
+    works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(20)]
+    outcomes = [outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)]
+    assert sorted(outcomes, key=int) == [work.source for work in works] and outcomes.index("0") > 10
+
+
+def _die_once(work, settings):
+    if work.source == "3" and not work.record.exists():
+        work.record.touch()
+        os._exit(1)
+    return Outcome(failure=work.source)
+
+
+def test_what_a_dead_process_had_is_done_again(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "_normalise", _die_once)
+    monkeypatch.setattr(command, "_start", _start_nothing)
+    works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(9)]
+    outcomes = [outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)]
+    assert sorted(outcomes) == [work.source for work in works]
+
+
+def _start_nothing(settings):
+    pass
 
 
 def test_a_video_gives_every_nth_frame(tmp_path, capfd):

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Container, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
@@ -140,21 +140,27 @@ def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Ou
 
 
 def _run_in_pool(waiting: collections.deque[tuple[Work, int]], settings: Settings, workers: int) -> Iterator[Outcome]:
-    """Yields the outcomes of what waits until none is left or a process dies; what that one had goes to the front."""
+    """Yields the outcomes of what waits, as they come, until none is left or a process dies.
+
+    What was under way then goes to the front, in order, unless it was under way as often as it may be.
+    """
     context = multiprocessing.get_context("spawn")
-    running: collections.deque[tuple[Work, int, Future]] = collections.deque()
+    running: dict[Future, tuple[Work, int]] = {}
     with ProcessPoolExecutor(workers, context, _start, (settings,)) as pool:
         try:
             while waiting or running:
                 while waiting and len(running) < _AHEAD * workers:
-                    work, attempt = waiting.popleft()
-                    running.append((work, attempt, pool.submit(_normalise, work, settings)))
-                outcome = running[0][2].result()
-                running.popleft()
-                yield outcome
+                    running[pool.submit(_normalise, waiting[0][0], settings)] = waiting[0]
+                    waiting.popleft()
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    outcome = future.result()
+                    del running[future]
+                    yield outcome
         except BrokenProcessPool:
-            for work, attempt, _ in reversed(running):
-                if attempt < _ATTEMPTS:
+            for future, (work, attempt) in reversed(running.items()):
+                if future.done() and not future.exception():  # it came to its end before
+                    yield future.result()
+                elif attempt < _ATTEMPTS:
                     waiting.appendleft((work, attempt + 1))
                 else:
                     reason = "the process that read it died; it may need too much memory"
