@@ -24,7 +24,7 @@ FindBatch = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Crop:
+class Prepared:
     """An image at the model's size, and what is needed to bring it back.
 
     Attributes:
@@ -55,7 +55,7 @@ class Crop:
     missing: np.ndarray | None
 
 
-def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Crop:
+def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Prepared:
     """Brings a photograph to `size` x `size`, without changing the shape of a face.
 
     `missing`: bool [H, W] or None. At the model's size a pixel is missing where any part of it is; the hole is filled
@@ -75,7 +75,7 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Cr
     own = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
     image = np.where(mask[..., None] > 0, np.float32(HOLE_COLOUR), colour.to_srgb(own, photograph.profile))
     top, left = ((size - side) // 2 for side in inner)
-    return Crop(
+    return Prepared(
         image=_pad(image, size, top, left),
         own=_pad(own, size, top, left),
         mask=_pad(mask, size, top, left)[..., None],
@@ -91,7 +91,7 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Cr
     )
 
 
-def finish(crop: Crop, restored: np.ndarray) -> Photograph:
+def finish(crop: Prepared, restored: np.ndarray) -> Photograph:
     """Brings the model's `restored` [S, S, 3] back to the file's size, colour profile, depth and channels.
 
     Where a mask was given, known pixels are the file's own, to the bit. Raises `ValueError` when `restored` is not
@@ -127,7 +127,7 @@ def _pad(image: np.ndarray, size: int, top: int, left: int) -> np.ndarray:
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_REFLECT_101)
 
 
-def cover(crop: Crop, found: np.ndarray) -> Crop:
+def cover(crop: Prepared, found: np.ndarray) -> Prepared:
     """Returns the crop with the pixels missing that `found`, bool [S, S], says; it was made with a mask, an empty one.
 
     A pixel of the file is missing where the mask, enlarged smoothly, is nearer to 1 than to 0.
@@ -172,7 +172,7 @@ def restore_files(
                 written += 1
             advance()
 
-    def prepared() -> Iterator[tuple[Job, Crop]]:
+    def prepared() -> Iterator[tuple[Job, Prepared]]:
         for job, future in submit_ahead(
             pool, functools.partial(_read, size=size, is_searched=find is not None), jobs, 2 * batch_size
         ):
@@ -196,12 +196,12 @@ def restore_files(
     return written
 
 
-def _search(batch: list[tuple[Job, Crop]], find: FindBatch) -> list[tuple[Job, Crop]]:
+def _search(batch: list[tuple[Job, Prepared]], find: FindBatch) -> list[tuple[Job, Prepared]]:
     found = find(np.stack([crop.image for _, crop in batch]))
     return [(job, cover(crop, mask)) for (job, crop), mask in zip(batch, found, strict=True)]
 
 
-def _read(job: Job, size: int, is_searched: bool) -> Crop:
+def _read(job: Job, size: int, is_searched: bool) -> Prepared:
     with told_of(str(job.source)):
         photograph = images.read(job.source)
         shape = photograph.pixels.shape[:2]
@@ -211,7 +211,7 @@ def _read(job: Job, size: int, is_searched: bool) -> Crop:
         return prepare(photograph, missing, size)
 
 
-def _write(job: Job, crop: Crop, restored: np.ndarray) -> None:
+def _write(job: Job, crop: Prepared, restored: np.ndarray) -> None:
     with told_of(str(job.source)):
         try:
             photograph = finish(crop, restored)
