@@ -1,4 +1,4 @@
-"""The chain from a photograph to normalised faces: detected, measured, aligned, relit, freed of noise."""
+"""The chain from a photograph to normalised faces: detected, measured, aligned, freed of noise, relit."""
 
 import dataclasses
 from collections.abc import Callable
@@ -104,10 +104,11 @@ def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settin
 def _clean(crop: np.ndarray, inner: np.ndarray, settings: Settings) -> tuple[np.ndarray, dict[str, Any]]:
     """Removes noise where it is alike everywhere: after a dark crop is scaled up, before light bends the tones."""
     record, gain = {}, 1.0
+    is_dark = settings.relight and relight.is_dark(crop, inner)
     if settings.relight:
         crop, gain = relight.brighten(crop, inner)
     if settings.denoise:
-        crop, record["denoise"] = denoise.denoise(crop, denoise.DARK_STRENGTH if gain > 1 else denoise.STRENGTH)
+        crop, record["denoise"] = denoise.denoise(crop, denoise.DARK_STRENGTH if is_dark else denoise.STRENGTH)
     if settings.relight:
         crop, done = relight.relight(crop, inner)
         record["relight"] = {"gain": gain, **done}

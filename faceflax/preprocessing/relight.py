@@ -20,6 +20,7 @@ CAST = {"red": (0.15, 0.52), "blue": (-0.3, 0.06)}
 PLAIN = {"red": (0.28, 0.4), "blue": (-0.16, -0.05)}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
+_TOP_PERCENT, _SHOULDER = 99.5, 0.8  # values up to that percentile of a dark face are scaled, to that part of white
 _MOST_GAMMA = 6.0
 _MOST_GAIN = 4.0
 _CLIP_LIMIT, _TILES = 2.0, (4, 4)
@@ -37,15 +38,27 @@ def oval(size: int, template: np.ndarray) -> np.ndarray:
     return across**2 + down**2 < 1
 
 
-def brighten(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
-    """Returns uint8 RGB [H, W, 3], scaled until its brightest value is white where the face is dark, and the factor.
+def is_dark(pixels: np.ndarray, face: np.ndarray) -> bool:
+    """Whether the face, bool [H, W], in uint8 RGB [H, W, 3] is darker than the usual."""
+    return bool(np.median(pixels[face] @ _LUMINANCE) < 255 * MEDIAN[0])
 
-    Light and noise keep their proportion everywhere, so that noise can be told and removed before a curve bends it.
+
+def brighten(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
+    """Returns uint8 RGB [H, W, 3], scaled until a face that is dark nearly reaches white, and the factor.
+
+    Light and noise keep their proportion in it, so that noise can be told and removed before a curve bends it. What is
+    brighter than the face, such as a lamp, bends towards white.
     """
-    if np.median(pixels[face] @ _LUMINANCE) >= 255 * MEDIAN[0]:
+    if not is_dark(pixels, face):
         return pixels, 1.0
-    gain = 255 / max(1, int(pixels.max()))
-    return np.round(np.float32(gain) * pixels).astype(np.uint8), round(gain, 3)
+    image = pixels.astype(np.float32) / 255
+    top = max(float(np.percentile(image[face], _TOP_PERCENT)), 1 / 255)
+    if top >= _SHOULDER:
+        return pixels, 1.0
+    gain = _SHOULDER / top
+    above = np.maximum(image - top, 0) / (1 - top)
+    bent = _SHOULDER + (1 - _SHOULDER) * _amplify(above, np.float32(gain * (1 - top) / (1 - _SHOULDER)))
+    return np.round(255 * np.where(image <= top, gain * image, bent)).astype(np.uint8), round(gain, 3)
 
 
 def relight(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
