@@ -13,7 +13,7 @@ def make_workdir(folder, size, arm="cnn"):
     config.data.image_size, config.model.width = size, 8
     config.model.encoder_blocks = config.model.decoder_blocks = (1,)
     config.parallel.mesh.data = 8  # it was trained on more devices than there are here
-    workdir.write_start(folder, config, {"commit": "c0ffee"}, active=True)
+    workdir.write_start(folder, config, {"commit": "c0ffee", "config": "0"}, active=True)
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
     saved.save(jax.jit(arms.create(config, lambda step: 0.0).init)(), 1, None)
     saved.close()
