@@ -16,6 +16,6 @@ def get_config():
     # Minus the PSNR pulls about 17 times as hard as the Charbonnier loss that the other weights were balanced against.
     config.loss.psnr = 0.06
     config.gan.augment = ()  # thousands of faces, each seen a few times: nothing to learn by heart
-    config.data.batch_size = 6
+    config.data.batch_size = 4
     config.train.duration = "5000steps"
     return config
