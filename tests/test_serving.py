@@ -248,4 +248,5 @@ def test_bad_arguments_get_one_sentence(capsys, tmp_path):
         taken.listen()
         status, said = run(capsys, "--port", str(taken.getsockname()[1]))
     assert status == 1 and "choose another --host or --port" in said and said.count("\n") == 1
-    assert run(capsys, "--port", "99999")[0] == 1
+    status, said = run(capsys, "--port", "99999")
+    assert status == 1 and "99999 is no port" in said and said.count("\n") == 1

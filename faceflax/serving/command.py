@@ -53,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket bound to the address; raises `UserError` where that is not possible."""
+    if not 0 <= port <= 65535:  # which getaddrinfo takes the remainder of
+        raise UserError(f"{port} is no port; choose another --port, 1 to 65535, or 0 for any that is free")
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind)
