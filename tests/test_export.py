@@ -110,7 +110,7 @@ def test_a_file_says_what_it_holds(files, workdir):
     for text in texts:
         description = json.loads(text)
         assert description["model"] == "tiny" and description["size"] == SIZE and description["arm"] == "cnn"
-        assert description["manifest"] == {"commit": "c0ffee"} and description["step"] == 1
+        assert description["manifest"]["commit"] == "c0ffee" and description["step"] == 1
         assert description == restorers.load(str(workdir), None, 1).description
 
 

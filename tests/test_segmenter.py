@@ -132,7 +132,7 @@ def restorer(tmp_path_factory):
 
 def save(folder, made, params):
     """Writes a workdir of averaged parameters; returns the folder."""
-    workdir.write_start(folder, made, {"commit": "c0ffee"}, active=True)
+    workdir.write_start(folder, made, {"commit": "c0ffee", "config": "0"}, active=True)
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
     saved.save(TrainState(jnp.int32(1), params, params, {"none": jnp.zeros(1)}), 1, None)
     saved.close()
