@@ -1,6 +1,7 @@
-"""For tests of galleries: an invented encoder, its vectors and their records."""
+"""For tests of galleries: an invented encoder, its vectors and their records; interruptions, and what files hold."""
 
 import numpy as np
+import pyarrow.parquet
 
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition.records import Record
@@ -16,3 +17,33 @@ def unit_vectors(count, size=ENCODER.size, seed=0):
 def record(name, source="0", **changes):
     values = {"encoder": ENCODER.name, "version": ENCODER.version, "sources": (source,), "length": 1.0}
     return Record(**values | {"name": name, "consent": "", "purpose": "", "time": 1_800_000_000} | changes)
+
+
+def names_and_scores(matches):
+    return [(match.record.name, round(match.score, 5)) for match in matches]
+
+
+def interrupt(monkeypatch, opened, step, after=None):
+    """From here on, or from a call of `after` on, the store is killed where it would call `step`."""
+    call, done = opened.call, [None]
+
+    def interrupted(method, *arguments, **options):
+        if method == step and after in done:
+            raise KeyboardInterrupt
+        done.append(method)
+        return call(method, *arguments, **options)
+
+    monkeypatch.setattr(opened, "call", interrupted)
+
+
+def bytes_below(folder):
+    """All that the gallery's files hold, also unpacked."""
+    found = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    for path in folder.rglob("*.parquet"):
+        table = pyarrow.parquet.read_table(path)
+        for name in {"name", "vector"} & set(table.column_names):
+            values = table[name].to_pylist()
+            found += b"".join(
+                value.encode() if isinstance(value, str) else np.array(value, np.float32).tobytes() for value in values
+            )
+    return found

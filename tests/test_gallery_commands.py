@@ -1,0 +1,122 @@
+"""`faceflax gallery`: what it lists, shows, changes, deletes and exports, and for whom."""
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from tests.crowd import face, json_lines, run
+
+pytestmark = pytest.mark.usefixtures("invented")
+
+
+def test_records_are_shown_changed_and_deleted(gallery, capsys):
+    assert (
+        run("gallery", "update", "--gallery", gallery, "--name", "Bob", "--set", "site=north", "--purpose", "door") == 0
+    )
+    capsys.readouterr()
+    assert run("gallery", "show", "--gallery", gallery, "--where", "site=north") == 0
+    lines = json_lines(capsys)
+    assert [line["name"] for line in lines] == ["Bob"] * 3
+    for line in lines:
+        assert (line["encoder"], line["version"], line["consent"], line["purpose"]) == (
+            "faceres", "00c0ffee", "letters of May", "door",
+        )  # fmt: skip
+        assert (
+            line["metadata"] == {"site": "north"} and len(line["sources"][0]) == 64 and line["time"].endswith("+00:00")
+        )
+    assert run("gallery", "delete", "--gallery", gallery, "--name", "Bob", "--where", "site=south") == 1
+    assert "nobody in the gallery" in capsys.readouterr().err
+    assert run("gallery", "delete", "--gallery", gallery, "--name", "Bob") == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", gallery) == 0
+    said = capsys.readouterr().out
+    assert "Ann" in said and "Bob" not in said and "2 people" in said
+    assert run("gallery", "check", "--gallery", gallery, "--queries", "20") == 0
+    assert capsys.readouterr().out.startswith("recall@6 1.0000 against brute force, 20 queries on 6 vectors")
+
+
+def test_names_are_listed_letter_for_letter(tmp_path, people, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "70")
+    names = ["smith [old]", "a [/b]", "[link=x]y[/link]", "long" * 30]
+    for shot, name in enumerate(names):
+        photograph = face(tmp_path / f"{shot}.png", shot)
+        assert run("enroll", photograph, "--name", name, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", tmp_path / "faces.db") == 0
+    cells = [line.split("│")[1].strip() for line in capsys.readouterr().out.splitlines() if "│" in line]
+    assert set(names[:3]) <= set(cells)
+    assert "".join(cell for cell in cells if set(cell) <= set("long")) == names[3]
+
+
+def test_a_gallery_is_exported_as_vectors_and_as_photographs(tmp_path, gallery, people, capsys):
+    assert (
+        run("gallery", "export", "--gallery", gallery, "--out", tmp_path / "set", "--name", "Ann", "--name", "Bob") == 0
+    )
+    (folder,) = capsys.readouterr().out.split()
+    builder = tfds.builder_from_directory(folder)
+    examples = list(builder.as_data_source("train"))
+    assert builder.info.features["identity"].names == ["Ann", "Bob"]
+    assert sorted(example["identity"] for example in examples) == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_allclose([np.linalg.norm(example["vector"]) for example in examples], 1, atol=1e-5)
+    assert (tmp_path / "set").stat().st_mode & 0o777 == 0o700
+    assert modes_of_files(tmp_path / "set") == {0o600}
+    (people / "Bob" / "1.png").unlink()
+    out = tmp_path / "crops"
+    assert run("gallery", "export", "--gallery", gallery, "--out", out, "--photographs", people) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 8 photographs\n" and "1 enrolled photographs are not among" in said.err
+    assert len(list((out / "Bob").iterdir())) == 2
+    found = {path.read_bytes() for path in (out / "Zoë").iterdir()}
+    assert found == {path.read_bytes() for path in (people / "Zoë").iterdir()}
+    assert modes_of_files(out) == {0o600}
+
+
+def modes_of_files(folder):
+    return {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("wanted", [[], ["--photographs"]])
+def test_no_one_else_can_look_into_an_export(tmp_path, gallery, people, capsys, wanted):
+    words = [*wanted, *[people][: len(wanted)]]
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty").chmod(0o755)
+    assert run("gallery", "export", "--gallery", gallery, "--out", tmp_path / "empty", *words) == 0
+    assert (tmp_path / "empty").stat().st_mode & 0o777 == 0o700
+    shared = face(tmp_path / "shared" / "other.png", 9).parent
+    shared.chmod(0o755)
+    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == 1
+    assert f"others can look into the folder {shared}" in capsys.readouterr().err
+    assert [path.name for path in shared.iterdir()] == ["other.png"] and shared.stat().st_mode & 0o777 == 0o755
+    shared.chmod(0o700)
+    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == 0
+
+
+def test_photographs_that_cannot_be_read_are_named_and_the_rest_is_exported(tmp_path, gallery, people, capsys):
+    (people / "Ann" / "dangling.png").symlink_to(tmp_path / "none.png")
+    out = tmp_path / "crops"
+    assert run("gallery", "export", "--gallery", gallery, "--out", out, "--photographs", people) == 1
+    said = capsys.readouterr()
+    assert said.out == f"{out}: 9 photographs\n"
+    assert "dangling.png: cannot be read" in said.err and len(said.err.splitlines()) == 1
+
+
+def test_no_name_leads_out_of_the_export(tmp_path, people, capsys):
+    for name in ("../../outside", ".hidden", "a/b", ".."):
+        photograph = face(tmp_path / "one" / f"{abs(hash(name))}.png", len(name))
+        assert run("enroll", photograph, "--name", name, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    assert (
+        run(
+            "gallery",
+            "export",
+            "--gallery",
+            tmp_path / "faces.db",
+            "--out",
+            tmp_path / "out",
+            "--photographs",
+            tmp_path / "one",
+        )
+        == 0
+    )
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert folders == ["%2E.", "%2E.%2F..%2Foutside", "%2Ehidden", "a%2Fb"]
+    assert not list(tmp_path.glob("**/outside"))

@@ -1,0 +1,127 @@
+"""Where a gallery lies: a folder that is its owner's alone, or a server, and what is neither."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from experiments import local_server
+from faceflax.errors import UserError
+from faceflax.recognition import store
+from faceflax.recognition.gallery import Gallery
+from tests.galleries import ENCODER, record, unit_vectors
+
+
+def test_the_folder_is_its_owner_s_alone_from_the_first_moment(tmp_path, monkeypatch):
+    made = []
+    mkdir = os.mkdir
+
+    def watched(path, mode=0o777, **options):
+        mkdir(path, mode, **options)
+        made.append((os.fspath(path), Path(path).stat().st_mode & 0o777))
+
+    monkeypatch.setattr(os, "mkdir", watched)
+    old = os.umask(0)
+    try:
+        with store.connect(str(tmp_path / "new" / "faces.db"), create=True):
+            assert (str(tmp_path / "new" / "faces.db"), 0o700) in made
+    finally:
+        os.umask(old)
+    assert (tmp_path / "new" / "faces.db").stat().st_mode & 0o777 == 0o700
+    (tmp_path / "empty.db").mkdir(mode=0o755)
+    with store.connect(str(tmp_path / "empty.db"), create=True):
+        assert (tmp_path / "empty.db").stat().st_mode & 0o777 == 0o700
+
+
+def test_no_port_is_opened_for_an_embedded_gallery(tmp_path):
+    listening = lambda: {c.laddr for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"}  # noqa: E731
+    before = listening()
+    with store.connect(str(tmp_path / "faces.db"), create=True):
+        assert listening() == before
+
+
+def test_a_gallery_in_use_is_one_sentence(tmp_path):
+    uri = str(tmp_path / "faces.db")
+    with store.connect(uri, create=True):
+        command = [sys.executable, "-c", f"from faceflax.recognition import store; store.connect({uri!r})"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1].endswith("is in use by another process; try again when that has ended")
+    with store.connect(uri):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: None, "there is no gallery .*; faceflax enroll --gallery .* makes one"),
+        (lambda path: path.write_text("a file"), "is no gallery"),
+        (lambda path: (path / "photographs").mkdir(parents=True), "is no gallery"),
+    ],
+)
+def test_what_is_no_gallery_is_left_alone(tmp_path, make, sentence):
+    path = tmp_path / "faces.db"
+    make(path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=sentence):
+        store.connect(str(path))
+    if before:
+        with pytest.raises(UserError, match=sentence):
+            store.connect(str(path), create=True)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("address", ["http://[bad", "http://host:port", "http://host:0", "ftp://host", "http://"])
+def test_what_is_no_address_is_one_sentence(address):
+    with pytest.raises(UserError, match=r"is no address of a server; write http://host:port or a file's name"):
+        store.connect(address)
+    with pytest.raises(UserError, match="holds credentials") as caught:
+        store.connect("http://root:secret@[bad")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_server_that_is_down_is_asked_three_times(monkeypatch):
+    waits = []
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(store, "_CONNECT_SECONDS", 0.2)
+    monkeypatch.setenv(store.TOKEN, "root:secret")
+    with pytest.raises(UserError) as caught:
+        store.connect("http://127.0.0.1:1")
+    assert str(caught.value) == (
+        "the gallery server http://127.0.0.1:1 did not answer in 3 attempts; start it, or correct --gallery"
+    )
+    assert waits[-2:] == [1, 2]
+
+
+def test_a_server_that_goes_away_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_SECONDS", 2)
+    with local_server.serve(tmp_path / "data") as uri:
+        opened = store.connect(uri)
+        gallery = Gallery(opened)
+        gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
+    with pytest.raises(UserError, match=f"the gallery {uri} did not do as asked: .*"):
+        gallery.add(ENCODER, [record("Bob")], unit_vectors(1))
+
+
+def test_the_token_goes_to_the_server_and_nowhere_else(monkeypatch, capfd):
+    given = []
+    monkeypatch.setenv(store.TOKEN, "root:secret")
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+
+    def refuse(uri, token):
+        from pymilvus import MilvusException
+
+        given.append(token)
+        raise MilvusException(message=f"no route for {token}")
+
+    monkeypatch.setattr(store, "_client", refuse)
+    with pytest.raises(UserError) as caught:
+        store.connect("http://127.0.0.1:9")
+    assert given == ["root:secret"] * 3
+    assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
+    with pytest.raises(UserError, match=r"holds credentials, .* \$FACEFLAX_GALLERY_TOKEN") as caught:
+        store.connect("http://root:secret@127.0.0.1:9")
+    assert "secret" not in str(caught.value)

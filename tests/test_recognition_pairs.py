@@ -1,0 +1,91 @@
+"""`faceflax verify` and `calibrate`: one person or two, and from which score on."""
+
+import csv
+import json
+
+import pytest
+
+from tests.crowd import json_lines, run
+
+pytestmark = pytest.mark.usefixtures("invented")
+
+
+def write_pairs(path, pairs):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file_x", "file_y", "note"), *((*pair, "x") for pair in pairs)])
+    return path
+
+
+def test_pairs_are_compared_and_no_line_is_dropped(tmp_path, people, capsys, monkeypatch):
+    broken = tmp_path / "broken.png"
+    broken.write_text("not an image")
+    files = [people / "Ann" / "0.png", people / "Ann" / "1.png", people / "Bob" / "0.png"]
+    pairs = [
+        (files[0], files[1]),
+        (files[0], files[2]),
+        (broken, files[0]),
+        (files[1], tmp_path / "none.png"),
+        ("", ""),
+    ]
+    pairs += [("people/Ann/0.png", "people/Ann/2.png"), (files[0], files[0])]
+    listed = write_pairs(tmp_path / "pairs.csv", pairs)
+    assert run("verify", "--pairs", listed, "--aligned", "--json") == 1
+    lines = json_lines(capsys)
+    assert [(line["file_x"], line["file_y"]) for line in lines] == [tuple(map(str, pair)) for pair in pairs]
+    assert [line["same"] for line in lines] == [True, False, None, None, None, True, True]
+    assert all(("error" in line) == (line["score"] is None) for line in lines)
+    assert lines[6]["score"] == pytest.approx(1, abs=1e-5) and lines[0]["false_accept_rate"] == 0.001
+    assert "broken.png" in lines[2]["error"] and "none.png" in lines[3]["error"]
+
+
+def test_two_photographs_are_compared_in_words(people, capsys):
+    assert run("verify", people / "Ann" / "0.png", people / "Ann" / "1.png", "--aligned") == 0
+    said = capsys.readouterr().out
+    assert ": the same person (score 0.9" in said and "at which 0.001 of the pairs of different people pass" in said
+    assert run("verify", people / "Ann" / "0.png", people / "Bob" / "1.png", "--aligned", "--threshold", "0.99") == 0
+    assert ": different people (score " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("a,b\n1,2\n", "must name the columns"), ("file_x,file_y\n", "holds no pairs"), (b"\xff\xfe\x00", "no CSV file")],
+)
+def test_a_bad_list_of_pairs_is_one_sentence(tmp_path, capsys, text, sentence):
+    (tmp_path / "pairs.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    assert run("verify", "--pairs", tmp_path / "pairs.csv", "--aligned") == 1
+    said = capsys.readouterr().err
+    assert sentence in said and len(said.splitlines()) == 1
+    assert run("verify", tmp_path / "a.png", "--aligned") == 1
+    assert "compares two photographs, and 1 were given" in capsys.readouterr().err
+
+
+def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
+    out = tmp_path / "calibration.json"
+    assert run("calibrate", people, "--aligned", "--far", "0.04", "--out", out) == 0
+    assert "0.037 of 27 pairs of different people pass, 1.0000 of 9 pairs of one person" in capsys.readouterr().out
+    kept = json.loads(out.read_text())
+    assert (kept["encoder"], kept["version"], kept["different"], kept["same"]) == ("faceres", "00c0ffee", 27, 9)
+    pair = (people / "Ann" / "0.png", people / "Bob" / "0.png", "--aligned", "--json")
+    assert run("verify", *pair, "--calibration", out) == 0
+    (line,) = json_lines(capsys)
+    assert line["threshold"] == pytest.approx(kept["threshold"], abs=1e-6) and line[
+        "false_accept_rate"
+    ] == pytest.approx(1 / 27)
+    assert run("verify", *pair, "--calibration", out, "--encoder", "other") == 1
+    assert "is for faceres (version 00c0ffee), and the vectors are of other" in capsys.readouterr().err
+    assert run("verify", *pair, "--encoder", "other") == 1
+    assert "no threshold comes with other (version 0badcafe)" in capsys.readouterr().err
+    assert run("calibrate", people, "--aligned", "--far", "0.001", "--out", out) == 1
+    assert "needs 1,000 pairs of different people, and there are 27" in capsys.readouterr().err
+    assert json.loads(out.read_text()) == kept
+
+
+def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
+    (tmp_path / "groups.csv").write_text("person,group\nAnn,tall\nZoë,tall\nBob,short\n", encoding="utf-8")
+    command = ("calibrate", people, "--aligned", "--far", "0.5", "--out", tmp_path / "c.json", "--groups")
+    assert run(*command, tmp_path / "groups.csv") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "short, 1 people: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
+    assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
+    assert run(*command, people) == 1
+    assert "cannot be read" in capsys.readouterr().err
