@@ -115,7 +115,7 @@ def connect(uri: str, *, create: bool = False) -> Store:
       create: makes an embedded gallery that is not there, readable and writable by its owner alone.
 
     Raises:
-      UserError: it is not there, is no gallery, is in use by another process, does not answer, or holds credentials.
+      UserError: it is not there, is no gallery, is in use by another process, does not answer, or holds more than an address.
     """
     _prepare_libraries()
     if "://" in uri:
@@ -208,14 +208,17 @@ def _connect_to_server(uri: str) -> Store:
 
 
 def _check_address(uri: str) -> None:
+    """Raises `UserError` for what is no plain address of a server, without repeating what may be a secret."""
+    if any(mark in uri for mark in "@?#"):  # before it is taken apart: what cannot be may hold a secret as well
+        raise UserError(
+            "--gallery holds more than an address: leave out user, password, query and fragment, which others can see "
+            f"on the command line, and put the token into ${TOKEN}"
+        )
     try:
         address = urlsplit(uri)
-        has_credentials = bool(address.username or address.password)
         is_server = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # brackets that hold no address, a port that is no number; what else it holds is not known
-        has_credentials, is_server = "@" in uri, False
-    if has_credentials:
-        raise UserError(f"--gallery holds credentials, which others can see; put them into ${TOKEN} instead")
+    except ValueError:  # brackets that hold no address, a port that is no number
+        is_server = False
     if not is_server:
         raise UserError(f"--gallery {uri} is no address of a server; write http://host:port or a file's name")
 
