@@ -50,7 +50,7 @@ def invented(monkeypatch):
     from faceflax.recognition import calibration
     from tests import crowd
 
-    monkeypatch.setattr(face_encoder, "create", lambda name: crowd.ENCODERS[name])
+    monkeypatch.setattr(face_encoder, "create", crowd.create)
     monkeypatch.setattr(calibration, "DEFAULTS", (crowd.KNOWN,))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from faceflax import cli
+from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition.calibration import Calibration
 
@@ -25,6 +26,15 @@ ENCODERS = {
     name: FaceEncoder(name, version, 48, 32, load=dict, embed=embed)
     for name, version in (("faceres", "00c0ffee"), ("other", "0badcafe"))
 }
+
+
+def create(name):
+    """As `face_encoder.create`, of `ENCODERS`."""
+    if name not in ENCODERS:
+        raise UserError(f"there is no face encoder {name!r}")
+    return ENCODERS[name]
+
+
 KNOWN = Calibration("faceres", "00c0ffee", 0.7, 0.001, 1000, 0.9, 100, "invented faces")
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from faceflax.recognition import store
 from tests.crowd import face, json_lines, run
 
 pytestmark = pytest.mark.usefixtures("invented")
@@ -25,7 +26,10 @@ def test_records_are_shown_changed_and_deleted(gallery, capsys):
             line["metadata"] == {"site": "north"} and len(line["sources"][0]) == 64 and line["time"].endswith("+00:00")
         )
     assert run("gallery", "delete", "--gallery", gallery, "--name", "Bob", "--where", "site=south") == 1
-    assert "nobody in the gallery" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert said.err.startswith("error: nobody in the gallery") and said.out == ""
+    assert run("gallery", "update", "--gallery", gallery, "--name", "Eve", "--purpose", "door") == 1
+    assert capsys.readouterr().out == ""
     assert run("gallery", "delete", "--gallery", gallery, "--name", "Bob") == 0
     capsys.readouterr()
     assert run("gallery", "list", "--gallery", gallery) == 0
@@ -33,6 +37,25 @@ def test_records_are_shown_changed_and_deleted(gallery, capsys):
     assert "Ann" in said and "Bob" not in said and "2 people" in said
     assert run("gallery", "check", "--gallery", gallery, "--queries", "20") == 0
     assert capsys.readouterr().out.startswith("recall@6 1.0000 against brute force, 20 queries on 6 vectors")
+
+
+def test_where_nobody_is_listed_it_says_so(gallery, capsys):
+    assert run("gallery", "list", "--gallery", gallery, "--name", "Eve") == 0
+    assert capsys.readouterr().out == f"nobody matches, of 3 people in {gallery}\n"
+    assert run("gallery", "list", "--gallery", gallery, "--name", "Eve", "--json") == 0
+    assert capsys.readouterr().out == ""
+    assert run("gallery", "delete", "--gallery", gallery, "--all") == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", gallery) == 0
+    assert capsys.readouterr().out == f"{gallery} is empty; encoder faceres\n"
+
+
+def test_an_empty_gallery_is_listed_as_that(server, capsys):
+    with store.connect(server) as opened:
+        for name in opened.call("list_collections"):
+            opened.call("drop_collection", name)
+    assert run("gallery", "list", "--gallery", server) == 0
+    assert capsys.readouterr().out == f"{server} is empty\n"
 
 
 def test_names_are_listed_letter_for_letter(tmp_path, people, capsys, monkeypatch):

@@ -29,9 +29,9 @@ def test_the_folder_is_its_owner_s_alone_from_the_first_moment(tmp_path, monkeyp
     try:
         with store.connect(str(tmp_path / "new" / "faces.db"), create=True):
             assert (str(tmp_path / "new" / "faces.db"), 0o700) in made
+            assert (tmp_path / "new" / "faces.db").stat().st_mode & 0o777 == 0o700
     finally:
         os.umask(old)
-    assert (tmp_path / "new" / "faces.db").stat().st_mode & 0o777 == 0o700
     (tmp_path / "empty.db").mkdir(mode=0o755)
     with store.connect(str(tmp_path / "empty.db"), create=True):
         assert (tmp_path / "empty.db").stat().st_mode & 0o777 == 0o700
@@ -46,7 +46,8 @@ def test_no_port_is_opened_for_an_embedded_gallery(tmp_path):
 
 def test_a_gallery_in_use_is_one_sentence(tmp_path):
     uri = str(tmp_path / "faces.db")
-    with store.connect(uri, create=True):
+    with store.connect(uri, create=True) as opened:
+        Gallery(opened).add(ENCODER, [record("Ann")], unit_vectors(1))
         command = [sys.executable, "-c", f"from faceflax.recognition import store; store.connect({uri!r})"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1].endswith("is in use by another process; try again when that has ended")
@@ -94,7 +95,9 @@ def test_what_is_no_address_is_one_sentence(address):
 )
 def test_an_address_that_holds_more_is_refused_and_not_repeated(address, capfd, monkeypatch):
     monkeypatch.setattr(store, "_client", lambda *arguments: pytest.fail("it went out"))
-    with pytest.raises(UserError, match=r"^--gallery holds more than an address: .* \$FACEFLAX_GALLERY_TOKEN$") as caught:
+    with pytest.raises(
+        UserError, match=r"^--gallery holds more than an address: .* \$FACEFLAX_GALLERY_TOKEN$"
+    ) as caught:
         store.connect(address)
     assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
 

@@ -1,5 +1,6 @@
 """`faceflax enroll`, `identify` and `reconstruct`: names, files, exit codes and sentences."""
 
+import dataclasses
 import hashlib
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from experiments import local_server
+from faceflax.errors import UserError
 from faceflax.preprocessing import images
 from faceflax.recognition.commands import reconstruct, session
 from tests import crowd
@@ -72,6 +74,29 @@ def test_who_is_who_is_asked_for_where_no_folder_says(tmp_path, people, capsys):
     assert [(line["name"], line["photographs"]) for line in json_lines(capsys)] == [("Ann", 3), ("Robert", 1)]
     assert run("enroll", people, "--name", "a\nb", "--aligned", "--gallery", tmp_path / "faces.db") == 1
     assert "control characters" in capsys.readouterr().err
+
+
+def test_an_enrolment_of_nobody_leaves_no_gallery_behind(tmp_path, people, capsys, monkeypatch):
+    gallery, broken = tmp_path / "faces.db", tmp_path / "broken.png"
+    broken.write_text("not an image")
+    enroll = ("enroll", "--name", "Ann", "--aligned", "--gallery", gallery)
+    assert run(*enroll, broken) == 1
+    assert not gallery.exists()
+    assert run(*enroll, people / "Ann", "--encoder", "none") == 1
+    assert "there is no face encoder" in capsys.readouterr().err and not gallery.exists()
+    with monkeypatch.context() as patch:
+        patch.setitem(crowd.ENCODERS, "faceres", dataclasses.replace(crowd.ENCODERS["faceres"], load=missing))
+        assert run(*enroll, people / "Ann") == 1
+    assert "cannot be fetched" in capsys.readouterr().err and not gallery.exists()
+    assert run(*enroll, people / "Ann" / "0.png") == 0
+    assert run(*enroll, broken) == 1  # what others made stays
+    capsys.readouterr()
+    assert run("gallery", "show", "--gallery", gallery) == 0
+    assert [line["name"] for line in json_lines(capsys)] == ["Ann"]
+
+
+def missing():
+    raise UserError("the encoder's weights cannot be fetched; mend the network")
 
 
 def test_an_average_is_that_of_all_photographs_however_they_come(tmp_path, people, capsys):

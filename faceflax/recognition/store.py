@@ -112,18 +112,21 @@ def connect(uri: str, *, create: bool = False) -> Store:
 
     Args:
       uri: of the gallery. It holds no credentials: the token is $FACEFLAX_GALLERY_TOKEN.
-      create: makes an embedded gallery that is not there, readable and writable by its owner alone.
+      create: makes an embedded gallery that is not there, readable and writable by its owner alone; it is removed when
+        the store is closed and nothing was put into it.
 
     Raises:
-      UserError: it is not there, is no gallery, is in use by another process, does not answer, or holds more than an address.
+      UserError: it is not there, is no gallery, is in use by another process, does not answer, or `uri` holds more
+        than an address.
     """
     _prepare_libraries()
     if "://" in uri:
         return _connect_to_server(uri)
     folder = Path(uri)
-    if not (folder / _LAYOUT).is_dir():
+    is_new = not (folder / _LAYOUT).is_dir()
+    if is_new:
         _make_folder(folder, create)
-    return _open_folder(uri, folder)
+    return _open_folder(uri, folder, is_new)
 
 
 def _prepare_libraries() -> None:
@@ -162,7 +165,7 @@ def _make_folder(folder: Path, create: bool) -> None:
         raise UserError(f"cannot make the gallery {folder}: {error.strerror}; choose another place") from error
 
 
-def _open_folder(uri: str, folder: Path) -> Store:
+def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 
@@ -179,6 +182,8 @@ def _open_folder(uri: str, folder: Path) -> Store:
 
     def close() -> None:
         server.stop(grace=None).wait()
+        if is_new and not database.list_collections():  # while it is locked: nobody else can put anything into it
+            shutil.rmtree(folder, ignore_errors=True)
         database.close()
         shutil.rmtree(sockets, ignore_errors=True)
 

@@ -20,7 +20,8 @@ from faceflax.recognition.records import Record
 def run(arguments: argparse.Namespace) -> int:
     """Enrols the photographs that the arguments name; returns 0, or 1 when some could not be.
 
-    Raises `UserError` when nothing can be enrolled at all: no gallery, another encoder's gallery.
+    Raises `UserError` when nothing can be enrolled at all: no gallery, no encoder, another encoder's gallery. A gallery
+    that this call made does not stay when nothing was put into it.
     """
     metadata = records.parse_pairs("--set", arguments.set)
     for option in ("consent", "purpose"):
@@ -29,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     failures = session.Failures(sentences)
     if not people:
         return 1
+    session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)
         embedder = session.create_embedder(encoder, arguments)

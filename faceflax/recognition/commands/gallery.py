@@ -21,7 +21,10 @@ from faceflax.recognition.records import Record
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Does what `arguments.action` names; returns 0, or 1 when nobody in the gallery is meant."""
+    """Does what `arguments.action` names; returns 0, or 1 when some files could not be used.
+
+    Raises `UserError` when nobody in the gallery is meant.
+    """
     with session.open_gallery(arguments.gallery) as gallery:
         return _ACTIONS[arguments.action](gallery, arguments)
 
@@ -38,12 +41,18 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
         for name, held in sorted(people.items()):
             session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
         return 0
+    uri = printable(gallery.uri)
+    if not people:
+        total = len({record.name for record in gallery.records()})
+        bound = f"; encoder {gallery.encoder}" if gallery.encoder else ""  # also where all records were deleted
+        print(f"nobody matches, of {total} people in {uri}" if total else f"{uri} is empty{bound}")
+        return 0
     table = Table(Column("person", overflow="fold"), "photographs", "vectors", "enrolled last")
     for name, held in sorted(people.items()):
         last = _date(max(record.time for record in held))
         table.add_row(Text(printable(name)), str(_photographs(held)), str(len(held)), last)
     Console().print(table)
-    print(f"{len(people)} people in {printable(gallery.uri)}; encoder {gallery.encoder}, index {gallery.index}")
+    print(f"{len(people)} people in {uri}; encoder {gallery.encoder}, index {gallery.index}")
     return 0
 
 
@@ -51,7 +60,8 @@ def _show(gallery: Gallery, arguments: argparse.Namespace) -> int:
     found = sorted(gallery.records(_condition(arguments)), key=lambda record: (record.name, record.sources))
     for record in found:
         session.print_json(**dataclasses.asdict(record) | {"time": _date(record.time)})
-    return _said_if_none(len(found), gallery)
+    _some(len(found), gallery)
+    return 0
 
 
 def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
@@ -65,9 +75,9 @@ def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
     def change(record: Record) -> Record:
         return dataclasses.replace(record, **changes, metadata={**record.metadata, **metadata})
 
-    count = gallery.update(_condition(arguments), change)
+    count = _some(gallery.update(_condition(arguments), change), gallery)
     print(f"updated {count} records in {printable(gallery.uri)}")
-    return _said_if_none(count, gallery)
+    return 0
 
 
 def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
@@ -76,9 +86,9 @@ def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
         raise UserError("say who is to be deleted, with --name or --where; --all deletes everybody")
     if condition and arguments.all:
         raise UserError("--all deletes everybody; leave out --name and --where")
-    count = gallery.delete(condition or records.EVERYBODY)
+    count = _some(gallery.delete(condition or records.EVERYBODY), gallery)
     print(f"deleted {count} records from {printable(gallery.uri)}")
-    return _said_if_none(count, gallery)
+    return 0
 
 
 def _check(gallery: Gallery, arguments: argparse.Namespace) -> int:
@@ -116,10 +126,11 @@ def _date(seconds: int) -> str:
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).isoformat(timespec="seconds")
 
 
-def _said_if_none(count: int, gallery: Gallery) -> int:
-    if count:
-        return 0
-    raise UserError(f"nobody in the gallery {gallery.uri} is meant; faceflax gallery list shows who is there")
+def _some(count: int, gallery: Gallery) -> int:
+    """Returns the count of those who were meant; raises `UserError` where there are none."""
+    if not count:
+        raise UserError(f"nobody in the gallery {gallery.uri} is meant; faceflax gallery list shows who is there")
+    return count
 
 
 _ACTIONS = {
