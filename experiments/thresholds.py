@@ -74,7 +74,7 @@ def main() -> int:
             different=len(scores[worst][1]),
             true_accept_rate=round(_kept(scores[known][0], threshold), 4),
             same=len(scores[known][0]),
-            measured_on=f"{worst} (false ones), {known} (true ones)",
+            measured_on=f"{worst} (different people), {known} (one person)",
         )
     )
     for folder in _OTHERS.value:

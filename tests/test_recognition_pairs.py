@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 
@@ -35,34 +36,62 @@ def test_pairs_are_compared_and_no_line_is_dropped(tmp_path, people, capsys, mon
     assert [line["same"] for line in lines] == [True, False, None, None, None, True, True]
     assert all(("error" in line) == (line["score"] is None) for line in lines)
     assert lines[6]["score"] == pytest.approx(1, abs=1e-5) and lines[0]["false_accept_rate"] == 0.001
+    assert lines[0]["measured_on"] == "invented faces"
     assert "broken.png" in lines[2]["error"] and "none.png" in lines[3]["error"]
 
 
 def test_two_photographs_are_compared_in_words(people, capsys):
     assert run("verify", people / "Ann" / "0.png", people / "Ann" / "1.png", "--aligned") == 0
-    said = capsys.readouterr().out
-    assert ": the same person (score 0.9" in said and "at which 0.001 of the pairs of different people pass" in said
+    said, measured = capsys.readouterr().out.splitlines()
+    assert re.search(r": the same person \(score 0\.9\d{3}; threshold 0\.7000\)$", said)
+    assert measured == (
+        "threshold 0.7000: 1 of 1,000 pairs of different people pass, 90 of 100 pairs of one person; "
+        "measured on invented faces"
+    )
     assert run("verify", people / "Ann" / "0.png", people / "Bob" / "1.png", "--aligned", "--threshold", "0.99") == 0
-    assert ": different people (score " in capsys.readouterr().out
+    (said,) = capsys.readouterr().out.splitlines()  # nothing was measured at a threshold of one's own
+    assert ": different people (score " in said and said.endswith("; threshold 0.9900)")
 
 
 @pytest.mark.parametrize(
-    ("text", "sentence"),
-    [("a,b\n1,2\n", "must name the columns"), ("file_x,file_y\n", "holds no pairs"), (b"\xff\xfe\x00", "no CSV file")],
+    ("content", "sentence"),
+    [
+        (b"a,b\n1,2\n", "its first line must name the columns {columns}"),
+        (b"\xff\xfe\x00", "is no CSV file in UTF-8; write one with the columns {columns}"),
+        (b"\x89PNG\r\n\x1a\n", "is no CSV file in UTF-8; write one with the columns {columns}"),
+        (None, "cannot be read: No such file or directory"),
+    ],
 )
-def test_a_bad_list_of_pairs_is_one_sentence(tmp_path, capsys, text, sentence):
-    (tmp_path / "pairs.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+def test_a_bad_list_is_one_sentence(tmp_path, people, capsys, content, sentence):
+    listed = tmp_path / "listed.csv"
+    if content is not None:
+        listed.write_bytes(content)
+    for command, columns in (
+        (("verify", "--pairs"), "file_x,file_y"),
+        (("calibrate", people, "--groups"), "person,group"),
+    ):
+        assert run(*command, listed, "--aligned") == 1
+        assert capsys.readouterr().err == f"error: {command[-1]} {listed}: {sentence.format(columns=columns)}\n"
+
+
+def test_a_list_of_no_pairs_is_one_sentence(tmp_path, capsys):
+    (tmp_path / "pairs.csv").write_text("file_x,file_y\n")
     assert run("verify", "--pairs", tmp_path / "pairs.csv", "--aligned") == 1
-    said = capsys.readouterr().err
-    assert sentence in said and len(said.splitlines()) == 1
-    assert run("verify", tmp_path / "a.png", "--aligned") == 1
-    assert "compares two photographs, and 1 were given" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("holds no pairs below its first line\n")
+
+
+@pytest.mark.parametrize(("count", "given"), [(0, "none was"), (1, "one was"), (3, "3 were")])
+def test_two_photographs_are_needed(tmp_path, capsys, count, given):
+    assert run("verify", *[tmp_path / "a.png"] * count, "--aligned") == 1
+    assert capsys.readouterr().err == (
+        f"error: verify needs two photographs to compare, and {given} given; name two, or --pairs FILE.csv\n"
+    )
 
 
 def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
     out = tmp_path / "calibration.json"
     assert run("calibrate", people, "--aligned", "--far", "0.04", "--out", out) == 0
-    assert "0.037 of 27 pairs of different people pass, 1.0000 of 9 pairs of one person" in capsys.readouterr().out
+    assert ": 1 of 27 pairs of different people pass, 9 of 9 pairs of one person\n" in capsys.readouterr().out
     kept = json.loads(out.read_text())
     assert (kept["encoder"], kept["version"], kept["different"], kept["same"]) == ("faceres", "00c0ffee", 27, 9)
     pair = (people / "Ann" / "0.png", people / "Bob" / "0.png", "--aligned", "--json")
@@ -87,5 +116,3 @@ def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "short, 1 people: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
     assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
-    assert run(*command, people) == 1
-    assert "cannot be read" in capsys.readouterr().err

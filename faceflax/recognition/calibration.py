@@ -43,6 +43,15 @@ class Calibration:
     same: int
     measured_on: str
 
+    @property
+    def passing(self) -> str:
+        """How many pairs pass where it was measured, in words."""
+        false_accepts = round(self.false_accept_rate * self.different)
+        said = f"{false_accepts:,} of {self.different:,} pairs of different people pass"
+        if self.true_accept_rate is None:
+            return f"{said}, and there was no pair of one person"
+        return f"{said}, {round(self.true_accept_rate * self.same):,} of {self.same:,} pairs of one person"
+
 
 DEFAULTS = (
     Calibration(
@@ -53,7 +62,7 @@ DEFAULTS = (
         different=124750,
         true_accept_rate=0.9667,
         same=900,
-        measured_on="synthetic faces whole (false ones), ORL s1-s20 found (true ones)",
+        measured_on="synthetic faces whole (different people), ORL s1-s20 found (one person)",
     ),
     Calibration(
         encoder="compact",
@@ -63,7 +72,7 @@ DEFAULTS = (
         different=19000,
         true_accept_rate=0.6844,
         same=900,
-        measured_on="ORL s21-s40 whole (false ones), ORL s1-s20 found (true ones)",
+        measured_on="ORL s21-s40 whole (different people), ORL s1-s20 found (one person)",
     ),
 )
 """Made by `python -m experiments.thresholds`."""

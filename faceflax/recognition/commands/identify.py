@@ -63,5 +63,5 @@ def _print(path: Path, matches: Sequence[Match] | None, problem: str, threshold:
         people = [{"name": match.record.name, "score": round(match.score, 6)} for match in matches]
         session.print_json(file=str(path), name=name, threshold=threshold, people=people)
         return
-    scores = ", ".join(f"{match.record.name} {match.score:.3f}" for match in matches)
-    print(printable(f"{path}: {name or 'unknown'} ({scores}; threshold {threshold:.3f})"))
+    scores = ", ".join(f"{match.record.name} {match.score:.4f}" for match in matches)
+    print(printable(f"{path}: {name or 'unknown'} ({scores}; threshold {threshold:.4f})"))

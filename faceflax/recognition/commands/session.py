@@ -16,6 +16,7 @@ from faceflax.models.face_encoder import FaceEncoder
 from faceflax.preprocessing import console, detection, inputs
 from faceflax.progress import progress_bar
 from faceflax.recognition import calibration, embedding, records, store
+from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.embedding import Embedded, Embedder
 from faceflax.recognition.gallery import Gallery
 from faceflax.training import runtime
@@ -38,14 +39,14 @@ def choose_encoder(gallery: Gallery | None, name: str | None) -> FaceEncoder:
     return encoder
 
 
-def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tuple[float, float | None]:
-    """Returns --threshold, else that of --calibration, else the encoder's own; and its false-accept rate if known.
+def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tuple[float, Calibration | None]:
+    """Returns --threshold, else that of --calibration, else the encoder's own; and how it was measured, if known.
 
     Raises `UserError` where there is none, and where both are given.
     """
     if arguments.threshold is None:
         found = calibration.load(arguments.calibration and Path(arguments.calibration), encoder)
-        return found.threshold, found.false_accept_rate
+        return found.threshold, found
     if arguments.calibration:
         raise UserError("--threshold and --calibration both say what passes; give one of them")
     return arguments.threshold, None

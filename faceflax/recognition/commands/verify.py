@@ -1,12 +1,12 @@
 """What `faceflax verify` does."""
 
 import argparse
-import csv
 from pathlib import Path
 
 from faceflax.errors import UserError
 from faceflax.preprocessing.console import printable
-from faceflax.recognition.commands import session
+from faceflax.recognition.calibration import Calibration
+from faceflax.recognition.commands import session, tables
 
 _COLUMNS = ("file_x", "file_y")
 
@@ -18,7 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     pairs = _pairs(arguments)
     encoder = session.choose_encoder(None, arguments.encoder)
-    limit = session.choose_threshold(arguments, encoder)
+    threshold, known = session.choose_threshold(arguments, encoder)
     failures = session.Failures()
     embedder = session.create_embedder(encoder, arguments)
     files = [path for _, paths in pairs for path in paths]
@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
                 session.print_json(**given, score=None, same=None, error="; ".join(problems))
             continue
         score = float(faces[paths[0]].vector @ faces[paths[1]].vector)
-        _print(given, score, limit, arguments.json)
+        _print(given, score, threshold, known, arguments.json)
+    if known and not arguments.json:
+        print(printable(f"threshold {threshold:.4f}: {known.passing}; measured on {known.measured_on}"))
     return 1 if failures.count else 0
 
 
@@ -40,22 +42,15 @@ def _pairs(arguments: argparse.Namespace) -> list[tuple[dict[str, str], tuple[Pa
         if arguments.inputs:
             raise UserError("give two photographs or --pairs FILE.csv, not both")
         return _read_pairs(Path(arguments.pairs))
-    if len(arguments.inputs) != 2:
-        raise UserError(f"verify compares two photographs, and {len(arguments.inputs)} were given; see also --pairs")
+    count = len(arguments.inputs)
+    if count != 2:
+        given = "one was" if count == 1 else f"{count} were" if count else "none was"
+        raise UserError(f"verify needs two photographs to compare, and {given} given; name two, or --pairs FILE.csv")
     return [(dict(zip(_COLUMNS, arguments.inputs, strict=True)), tuple(map(Path, arguments.inputs)))]
 
 
 def _read_pairs(path: Path) -> list[tuple[dict[str, str], tuple[Path, Path]]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
-            if not set(_COLUMNS) <= set(rows.fieldnames or ()):
-                raise UserError(f"--pairs {path}: its first line must name the columns file_x,file_y")
-            pairs = [{name: row[name] or "" for name in _COLUMNS} for row in rows]
-    except OSError as error:
-        raise UserError(f"--pairs {path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"--pairs {path}: is no CSV file in UTF-8: {error}") from error
+    pairs = tables.read("--pairs", path, _COLUMNS)
     if not pairs:
         raise UserError(f"--pairs {path}: holds no pairs below its first line")
     return [(pair, tuple(_locate(pair[name], path.parent) for name in _COLUMNS)) for pair in pairs]
@@ -66,15 +61,17 @@ def _locate(name: str, folder: Path) -> Path:
     return Path(name) if Path(name).exists() else folder / name
 
 
-def _print(given: dict[str, str], score: float, limit: tuple[float, float | None], as_json: bool) -> None:
-    threshold, rate = limit
+def _print(given: dict[str, str], score: float, threshold: float, known: Calibration | None, as_json: bool) -> None:
     is_same = score > threshold
     if as_json:
         session.print_json(
-            **given, score=round(score, 6), same=is_same, threshold=round(threshold, 6), false_accept_rate=rate
+            **given,
+            score=round(score, 6),
+            same=is_same,
+            threshold=round(threshold, 6),
+            false_accept_rate=known and known.false_accept_rate,
+            measured_on=known and known.measured_on,
         )
         return
-    meaning = "" if rate is None else f", at which {rate:.2g} of the pairs of different people pass"
     said = "the same person" if is_same else "different people"
-    files = " and ".join(given.values())
-    print(printable(f"{files}: {said} (score {score:.3f}; threshold {threshold:.3f}{meaning})"))
+    print(printable(f"{' and '.join(given.values())}: {said} (score {score:.4f}; threshold {threshold:.4f})"))
