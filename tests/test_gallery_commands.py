@@ -71,11 +71,15 @@ def test_names_are_listed_letter_for_letter(tmp_path, people, capsys, monkeypatc
     assert "".join(cell for cell in cells if set(cell) <= set("long")) == names[3]
 
 
-def test_a_gallery_is_exported_as_vectors_and_as_photographs(tmp_path, gallery, people, capsys):
+def test_a_gallery_is_exported_as_vectors_and_as_photographs(tmp_path, gallery, people, capsys, caplog):
     assert (
         run("gallery", "export", "--gallery", gallery, "--out", tmp_path / "set", "--name", "Ann", "--name", "Bob") == 0
     )
-    (folder,) = capsys.readouterr().out.split()
+    said = capsys.readouterr()
+    assert said.err == "" and not [each for each in caplog.records if each.name == "absl"]
+    (folder,) = said.out.split()
+    assert folder == str(tmp_path / "set" / "gallery_vectors" / "all" / "1.0.0")
+    assert [path.name for path in (tmp_path / "set").iterdir()] == ["gallery_vectors"]
     builder = tfds.builder_from_directory(folder)
     examples = list(builder.as_data_source("train"))
     assert builder.info.features["identity"].names == ["Ann", "Bob"]

@@ -10,6 +10,7 @@ import io
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ DESCRIPTIONS = {
     "lfw": "13,233 photographs of 5,749 people, 250x250 (public, downloaded by tensorflow-datasets)",
 }
 OURS = ("mini_faces", "synthetic_faces", "synthetic_people", "orl_faces", "face_folder")
+_MADE_HERE = (*OURS, "gallery_vectors")  # nothing is downloaded for them
 _SAMPLE = 1024
 
 
@@ -127,12 +129,12 @@ def _check(name: str, source: Source) -> None:
 
 
 def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.DatasetBuilder:
-    """Returns the builder of one of `OURS`, or of a public dataset.
+    """Returns the builder of one of `OURS`, of `gallery_vectors`, or of a public dataset.
 
     Raises `UserError` for an unknown name, and for a package that is missing.
     """
     place = str(data_folder(data_dir))
-    if name in OURS:
+    if name in _MADE_HERE:
         module = importlib.import_module(f"faceflax.datasets.{name}.{name}")
         kind = getattr(module, "".join(part.title() for part in name.split("_")))
         with _quiet():
@@ -151,12 +153,16 @@ def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     Of a public dataset tfds shows its own progress. Raises `UserError` when that cannot be downloaded, needs a package
     that is missing or files that must be fetched by hand, or the place cannot be written.
     """
+    is_made_here = dataset.name in _MADE_HERE
+    quiet = _quiet() if is_made_here else contextlib.nullcontext()
     try:
-        with _quiet() if dataset.name in (*OURS, "gallery_vectors") else contextlib.nullcontext():
+        with quiet, tempfile.TemporaryDirectory(prefix="faceflax-downloads-") as nothing:
             if not dataset.is_prepared():
                 if _uses_tensorflow(dataset) and importlib.util.find_spec("tensorflow") is None:
                     raise _missing_package(dataset.name, "tensorflow")
-                dataset.download_and_prepare(file_format="array_record")
+                # Where tfds would put downloads it makes folders, also for what has none.
+                downloads = nothing if is_made_here else None
+                dataset.download_and_prepare(download_dir=downloads, file_format="array_record")
     except ImportError as error:
         raise _missing_package(dataset.name, error.name) from error
     except AssertionError as error:

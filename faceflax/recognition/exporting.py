@@ -18,7 +18,7 @@ def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
     `UserError` where there are none, where the dataset is there already, and where others can read `out`.
     """
     from faceflax.datasets import registry
-    from faceflax.datasets.gallery_vectors.gallery_vectors import GalleryVectors, GalleryVectorsConfig
+    from faceflax.datasets.gallery_vectors.gallery_vectors import GalleryVectorsConfig
 
     def examples() -> Iterator[tuple[str, str, np.ndarray]]:
         for records, vectors in gallery.vectors(condition):
@@ -32,8 +32,8 @@ def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
     description = f"{len(people)} people, vectors of {gallery.encoder}"
     config = GalleryVectorsConfig(description=description, people=people, size=size, examples=examples)
     _make_private(out)
-    builder = GalleryVectors(data_dir=str(out), config=config)
-    if builder.is_prepared():
+    builder = registry.builder("gallery_vectors", data_dir=str(out), config=config)
+    if Path(builder.data_dir).exists():
         raise UserError(f"{builder.data_dir} is there already; choose another --out or remove it")
     folder = Path(registry.build(builder).data_dir)
     for path in folder.rglob("*"):
