@@ -11,7 +11,8 @@ import pytest
 from experiments import local_server
 from faceflax.errors import UserError
 from faceflax.preprocessing import images
-from faceflax.recognition.commands import reconstruct, session
+from faceflax.recognition.commands import session
+from faceflax.restoration import reconstruct
 from tests import crowd
 from tests.crowd import face, json_lines, run
 
@@ -168,6 +169,7 @@ def test_a_face_is_made_from_stored_vectors_and_says_that_it_is_an_estimate(tmp_
             made.append(vectors)
             return np.full((len(vectors), self.size, self.size, 3), 90, np.uint8)
 
+    monkeypatch.setattr(reconstruct, "check", lambda version, size: None)
     monkeypatch.setattr(reconstruct, "Reconstructor", Invented)
     out = tmp_path / "out.png"
     assert run("reconstruct", "--gallery", gallery, "--name", "Ann", "--out", out, "--size", "128") == 0
@@ -180,6 +182,27 @@ def test_a_face_is_made_from_stored_vectors_and_says_that_it_is_an_estimate(tmp_
     out.unlink()
     assert run("reconstruct", "--gallery", gallery, "--name", "Eve", "--out", out) == 1
     assert "Eve is not in the gallery" in capsys.readouterr().err and not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("Ann", "new/e.png"), "these feature vectors are of version 00c0ffee"),
+        (("Eve", "new/e.png"), "Eve is not in the gallery"),
+        (("Ann", "taken/e.png", "known"), "cannot make the folder"),
+        (("Ann", "folder.png", "known"), "is a folder; name the file to write"),
+    ],
+)
+def test_a_face_that_cannot_be_kept_is_not_made(tmp_path, gallery, capsys, monkeypatch, words, sentence):
+    (name, out, *known) = words
+    (tmp_path / "taken").touch()
+    (tmp_path / "folder.png").mkdir()
+    if known:
+        monkeypatch.setattr(reconstruct, "check", lambda version, size: None)
+    monkeypatch.setattr(reconstruct, "Reconstructor", lambda *arguments: pytest.fail("it went to work"))
+    before = sorted(tmp_path.iterdir())
+    assert run("reconstruct", "--gallery", gallery, "--name", name, "--out", tmp_path / out) == 1
+    assert sentence in capsys.readouterr().err and sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from faceflax.recognition.commands import session
 from tests.crowd import json_lines, run
 
 pytestmark = pytest.mark.usefixtures("invented")
@@ -116,3 +117,10 @@ def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == "short, 1 people: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
     assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
+
+
+def test_a_threshold_that_cannot_be_kept_is_not_measured(tmp_path, people, capsys, monkeypatch):
+    (tmp_path / "taken").touch()
+    monkeypatch.setattr(session, "embed_all", lambda *arguments: pytest.fail("it went to work"))
+    assert run("calibrate", people, "--aligned", "--out", tmp_path / "taken" / "c.json") == 1
+    assert "cannot make the folder" in capsys.readouterr().err

@@ -13,6 +13,7 @@ from faceflax.datasets import images, registry
 from faceflax.datasets.synthetic_faces.recipe import FaceGenerator
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
+from faceflax.preprocessing import console
 
 
 def run(arguments: argparse.Namespace, make_generator: Callable[[], FaceGenerator]) -> int:
@@ -43,6 +44,8 @@ def _list(arguments: argparse.Namespace) -> None:
 
 def _show(arguments: argparse.Namespace) -> None:
     where = {"data_dir": arguments.data_dir, "folder": arguments.folder}
+    if arguments.out:
+        console.make_place(Path(arguments.out))
     source = registry.load(arguments.name, "all", **where)
     info = tfds.builder_from_directory(source.folder).info
     print(f"{arguments.name} {info.version}, {info.dataset_size}, in {source.folder}\n")

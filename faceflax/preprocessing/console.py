@@ -24,6 +24,13 @@ def make_folder(out: Path) -> None:
         raise UserError(f"cannot write into the folder {out}; choose another --out")
 
 
+def make_place(out: Path) -> None:
+    """As `make_folder`, where the result is the one file `out`; also raises `UserError` where that is a folder."""
+    if out.is_dir() or not out.name:
+        raise UserError(f"--out {out} is a folder; name the file to write")
+    make_folder(out.parent)
+
+
 def report(failure: str) -> None:
     """Prints one sentence on stderr for a file that could not be done."""
     print(f"error: {printable(failure)}", file=sys.stderr)

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import logging
 
 from faceflax.errors import UserError
-from faceflax.preprocessing.console import printable
+from faceflax.preprocessing import console
 from faceflax.restoration import exporting, networks
 from faceflax.training import runtime
 
@@ -18,14 +18,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f'--format "{arguments.format}" does not exist; choose one of {known}')
     model = arguments.model or networks.DEFAULT
     out = Path(f"{Path(model).resolve().name}.{arguments.format}" if arguments.out is None else arguments.out)
-    if out.is_dir() or not out.name:
-        raise UserError(f"--out {out} is a folder; name the file to write")
+    console.make_place(out)
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
     function, size, description = networks.describe_restorer(model, arguments.fidelity)
     difference = exporting.export(function, size, description, arguments.format, out)
     print(
         f"exported {description['model']} ({description['fingerprint']}, {size} pixels, any batch) to "
-        f"{printable(str(out))}: {out.stat().st_size / 1e6:.1f} MB, results within {difference:.0e} of the model's"
+        f"{console.printable(str(out))}: {out.stat().st_size / 1e6:.1f} MB, results within {difference:.0e} of the "
+        "model's"
     )
     return 0

@@ -23,22 +23,27 @@ class Reconstructor:
           devices: where to compute.
 
         Raises:
-          UserError: the vectors are another encoder's, there is no such size, or the weights cannot be fetched.
+          UserError: where `check` does, or the weights cannot be fetched.
         """
-        map_params, fitted_to = mapper.load()
-        if encoder_version != fitted_to:
-            raise UserError(
-                f"these feature vectors are of version {encoder_version}, and faces can be made from vectors of "
-                f"version {fitted_to} (faceres) alone; enrol the photographs again with that encoder"
-            )
-        if size not in synthesis.SIZES:
-            raise UserError(f"faces can be made at {', '.join(map(str, synthesis.SIZES))} pixels, not {size}")
-        self._params = devices.replicate({"prior": face_prior.load(), "map": map_params})
+        check(encoder_version, size)
+        self._params = devices.replicate({"prior": face_prior.load(), "map": mapper.load()[0]})
         self._make = devices.compile_batched(lambda params, vectors: _reconstruct(params, vectors, size))
 
     def __call__(self, vectors: np.ndarray) -> np.ndarray:
         """Returns RGB faces uint8 [B, size, size, 3] of unit vectors float32 [B, 1024]."""
         return np.concatenate([np.asarray(self._make(self._params, vector[None])) for vector in vectors])
+
+
+def check(encoder_version: str, size: int) -> None:
+    """Raises `UserError` where no faces of `size` pixels can be made of vectors of that version of an encoder."""
+    _, fitted_to = mapper.load()
+    if encoder_version != fitted_to:
+        raise UserError(
+            f"these feature vectors are of version {encoder_version}, and faces can be made from vectors of "
+            f"version {fitted_to} (faceres) alone; enrol the photographs again with that encoder"
+        )
+    if size not in synthesis.SIZES:
+        raise UserError(f"faces can be made at {', '.join(map(str, synthesis.SIZES))} pixels, not {size}")
 
 
 def _reconstruct(params: Any, vectors: jax.Array, size: int) -> jax.Array:

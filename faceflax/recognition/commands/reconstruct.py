@@ -7,12 +7,11 @@ import cv2
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import images
-from faceflax.preprocessing.console import printable
+from faceflax.preprocessing import console, images
 from faceflax.preprocessing.images import Photograph
 from faceflax.recognition import records
 from faceflax.recognition.commands import session
-from faceflax.restoration.reconstruct import Reconstructor
+from faceflax.restoration import reconstruct
 from faceflax.training import parallel, runtime
 
 _LABEL = "estimate, not a photograph"
@@ -21,7 +20,8 @@ _LABEL = "estimate, not a photograph"
 def run(arguments: argparse.Namespace) -> int:
     """Makes a face from a person's vectors in a gallery, labelled as an estimate; returns 0.
 
-    Raises `UserError` when that person is not enrolled, or no faces can be made from the gallery's vectors.
+    Raises `UserError`, before any work, when that person is not enrolled, no faces can be made from the gallery's
+    vectors, or --out cannot be written.
     """
     out = Path(arguments.out)
     if out.suffix.lower() != ".png":
@@ -32,13 +32,16 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{arguments.name} is not in the gallery {arguments.gallery}; faceflax gallery list shows who is there"
         )
+    version = found[0][0][0].version
+    reconstruct.check(version, arguments.size)
+    console.make_place(out)
     mean = np.concatenate([vectors for _, vectors in found]).mean(axis=0)
     runtime.start()
-    make = Reconstructor(found[0][0][0].version, arguments.size, parallel.one_device())
+    make = reconstruct.Reconstructor(version, arguments.size, parallel.one_device())
     (face,) = make((mean / np.linalg.norm(mean))[None])
     images.write(out, Photograph(labelled(face), None))
     count = sum(len(vectors) for _, vectors in found)
-    print(printable(f"{out}: an estimate of {arguments.name} from {count} feature vectors, not a photograph"))
+    print(console.printable(f"{out}: an estimate of {arguments.name} from {count} feature vectors, not a photograph"))
     return 0
 
 
