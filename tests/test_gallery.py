@@ -38,13 +38,47 @@ def test_search_agrees_with_brute_force_before_and_after_opening_again(uri):
 def test_people_are_found_whatever_number_of_photographs_they_have(uri):
     near, far = unit_vectors(2)
     crowd = near + 0.01 * unit_vectors(200, seed=3)
-    vectors = np.concatenate([crowd / np.linalg.norm(crowd, axis=1, keepdims=True), [far]])
+    vectors = np.concatenate([crowd / np.linalg.norm(crowd, axis=1, keepdims=True), [far, -near]])
     with store.connect(uri, create=True) as opened:
         gallery = Gallery(opened)
-        gallery.add(ENCODER, [record("Ann" if i < 200 else "Bob", str(i)) for i in range(201)], vectors)
-        (found,) = gallery.search_people(near[None], 3)
+        people = [*["Ann"] * 200, "Bob", "Eve"]
+        gallery.add(ENCODER, [record(name, str(i)) for i, name in enumerate(people)], vectors)
+        (found,) = gallery.search_people(near[None], 2)
         assert [match.record.name for match in found] == ["Ann", "Bob"]
         assert found[0].score == pytest.approx(np.max(vectors @ near), abs=1e-5)
+
+
+def test_no_more_is_asked_for_than_there_are_people(uri, monkeypatch):
+    """Where fewer people are enrolled than named, one has many photographs, and two lie behind all of these."""
+    near, far = unit_vectors(2)
+    crowd = near + 0.01 * unit_vectors(300, seed=3)
+    vectors = np.concatenate([crowd / np.linalg.norm(crowd, axis=1, keepdims=True), [-near, far]])
+    people = ["Ann"] * 300 + ['O"Hara', "Bob"]
+    with store.connect(uri, create=True) as opened:
+        gallery = Gallery(opened)
+        gallery.add(ENCODER, [record(name, str(i)) for i, name in enumerate(people)], vectors)
+        limits = []
+        call = opened.call
+
+        def counted(method, *arguments, **options):
+            limits.extend([options["limit"]] if method == "search" else [])
+            return call(method, *arguments, **options)
+
+        monkeypatch.setattr(opened, "call", counted)
+        queries = np.stack([near, far])
+        for found in gallery.search_people(queries, 5), gallery.search_people(queries, 3):
+            for query, matches in zip(queries, found, strict=True):
+                expected = {
+                    name: max(float(v @ query) for v, n in zip(vectors, people, strict=True) if n == name)
+                    for name in set(people)
+                }
+                assert [match.record.name for match in matches] == sorted(expected, key=expected.get, reverse=True)
+                np.testing.assert_allclose(
+                    [m.score for m in matches], sorted(expected.values(), reverse=True), atol=2e-5
+                )
+        assert limits == [20, 1, 1, 1, 12, 1, 1, 1]
+        some = records.condition(["Ann", "Bob"])
+        assert {match.record.name for match in gallery.search_people(near[None], 5, some)[0]} == {"Ann", "Bob"}
 
 
 @pytest.mark.parametrize("name", ['O"Hara', "back\\slash", "Zoë 😀", "' or 1 == 1 or '", "می‌خواهم", "a and b", "%"])

@@ -1,6 +1,7 @@
 """A gallery: the vectors of enrolled faces with their records, in a database that finds the nearest ones."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -115,19 +116,30 @@ class Gallery:
 
     def search_people(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
         """As `search`, but the nearest record of each of up to `k` nearest people."""
-        best: list[list[Match]] = [[] for _ in vectors]
-        total = min(self.count(condition), MAX_RESULTS)
-        limit, left = 4 * k, list(range(len(vectors))) if total else []
-        while left:
-            for query, found in zip(left, self.search(vectors[left], min(limit, total), condition), strict=True):
-                nearest: dict[str, Match] = {}
-                for match in found:
-                    nearest.setdefault(match.record.name, match)
-                best[query] = list(nearest.values())[:k]
-            # Further down where many records of few people come first.
-            left = [query for query in left if len(best[query]) < k] if limit < total else []
-            limit *= 4
+        limit = min(4 * k, MAX_RESULTS)
+        best = [_nearest_of_each(matches)[:k] for matches in self.search(vectors, limit, condition)]
+        left = [query for query, people in enumerate(best) if len(people) < k]
+        names = self._names(condition, k) if left else None
+        if names:  # everybody is wanted, however deep they lie
+            one_by_one = [self.search(vectors[left], 1, records_lib.both(condition, [name])) for name in names]
+            for query, matches in zip(left, zip(*one_by_one, strict=True), strict=True):
+                best[query] = sorted(itertools.chain.from_iterable(matches), key=lambda match: -match.score)
+            return best
+        while left and limit < MAX_RESULTS:  # further down, where many records of few people come first
+            limit = min(4 * limit, MAX_RESULTS)
+            for query, matches in zip(left, self.search(vectors[left], limit, condition), strict=True):
+                best[query] = _nearest_of_each(matches)[:k]
+            left = [query for query in left if len(best[query]) < k]
         return best
+
+    def _names(self, condition: str, most: int) -> set[str] | None:
+        """The people of the records that fulfil the condition; None where there are more than `most`."""
+        names: set[str] = set()
+        for rows in self._pages(condition, ["name"]):
+            names |= {row["name"] for row in rows}
+            if len(names) > most:
+                return None
+        return names
 
     def records(self, condition: str = "") -> Iterator[Record]:
         """Yields the records that fulfil the condition, in no order."""
@@ -168,3 +180,11 @@ class Gallery:
         if found or (self._collection and collection_lib.is_unfinished(self._store, self._collection)):
             self._collection = collection_lib.delete(self._store, self._collection, condition)
         return found
+
+
+def _nearest_of_each(matches: Sequence[Match]) -> list[Match]:
+    """The first match of each person, in the order of `matches`."""
+    nearest: dict[str, Match] = {}
+    for match in matches:
+        nearest.setdefault(match.record.name, match)
+    return list(nearest.values())
