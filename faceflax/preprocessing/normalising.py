@@ -17,7 +17,7 @@ from faceflax.preprocessing.images import Photograph
 
 # Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
 # a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
-_CHAIN = 2
+_CHAIN = 3
 NO_FACE = "no face found; a face needs about 20 pixels"
 
 
