@@ -1,4 +1,4 @@
-"""The chain from a photograph to normalised faces: found, measured, aligned, brightened where dark, freed of noise, relit."""
+"""The chain from a photograph to normalised faces: found, measured, aligned, brightened, freed of noise, relit."""
 
 import dataclasses
 from collections.abc import Callable
