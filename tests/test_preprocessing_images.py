@@ -7,7 +7,7 @@ import tracemalloc
 import cv2
 import numpy as np
 import pytest
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, TiffTags
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import headers, images, sizes
@@ -271,6 +271,19 @@ def test_profile_and_exif_come_out_again(tmp_path, kind):
     again = images.read(tmp_path / "out.png")
     np.testing.assert_array_equal(again.pixels, photograph.pixels)  # not turned a second time
     assert again.exif and again.profile == SRGB
+
+
+@pytest.mark.parametrize("compression", ["raw", "jpeg", "tiff_lzw"])
+def test_how_a_tiff_stored_its_pixels_is_not_said_of_the_result(tmp_path, compression):
+    profile = SRGB if compression == "raw" else None
+    data = encode(COLOUR, "TIFF", compression=compression, software="some program", icc_profile=profile)
+    (tmp_path / "a.tif").write_bytes(data)
+    images.write(tmp_path / "a.png", images.read(tmp_path / "a.tif"))
+    with Image.open(tmp_path / "a.png") as written:
+        assert {TiffTags.lookup(tag).name for tag in written.getexif()} == {"Software", "Orientation"}
+        assert written.getexif()[0x131] == "some program"
+    (tmp_path / "b.tif").write_bytes(encode(COLOUR, "TIFF", compression=compression))
+    assert images.read(tmp_path / "b.tif").exif == b""
 
 
 def test_a_damaged_exif_block_is_no_reason_to_refuse(tmp_path):

@@ -10,6 +10,10 @@ from PIL import Image, ImageCms, ImageOps
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 _ORIENTATION = 0x112
+# How a TIFF file stores its pixels (TIFF 6.0): strips and tiles, samples, palette, inks, JPEG tables, YCbCr, further
+# images; none of it is so in another file. Its profile is read apart.
+_STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 332}
+_STORAGE |= {338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 34675}
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -85,8 +89,8 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 def metadata(encoded: bytes) -> tuple[bytes, bytes]:
     """Returns the colour profile (ICC) and the EXIF block of a file, each empty where there is none that can be read.
 
-    The EXIF block says that the image is upright, as it is once it is read, and has no thumbnail. A profile that is
-    not of RGB or grey is left out.
+    The EXIF block says that the image is upright, as it is once it is read, has no thumbnail, and says nothing of how
+    the file stores its pixels. A profile that is not of RGB or grey is left out.
     """
     try:
         with _open(encoded) as image:
@@ -95,6 +99,8 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return b"", b""
     profile = profile if profile[16:20] in (b"RGB ", b"GRAY") else b""
+    for tag in _STORAGE & set(exif):
+        del exif[tag]
     if not exif:
         return profile, b""
     exif[_ORIENTATION] = 1
