@@ -121,7 +121,7 @@ def test_one_mask_for_all(tmp_path, model):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"--model": "nowhere"}, "not a workdir of a trained model"),
+        ({"--model": "nowhere"}, 'no model "nowhere"'),
         ({"--batch-size": "0"}, "--batch-size 0"),
         ({"--mask": "nowhere"}, "--mask nowhere: no such file or folder"),
         ({"--out": "in/a.png/out"}, "cannot make the folder in/a.png/out"),

@@ -294,6 +294,27 @@ def model(tmp_path_factory):
     return untrained.make_workdir(tmp_path_factory.mktemp("workdir"), SIZE)
 
 
+def test_a_model_that_is_none_is_told_before_anything_is_fetched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: pytest.fail("the detector is fetched first"))
+    monkeypatch.chdir(tmp_path)
+    (job,) = jobs(tmp_path, 1)
+    Image.fromarray(faces.background(30, 30)).save("face.avif")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "face.onnx").write_bytes(b"hello")
+    told = {
+        ("cnnn",): 'no model "cnnn": it is not a workdir or file, nor one of those that come with faceflax, which `fac',
+        (job.source,): "00.png: is a picture; name a model",
+        ("face.avif",): "face.avif: is a picture; name a model",
+        ("album",): "album is not a workdir of a trained model",
+        ("face.onnx", "--fidelity", "0.5"): "--fidelity cannot be chosen for face.onnx, in which it is settled: leave",
+    }
+    for arguments, sentence in told.items():
+        assert restore(job.source, "--out", "out", "--model", *arguments) == 1
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
 def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
     monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
     made = jobs(tmp_path, 2)

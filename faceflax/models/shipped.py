@@ -18,6 +18,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(found, key=lambda name: name != "cnn"))
 
 
+def check(model: str | Path) -> None:
+    """Raises `UserError` when `model` is neither one of `names()` nor the path of anything."""
+    if model not in names() and not Path(model).exists():
+        raise UserError(
+            f'there is no model "{model}": it is not a workdir or file, nor one of those that come with faceflax, '
+            "which `faceflax models` lists"
+        )
+
+
 def path(name: str) -> Path:
     """Returns where the weights of that name lie, or will lie, in the package."""
     return FOLDER / f"{name}.safetensors"

@@ -59,6 +59,7 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UserError("--mask auto is for face crops; pass --aligned, or draw a mask for the photograph")
     if not 1 <= arguments.upscale <= MOST_UPSCALE:
         raise UserError(f"--upscale {arguments.upscale} is out of range; choose 1 to {MOST_UPSCALE}")
+    restorers.check(arguments.model, arguments.fidelity)
 
 
 def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:

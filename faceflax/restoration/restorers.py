@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faceflax.errors import UserError
+from faceflax.preprocessing import headers, pillow
 
+_FIRST_BYTES = 64  # in which every picture says what it is
 # (images float32 [n, S, S, 3] in [0, 1], masks float32 [n, S, S, 1]) -> restored float32 [n, S, S, 3], not clipped
 RestoreBatch = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -26,6 +28,36 @@ class Restorer(NamedTuple):
     description: dict[str, Any]
 
 
+def check(model: str | None, fidelity: float | None) -> None:
+    """Raises `UserError` for a model that `load` will not take for sure, without reading it: before anything is fetched.
+
+    `fidelity` is as there.
+    """
+    if model is None:
+        return
+    path = Path(model)
+    if path.is_file():
+        try:
+            with path.open("rb") as file:
+                start = file.read(_FIRST_BYTES)
+        except OSError as error:
+            raise UserError(f"--model {path}: cannot be read: {error.strerror}") from error
+        if headers.is_known(start) or pillow.needs_pillow(start):
+            raise UserError(f"--model {path}: is a picture; name a model, its workdir or a file of faceflax export")
+        if fidelity is not None:
+            raise UserError(
+                f"--fidelity cannot be chosen for {path}, in which it is settled: leave it out, or pass --model the "
+                "workdir of the GAN that the file was exported from"
+            )
+    elif not (path / "config.json").is_file():  # what else it may be needs jax, whose import takes a second
+        from faceflax.models import shipped
+        from faceflax.training import workdir
+
+        if model not in shipped.names():
+            shipped.check(model)
+            workdir.read_config(path)
+
+
 def load(model: str | None, fidelity: float | None, batch_size: int) -> Restorer:
     """Reads the model that `--model` names: one that comes with faceflax, a workdir, or a file of `faceflax export`.
 
@@ -37,13 +69,11 @@ def load(model: str | None, fidelity: float | None, batch_size: int) -> Restorer
     Raises:
       UserError: there is no such model, it is damaged, or what runs it is not installed.
     """
+    check(model, fidelity)
     if model is not None and Path(model).is_file():
-        path = Path(model)
-        if fidelity is not None:
-            raise UserError(f"--fidelity is settled in {path}; export the model again with another --fidelity")
         from faceflax.restoration import exported
 
-        return Restorer(*exported.load(path, batch_size))
+        return Restorer(*exported.load(Path(model), batch_size))
     from faceflax.models import shipped
     from faceflax.restoration import networks
 

@@ -22,8 +22,9 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
     """Reads a restorer that comes with the package (`models.shipped.names()`), or one by its workdir.
 
     A folder of a shipped model's name is meant when it is written as ./NAME. Raises as
-    `checkpoints.load_for_inference`; of a shipped model too, when it is not that of `step`.
+    `shipped.check` and `checkpoints.load_for_inference`; of a shipped model too, when it is not that of `step`.
     """
+    shipped.check(model)
     if model not in shipped.names():
         from faceflax.training import checkpoints
 
