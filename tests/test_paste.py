@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from faceflax.preprocessing.alignment import Alignment
-from faceflax.restoration import paste
+from faceflax.restoration import paste, subjects
+from tests import faces
 
 SIZE = 64
 RNG = np.random.default_rng(0)
@@ -145,3 +146,37 @@ def test_noise_finer_than_the_network_sees_is_not_kept():
 def test_of_a_small_face_nothing_is_kept():
     _, _, _, crop, _ = finely_drawn(0)
     assert paste.kept_detail(crop, crop, MASK, 0.8) == 0
+
+
+def softened(picture):
+    """What a network makes of a picture without damage: a third of the detail of single pixels is lost."""
+    return picture - np.float32(0.33) * (picture - cv2.GaussianBlur(picture, (0, 0), 0.8))
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_a_face_without_damage_is_not_softened(step):
+    (face,) = faces.load(1, SIZE)
+    crop = face.astype(np.float32) / 255
+    pixels = cv2.resize(face, None, fx=step, fy=step, interpolation=cv2.INTER_CUBIC)
+    place = turned(1 / step, 0, (step * SIZE / 2, step * SIZE / 2))
+    located = subjects.Crop(place, crop, np.zeros((SIZE, SIZE, 1), np.float32), MASK, crop, b"")
+    result = pixels.copy()
+    subjects.put_back(result, located, softened(crop), None, 1)
+    assert np.abs(result.astype(int) - pixels).max() <= 3
+    plain = pixels.copy()
+    paste.paste(plain, softened(crop), MASK, place)
+    assert np.abs(plain.astype(int) - pixels).max() > 15
+
+
+@pytest.mark.parametrize("damage", ["noise", "blur", "hole"])
+def test_what_a_network_mends_is_not_taken_back(damage):
+    clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
+    damaged = clean.copy()
+    if damage == "noise":
+        damaged += RNG.normal(0, 15 / 255, clean.shape).astype(np.float32)
+    elif damage == "blur":
+        damaged = cv2.GaussianBlur(clean, (0, 0), 1.5)
+    else:
+        damaged[30:38, 25:35] = 0.5
+    assert paste.spared(softened(clean), damaged, MASK) == 0
+    assert paste.spared(softened(clean), clean, MASK) == 1

@@ -76,7 +76,7 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
         results.append(read(tmp_path / "out" / "a.png").pixels.astype(int))
     assert (results[0] == results[1]).all() and np.abs(results[0] - results[2]).max() <= 1
     assert (results[0] != pixels).any()
-    with pytest.raises(UserError, match="no model \"cnn2\".*`faceflax models` lists"):
+    with pytest.raises(UserError, match='no model "cnn2".*`faceflax models` lists'):
         networks.load_restorer("cnn2", None)
     with pytest.raises(UserError, match="is of step 2, not 7"):
         trained_lib.load_restorer("cnn", 7)

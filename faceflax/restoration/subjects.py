@@ -177,6 +177,7 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
         raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
     place = paste.enlarged(crop.place, times)
     if missing is None:
+        restored = restored + np.float32(paste.spared(restored, crop.image, crop.mask)) * (crop.image - restored)
         kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
         matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
         paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
