@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import struct
+import time
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -195,23 +196,19 @@ class _Unfinished(Future):
 
 
 class _Patient:
-    """A pool whose first work takes until the last of all is submitted."""
+    """A process whose first work, of all processes', takes until the last of all is submitted."""
+
+    first = None
 
     def __init__(self, *_):
-        self.first = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        return None
+        pass
 
     def shutdown(self, **_):
         return None
 
     def submit(self, function, work, settings):
-        if self.first is None:
-            self.first = _Unfinished()
+        if _Patient.first is None:
+            _Patient.first = _Unfinished()
             return self.first
         future = Future()
         future.set_result(Outcome(failure=work.source))
@@ -222,6 +219,7 @@ class _Patient:
 
 def test_a_long_video_does_not_let_the_other_processes_wait(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "ProcessPoolExecutor", _Patient)
+    monkeypatch.setattr(_Patient, "first", None)
     works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(20)]
     outcomes = [outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)]
     assert sorted(outcomes, key=int) == [work.source for work in works] and outcomes.index("0") > 10
@@ -240,6 +238,22 @@ def test_what_a_dead_process_had_is_done_again(monkeypatch, tmp_path):
     works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(9)]
     outcomes = [outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)]
     assert sorted(outcomes) == [work.source for work in works]
+
+
+def _die_of_one(work, settings):
+    if work.source == "3":
+        os._exit(1)
+    time.sleep(0.05)
+    return Outcome(failure=work.source)
+
+
+def test_who_kills_a_process_is_named_alone(monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "_normalise", _die_of_one)
+    monkeypatch.setattr(command, "_start", _start_nothing)
+    works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(12)]
+    outcomes = {outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)}
+    died = "3: the process that read it died; it may need too much memory"
+    assert outcomes == {died} | {work.source for work in works if work.source != "3"}
 
 
 def _start_nothing(settings):

@@ -26,8 +26,7 @@ from faceflax.preprocessing.normalising import Outcome, Work, normalise_source
 from faceflax.progress import progress_bar
 
 _FURTHER = re.compile(r"(.+)\+\d+")  # the name of a picture's second face and those after it
-_AHEAD = 4  # sources that wait for each process
-_ATTEMPTS = 2  # a process that dies takes its neighbours' work with it
+_ATTEMPTS = 2  # of what a process died of; memory may be there the next time
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -135,38 +134,37 @@ def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Ou
         yield from map(functools.partial(_normalise, settings=settings), works)
         return
     waiting = collections.deque((work, 1) for work in works)
-    while waiting:
-        yield from _run_in_pool(waiting, settings, workers)
-
-
-def _run_in_pool(waiting: collections.deque[tuple[Work, int]], settings: Settings, workers: int) -> Iterator[Outcome]:
-    """Yields the outcomes of what waits, as they come, until none is left or a process dies.
-
-    What was under way then goes to the front, in order, unless it was under way as often as it may be.
-    """
-    context = multiprocessing.get_context("spawn")
-    running: dict[Future, tuple[Work, int]] = {}
-    with ProcessPoolExecutor(workers, context, _start, (settings,)) as pool:
-        try:
-            while waiting or running:
-                while waiting and len(running) < _AHEAD * workers:
-                    running[pool.submit(_normalise, waiting[0][0], settings)] = waiting[0]
-                    waiting.popleft()
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+    # Each process is a pool of its own, so that its death is seen to be of the one source that it had.
+    idle = [_new_process(settings) for _ in range(workers)]
+    running: dict[Future, tuple[ProcessPoolExecutor, Work, int]] = {}
+    try:
+        while waiting or running:
+            while waiting and idle:
+                process, (work, attempt) = idle.pop(), waiting.popleft()
+                running[process.submit(_normalise, work, settings)] = process, work, attempt
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                process, work, attempt = running.pop(future)
+                try:
                     outcome = future.result()
-                    del running[future]
+                except BrokenProcessPool:
+                    process.shutdown(wait=False)
+                    process = _new_process(settings)
+                    if attempt < _ATTEMPTS:
+                        waiting.appendleft((work, attempt + 1))
+                        outcome = None
+                    else:
+                        reason = "the process that read it died; it may need too much memory"
+                        outcome = Outcome(failure=f"{acquire.shown(work.source)}: {reason}")
+                idle.append(process)
+                if outcome is not None:
                     yield outcome
-        except BrokenProcessPool:
-            for future, (work, attempt) in reversed(running.items()):
-                if future.done() and not future.exception():  # it came to its end before
-                    yield future.result()
-                elif attempt < _ATTEMPTS:
-                    waiting.appendleft((work, attempt + 1))
-                else:
-                    reason = "the process that read it died; it may need too much memory"
-                    yield Outcome(failure=f"{acquire.shown(work.source)}: {reason}")
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    finally:
+        for process in [*idle, *(process for process, _, _ in running.values())]:
+            process.shutdown(wait=False, cancel_futures=True)
+
+
+def _new_process(settings: Settings) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (settings,))
 
 
 @functools.cache
