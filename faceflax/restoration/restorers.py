@@ -29,10 +29,7 @@ class Restorer(NamedTuple):
 
 
 def check(model: str | None, fidelity: float | None) -> None:
-    """Raises `UserError` for a model that `load` will not take for sure, without reading it: before anything is fetched.
-
-    `fidelity` is as there.
-    """
+    """Raises `UserError` for what `load` is sure not to take, without reading the model: before anything is fetched."""
     if model is None:
         return
     path = Path(model)
