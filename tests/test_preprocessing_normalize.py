@@ -86,6 +86,25 @@ def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
     assert "already" not in capsys.readouterr().out.splitlines()[-1]
 
 
+def test_a_second_run_agrees_where_names_come_to_clash(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    arguments = (folder, "--out", out, "--size", "64")
+    write(folder / "a.png", Photograph(two_faces(), None))
+    assert normalize(*arguments) == 0
+    assert names(out) == ["a+2.png", "a.json", "a.png"]
+    write(folder / "a.TIF", Photograph(FACES[1], None))  # PNG in fact, which does not matter
+    assert normalize(*arguments) == 0
+    both = ["a.png+2.png", "a.png.json", "a.png.png", "a.tif.json", "a.tif.png"]
+    assert names(out) == both  # nobody is there twice
+    assert json.loads((out / "a.tif.json").read_text())["source"] == "a.TIF"
+    capsys.readouterr()
+    assert normalize(folder / "a.TIF", folder / "a.png", "--out", out, "--size", "64") == 0
+    assert names(out) == both and "(2 were done already)" in capsys.readouterr().out
+    (folder / "a.TIF").unlink()
+    assert normalize(*arguments) == 0
+    assert names(out) == ["a+2.png", "a.json", "a.png", "a.tif.json", "a.tif.png"]
+
+
 def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     write(tmp_path / "a.png", Photograph(FACES[0], None))
     arguments = (tmp_path / "a.png", "--out", tmp_path / "out", "--size", "64")

@@ -168,12 +168,38 @@ def touch(*paths):
         path.write_bytes(b"")
 
 
-def test_two_inputs_of_one_name_keep_the_first_and_name_both(tmp_path):
-    touch(tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "other" / "a.webp")
-    jobs, failures = _plan(tmp_path, tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "other")
-    assert {name: job.source.name for name, job in jobs.items()} == {"a.png": "a.jpg"}
-    assert len(failures) == 2
-    assert str(tmp_path / "a.png") in failures[0] and str(tmp_path / "a.jpg") in failures[0]
+def test_results_that_would_share_a_name_have_the_suffix_in_it(tmp_path):
+    sources = ("in/IMG_1.HEIC", "in/IMG_1.JPG", "in/b.png", "in/sub/IMG_1.png", "in/x.v2.png", "in/x.v2.jpg")
+    touch(*(tmp_path / name for name in sources))
+    expected = {"IMG_1.heic.png", "IMG_1.jpg.png", "b.png", "sub/IMG_1.png", "x.v2.png.png", "x.v2.jpg.png"}
+    jobs, failures = _plan(tmp_path, tmp_path / "in")
+    assert set(jobs) == expected and not failures
+    assert jobs["IMG_1.heic.png"].source == tmp_path / "in/IMG_1.HEIC"
+    for order in (sources[:3], sources[2::-1]):
+        jobs, failures = _plan(tmp_path, *(tmp_path / name for name in order))
+        assert {name: job.source.name for name, job in jobs.items()} == {
+            "IMG_1.heic.png": "IMG_1.HEIC",
+            "IMG_1.jpg.png": "IMG_1.JPG",
+            "b.png": "b.png",
+        }
+        assert not failures
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_names_that_clash_with_their_suffix_too_go_to_the_first_by_path(tmp_path, turn):
+    sources = [tmp_path / name for name in ("a.JPG", "a.png", "other/a.jpg", "a.jpg.tif", "b.png")]
+    touch(*sources)
+    jobs, failures = _plan(tmp_path, *sources[::turn])
+    found = {name: job.source.relative_to(tmp_path).as_posix() for name, job in jobs.items()}
+    assert found == {"a.jpg.png": "a.JPG", "a.png.png": "a.png", "b.png": "b.png"}
+    assert len(failures) == 2 and all(f"that of {tmp_path / 'a.JPG'}; rename one" in failure for failure in failures)
+
+
+def test_results_that_share_a_name_may_share_a_mask(tmp_path):
+    touch(tmp_path / "a.jpg", tmp_path / "a.png", tmp_path / "masks" / "a.bmp", tmp_path / "masks" / "a.png.bmp")
+    jobs, failures = _plan(tmp_path, tmp_path, masks=tmp_path / "masks")
+    assert not failures
+    assert {name: job.mask.name for name, job in jobs.items()} == {"a.jpg.png": "a.bmp", "a.png.png": "a.png.bmp"}
 
 
 def test_a_file_named_twice_is_one_job(tmp_path):

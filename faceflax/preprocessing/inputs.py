@@ -1,5 +1,6 @@
 """What a command line asks for: which files are restored, with which masks, and under which names."""
 
+import collections
 import dataclasses
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,15 +25,16 @@ def plan(
 ) -> tuple[list[Job], list[str]]:
     """Returns the images to restore, in order, and one sentence for each input that cannot be.
 
-    A file becomes `out/NAME.png`; of a folder all images at any depth, `out/SUBFOLDER/NAME.png`. Hidden files, links to
-    folders, and what lies below `out` and `masks` are passed over. A file named twice is restored once; a name that
-    two files would share goes to the first. No file that is read is ever written.
+    A file becomes `out/NAME.png`; of a folder all images at any depth, `out/SUBFOLDER/NAME.png`. Where several files
+    would share such a name, each has its suffix in it, `out/NAME.jpg.png`, whatever their order; if these are one too,
+    it goes to the first by path. Hidden files, links to folders, and what lies below `out` and `masks` are passed over.
+    A file named twice is restored once. No file that is read is ever written.
 
     Args:
       inputs: files and folders.
       out: folder of the results.
-      masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix.
-        Videos have none.
+      masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix; a
+        result with its file's suffix in its name may have a mask without. Videos have none.
       suffixes: of the files that are taken out of folders.
 
     Raises:
@@ -42,31 +44,48 @@ def plan(
         raise UserError(f"--mask {masks}: no such file or folder")
     kept_out = [os.path.realpath(folder) for folder in (out, masks) if folder is not None]
     mask_files = _masks_by_stem(masks) if masks is not None and masks.is_dir() else {}
-    jobs: dict[Path, Job] = {}
-    failures = []
-    sources = set()
+    failures: list[str] = []
+    found: dict[str, tuple[Path, Path]] = {}
     for source, name in _sources(inputs, kept_out, failures, suffixes):
-        if os.path.realpath(source) in sources:
-            continue
-        sources.add(os.path.realpath(source))
-        output = out / name.parent / f"{name.stem}.png"
+        found.setdefault(os.path.realpath(source), (source, name))
+    named, clashes = _name_results(list(found.values()))
+    failures += clashes
+    jobs: dict[Path, Job] = {}
+    for source, name, result in named:
+        output = out / result.parent / f"{result.name}.png"
         try:
             mask = None
             if masks is not None and not acquire.is_video(source):
-                mask = masks if masks.is_file() else _mask_of(source, name, masks, mask_files)
-            if output in jobs:
-                first = jobs[output].source
-                raise UserError(
-                    f"{source}: its result would have the name of that of {first}; rename one or run it apart"
-                )
+                mask = masks if masks.is_file() else _mask_of(source, (result, name.with_suffix("")), masks, mask_files)
             jobs[output] = Job(source, output, mask)
         except UserError as error:
             failures.append(str(error))
-    read = sources | {os.path.realpath(job.mask) for job in jobs.values() if job.mask}
+    read = set(found) | {os.path.realpath(job.mask) for job in jobs.values() if job.mask}
     for output in [output for output in jobs if os.path.realpath(output) in read]:
         failures.append(f"{jobs[output].source}: its result would overwrite {output}; choose another --out")
         del jobs[output]
     return list(jobs.values()), failures
+
+
+def _name_results(found: Sequence[tuple[Path, Path]]) -> tuple[list[tuple[Path, Path, Path]], list[str]]:
+    """Adds to each source and its name the name of its result, without suffix; a sentence for each that has none."""
+    shared = collections.Counter(name.with_suffix("") for _, name in found)
+    results = [
+        name.with_suffix("") if shared[name.with_suffix("")] == 1 else name.with_suffix(name.suffix.lower())
+        for _, name in found
+    ]
+    owners: dict[Path, Path] = {}
+    for (source, _), result in zip(found, results, strict=True):
+        owners[result] = min(source, owners.get(result, source))
+    named, failures = [], []
+    for (source, name), result in zip(found, results, strict=True):
+        if owners[result] == source:
+            named.append((source, name, result))
+        else:
+            failures.append(
+                f"{source}: its result would have the name of that of {owners[result]}; rename one or run it apart"
+            )
+    return named, failures
 
 
 def list_images(inputs: Sequence[Path]) -> tuple[list[tuple[Path, Path]], list[str]]:
@@ -124,10 +143,11 @@ def _masks_by_stem(folder: Path) -> dict[Path, list[Path]]:
     return found
 
 
-def _mask_of(source: Path, name: Path, folder: Path, masks: dict[Path, list[Path]]) -> Path:
-    found = masks.get(name.with_suffix(""), [])
+def _mask_of(source: Path, names: Sequence[Path], folder: Path, masks: dict[Path, list[Path]]) -> Path:
+    """The mask of the first of `names` that has one."""
+    found = next((masks[name] for name in names if name in masks), [])
     if not found:
-        raise UserError(f"{source}: {folder} holds no mask named {name.with_suffix('')}, with any image suffix")
+        raise UserError(f"{source}: {folder} holds no mask named {names[-1]}, with any image suffix")
     if len(found) > 1:
         raise UserError(f"{source}: {found[0]} and {found[1]} are both masks of its name; remove one")
     return found[0]

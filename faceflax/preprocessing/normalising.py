@@ -80,6 +80,7 @@ def _normalise(work: Work, settings: Settings, chain: Normalise) -> Outcome:
     for output, photograph in _pictures(work):
         _normalise_picture(output, photograph, chain, record, work.output.parent)
     _remove_stale(work, record)
+    _remove_renamed(work, identity)
     write_json(work.record, record)
     return _outcome(work, record, is_new=True)
 
@@ -153,12 +154,35 @@ def _remove_stale(work: Work, record: dict[str, Any]) -> None:
     if acquire.is_live(work.source):
         return
     made = {face["file"] for face in record["faces"]}
-    stem = work.output.stem
-    for face in _read(work.record).get("faces", []):
-        file = Path(face["file"])
-        is_ours = file.suffix == ".png" and file.parts[0].startswith(stem) and ".." not in file.parts
-        if face["file"] not in made and is_ours and not file.is_absolute():
-            (work.output.parent / file).unlink(missing_ok=True)
+    _remove_faces(
+        work.output, [face["file"] for face in _read(work.record).get("faces", []) if face["file"] not in made]
+    )
+
+
+def _remove_renamed(work: Work, identity: dict[str, Any]) -> None:
+    """Removes what an earlier run made of the same file under its other name: with its suffix in it, or without.
+
+    Which of the two it has depends on the files beside it (see `inputs.plan`), that come and go.
+    """
+    if acquire.is_live(work.source):
+        return
+    source = Path(work.source)
+    stems = {source.stem, source.stem + source.suffix.lower()}
+    for stem in stems - {work.output.stem}:
+        other = work.output.with_name(f"{stem}.png")
+        record = _read(other.with_suffix(".json"))
+        if all(record.get(name) == identity[name] for name in ("source", "bytes", "modified_ns")):
+            _remove_faces(other, [face["file"] for face in record["faces"]])
+            other.with_suffix(".json").unlink()
+
+
+def _remove_faces(output: Path, names: list[str]) -> None:
+    """Removes faces by their names in a record, as far as they are those of the source that becomes `output`."""
+    for name in names:
+        file = Path(name)
+        is_ours = file.suffix == ".png" and file.parts[0].startswith(output.stem) and ".." not in file.parts
+        if is_ours and not file.is_absolute():
+            (output.parent / file).unlink(missing_ok=True)
 
 
 def _outcome(work: Work, record: dict[str, Any], *, is_new: bool) -> Outcome:
