@@ -121,7 +121,13 @@ def ask(gate, path, headers):
         sent.append(message)
 
     scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": ("10.0.0.1", 1)}
-    asyncio.run(gate(scope, None, send))
+    parts = [{"type": "http.request", "body": bytes(9), "more_body": more} for more in (True, True, False)]
+
+    async def receive():
+        return parts.pop(0)
+
+    asyncio.run(gate(scope, receive, send))
+    assert not parts or sent[0]["status"] == 200  # what is refused was sent to its end, so that the answer is heard
     assert any(name == b"content-security-policy" for name, _ in sent[0]["headers"])
     if sent[0]["status"] >= 400:
         assert json.loads(sent[1]["body"])["detail"].endswith(".")
@@ -140,6 +146,21 @@ def test_the_gate_refuses_what_is_too_large_too_often_or_of_unknown_size():
     statuses = [ask(gate, "/upload", [(b"content-length", b"1800000")]) for _ in range(6)]
     assert statuses == [200] * 5 + [429]  # 10 MB in a minute
     assert ask(gate, "/elsewhere", [(b"content-length", b"9")]) == 200
+
+
+def test_the_gate_does_not_listen_for_ever_to_what_it_refuses():
+    taken = []
+
+    async def receive():
+        taken.append(1)
+        return {"type": "http.request", "body": bytes(1_000_000), "more_body": True}
+
+    async def send(message):
+        pass
+
+    scope = {"type": "http", "method": "POST", "path": "/upload", "headers": [], "client": None}
+    asyncio.run(asyncio.wait_for(Gate(None, Limits(megabytes=1))(scope, receive, send), 60))
+    assert 5 < len(taken) < 20
 
 
 def test_damage_is_that_of_the_tasks():

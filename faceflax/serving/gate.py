@@ -46,6 +46,7 @@ class Gate:
         if refusal is None:
             await self._app(scope, receive, send_guarded)
             return
+        await _pass_over(receive, _UPLOADS * self._limits.megabytes * 1e6)
         status, detail = refusal
         await send_guarded(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}
@@ -67,3 +68,13 @@ class Gate:
             if wait := self._uploads.wait(client, int(length)):
                 return 429, f"You uploaded very much; wait {math.ceil(wait)} seconds."
         return None
+
+
+async def _pass_over(receive: Callable, most: float) -> None:
+    """Receives a body of up to `most` bytes and keeps none of it: who still sends does not hear why it is refused."""
+    taken = 0
+    while taken <= most:
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            return
