@@ -1,5 +1,7 @@
 """Exported restorers: their results are the model's, they say what they are, and ONNX runs without jax."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -99,7 +101,11 @@ def files(tmp_path_factory, workdir):
     """What the command wrote, by format."""
     folder = tmp_path_factory.mktemp("files")
     for kind in KINDS:
-        assert export("--model", workdir, "--format", kind, "--out", folder / kind) == 0
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said):
+            assert export("--model", workdir, "--format", kind, "--out", folder / kind) == 0
+        doing = [line.split()[0] for line in said.getvalue().splitlines()]
+        assert doing == ["reading", "writing", "comparing", "exported"]
     return {kind: folder / kind for kind in KINDS}
 
 

@@ -1,6 +1,7 @@
 """What `faceflax export` does."""
 
 import argparse
+import functools
 from pathlib import Path
 
 from absl import logging
@@ -19,10 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
     model = arguments.model or networks.DEFAULT
     out = Path(f"{Path(model).resolve().name}.{arguments.format}" if arguments.out is None else arguments.out)
     console.make_place(out)
+    say = functools.partial(print, flush=True)  # each of these takes a while
+    say(f"reading {console.printable(model)}")
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
     function, size, description = networks.describe_restorer(model, arguments.fidelity)
-    difference = exporting.export(function, size, description, arguments.format, out)
+    difference = exporting.export(function, size, description, arguments.format, out, say)
     print(
         f"exported {description['model']} ({description['fingerprint']}, {size} pixels, any batch) to "
         f"{console.printable(str(out))}: {out.stat().st_size / 1e6:.1f} MB, results within {difference:.0e} of the "

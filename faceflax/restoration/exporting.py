@@ -29,7 +29,14 @@ _OPSET = 18  # of ONNX; of 2022, so that older runtimes read it too
 Function = Callable[[jax.Array, jax.Array], jax.Array]
 
 
-def export(function: Function, size: int, description: dict[str, Any], kind: str, path: Path) -> float:
+def export(
+    function: Function,
+    size: int,
+    description: dict[str, Any],
+    kind: str,
+    path: Path,
+    say: Callable[[str], None] = lambda doing: None,
+) -> float:
     """Writes `function`, at images of `size` pixels, to `path`; returns its largest difference to the file's results.
 
     Args:
@@ -38,13 +45,16 @@ def export(function: Function, size: int, description: dict[str, Any], kind: str
       description: JSON that goes along; holds "size".
       kind: a key of `FORMATS`.
       path: appears whole and checked or not at all.
+      say: called with what is done next.
 
     Raises:
       UserError: a library that writes the format is not installed, the results differ by more than `TOLERANCE`, or
         `path` cannot be written.
     """
     with atomic_path(path) as temporary:
+        say(f"writing the network as {kind}")
         FORMATS[kind](function, size, json.dumps(description, sort_keys=True), temporary)
+        say("comparing the file's results with the model's")
         restore = exported.load(temporary, max(_BATCHES))[1]
         truth = networks.compile_function(function, max(_BATCHES))
         difference = max(_difference(truth, restore, size, count) for count in _BATCHES)
