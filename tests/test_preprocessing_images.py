@@ -247,6 +247,21 @@ def test_heic_is_read(tmp_path):
     assert np.abs(pixels - faces.load(1)[0]).mean() < 3
 
 
+def test_gif_is_read_and_an_animation_refused(tmp_path):
+    palette = COLOUR.convert("P", palette=Image.Palette.ADAPTIVE)
+    data = encode(palette, "GIF")
+    photograph = images.read(save(tmp_path, data))
+    np.testing.assert_array_equal(photograph.pixels, np.asarray(palette.convert("RGB")))
+    assert photograph.alpha is None and sizes.claimed(tmp_path / "photo") == (31, 20)
+    clear = encode(palette, "GIF", transparency=palette.getpixel((3, 2)))
+    alpha = images.read(save(tmp_path, clear)).alpha
+    assert alpha[2, 3] == 0 < alpha.max()
+    moving = encode(COLOUR, "GIF", save_all=True, append_images=[COLOUR.rotate(90)])
+    for bad, reason in ((moving, "an animation of 2 pictures; make a video"), (data[:200], "damaged or cut short")):
+        with pytest.raises(UserError, match=reason):
+            images.read(save(tmp_path, bad))
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
 def test_cmyk_is_read_as_pillow_does(tmp_path, kind):
     face = Image.fromarray(faces.load(1)[0])

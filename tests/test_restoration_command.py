@@ -227,6 +227,18 @@ def test_two_masks_of_one_name(tmp_path):
     assert not jobs and "both masks" in failures[0]
 
 
+def test_a_pipe_is_told_and_not_waited_for(tmp_path, model, capsys):
+    os.mkfifo(tmp_path / "pipe.png")
+    face(tmp_path / "a.png")
+    assert (
+        restore(tmp_path / "pipe.png", tmp_path / "a.png", "--aligned", "--out", tmp_path / "out", "--model", model)
+        == 1
+    )
+    captured = capsys.readouterr()
+    assert captured.out.startswith("restored 1 of 2 images")
+    assert f"{tmp_path / 'pipe.png'}: neither a file nor a folder" in captured.err and captured.err.count("\n") == 1
+
+
 def test_inputs_that_hold_nothing(tmp_path):
     (tmp_path / "empty").mkdir()
     jobs, failures = _plan(tmp_path, tmp_path / "empty", tmp_path / "missing.jpg")

@@ -34,7 +34,7 @@ def size(encoded: bytes) -> tuple[int, int]:
             return _tiff(encoded)
     except (struct.error, IndexError, KeyError) as error:
         raise ValueError("its header is damaged or cut short") from error
-    raise ValueError("not a JPEG, PNG, WebP, BMP, TIFF, AVIF or HEIC image")
+    raise ValueError("not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image")
 
 
 def check(encoded: bytes) -> None:

@@ -12,7 +12,7 @@ from faceflax.errors import UserError
 from faceflax.files import atomic_path
 from faceflax.preprocessing import colour, headers, pillow
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 MAX_PIXELS = 100_000_000
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV turns the image as its EXIF tag says
 
@@ -35,7 +35,7 @@ class Photograph:
 
 
 def read(path: Path) -> Photograph:
-    """Returns the photograph in a JPEG, PNG, WebP, BMP, TIFF, AVIF or (with `faceflax[heic]`) HEIC file.
+    """Returns the photograph in a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or (with `faceflax[heic]`) HEIC file.
 
     Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
     100 million pixels by its header, or pixels of neither 8 nor 16 bits.

@@ -112,6 +112,8 @@ def _sources(
                 failures.append(f"{given}: holds no images (files ending in {', '.join(suffixes)})")
         elif given.is_file():
             yield given, Path(given.name)
+        elif given.exists():
+            failures.append(f"{given}: neither a file nor a folder; save what it gives to a file first")
         else:
             failures.append(f"{acquire.shown(str(given))}: no such file or folder")
 

@@ -1,4 +1,4 @@
-"""What Pillow reads better than OpenCV: colour profiles and EXIF, CMYK, and HEIC and AVIF files."""
+"""What Pillow reads better than OpenCV: colour profiles and EXIF, CMYK, and GIF, HEIC and AVIF files."""
 
 import io
 import warnings
@@ -14,12 +14,15 @@ _ORIENTATION = 0x112
 # images; none of it is so in another file. Its profile is read apart.
 _STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 332}
 _STORAGE |= {338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 34675}
+_GIF = (b"GIF87a", b"GIF89a")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
 
 def needs_pillow(encoded: bytes) -> bool:
-    """Whether a file's first bytes are those of HEIC or AVIF, or a JPEG's that has four channels."""
+    """Whether a file's first bytes are those of GIF, HEIC or AVIF, or a JPEG's that has four channels."""
+    if encoded.startswith(_GIF):
+        return True
     return _brand(encoded) in _HEIF_BRANDS | _AVIF_BRANDS or encoded.startswith(b"\xff\xd8") and _has_four(encoded)
 
 
@@ -60,10 +63,13 @@ def size(encoded: bytes) -> tuple[int, int]:
 def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns uint8 RGB [H, W, 3], upright, and alpha [H, W] or None.
 
-    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged.
+    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged, and for a
+    GIF that moves.
     """
     try:
         with _open(encoded) as image:
+            if encoded.startswith(_GIF) and image.n_frames > 1:
+                raise ValueError(f"an animation of {image.n_frames} pictures; make a video of it, as by ffmpeg")
             image = ImageOps.exif_transpose(image)
             if image.mode == "CMYK":
                 image = _from_cmyk(image)
