@@ -1,6 +1,6 @@
 """Draws docs/photographs.jpg: prints of synthetic faces on a table, damaged, and what `faceflax restore` makes of them.
 
-python docs/draw_photographs.py docs/photographs.jpg --model MODEL
+python docs/draw_photographs.py docs/photographs.jpg
 """
 
 import argparse
@@ -55,7 +55,10 @@ def _table() -> np.ndarray:
     count = 1 + max(number for number, *_ in _PRINTS)
     faces = next(stream.eval_stream(registry.load("mini_faces", "test"), image_size=128, batch_size=count))["image"]
     for number, task, side, degrees, middle in _PRINTS:
-        _lay(table, _damaged(faces[number], number, task), side, degrees, middle)
+        face = faces[number]
+        if task.startswith("noise"):  # a camera's noise is as fine as its pixels, not enlarged with the print
+            face = cv2.resize(face, (side, side), interpolation=cv2.INTER_CUBIC)
+        _lay(table, _damaged(face, number, task), side, degrees, middle)
     return table
 
 
@@ -88,5 +91,5 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("path")
-    parser.add_argument("--model", required=True)
+    parser.add_argument("--model", default="cnn")
     main(**vars(parser.parse_args()))
