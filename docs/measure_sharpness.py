@@ -1,0 +1,78 @@
+"""Measures what `faceflax restore` does to faces that are sharp, and to the same with noise, at several sizes.
+
+python docs/measure_sharpness.py FOLDER
+
+FOLDER holds clean faces of 256 pixels, framed as FFHQ's: the last of `faceflax datasets build synthetic_faces`.
+Prints the PSNR against the sharp photograph, in dB over the middle of the faces, before and after.
+"""
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from faceflax.preprocessing.images import Photograph, read, write
+
+_SIDES = (256, 180, 128, 96, 64)
+_SIGMAS = (0, 5, 10)  # of 255
+_SHAPE, _GAP, _TOP = (336, 824), 20, 40
+_COMMAND = (sys.executable, "-c", "from faceflax.cli import main; main()")
+
+
+def main(folder: Path, model: str, count: int) -> None:
+    """Prints a table: a row for each side, a column for each noise."""
+    faces = [read(path).pixels for path in sorted(folder.glob("*.jpg"))[-count * len(_SIDES) :]]
+    sharp = [_scene(faces[i::count], i) for i in range(count)]
+    print(f"| side | {' | '.join(f'noise {sigma}' for sigma in _SIGMAS)} |")
+    columns = [_measure(sharp, sigma, model) for sigma in _SIGMAS]
+    for side, *values in zip(_SIDES, *columns, strict=True):
+        print(f"| {side} | {' | '.join(values)} |")
+
+
+def _scene(faces: list[np.ndarray], seed: int) -> np.ndarray:
+    coarse = np.random.default_rng(seed).integers(60, 200, (6, 8, 3)).astype(np.uint8)
+    scene = cv2.resize(coarse, _SHAPE[::-1], interpolation=cv2.INTER_CUBIC)
+    for face, side, left in zip(faces, _SIDES, _lefts(), strict=True):
+        scene[_TOP : _TOP + side, left : left + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+    return scene
+
+
+def _lefts() -> np.ndarray:
+    return np.cumsum([0, *_SIDES[:-1]]) + _GAP * np.arange(1, len(_SIDES) + 1)
+
+
+def _measure(sharp: list[np.ndarray], sigma: float, model: str) -> list[str]:
+    """Before and after for each side, the mean over photographs."""
+    rng = np.random.default_rng(0)
+    before = [np.round(np.clip(scene + rng.normal(0, sigma, scene.shape), 0, 255)).astype(np.uint8) for scene in sharp]
+    with tempfile.TemporaryDirectory() as folder:
+        for i, scene in enumerate(before):
+            write(Path(folder) / "in" / f"{i:02d}.png", Photograph(scene, None))
+        command = [*_COMMAND, "restore", f"{folder}/in", "--out", f"{folder}/out", "--model", model]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        after = [read(Path(folder) / "out" / f"{i:02d}.png").pixels for i in range(len(before))]
+    return [
+        f"{_psnr(before, sharp, side, left)} -> {_psnr(after, sharp, side, left)}"
+        for side, left in zip(_SIDES, _lefts(), strict=True)
+    ]
+
+
+def _psnr(scenes: list[np.ndarray], sharp: list[np.ndarray], side: int, left: int) -> str:
+    window = np.s_[_TOP + side // 4 : _TOP + 9 * side // 10, left + side // 5 : left + 4 * side // 5]
+    errors = [
+        np.mean((one[window].astype(float) - other[window]) ** 2) for one, other in zip(scenes, sharp, strict=True)
+    ]
+    mean = np.mean(errors)
+    return f"{10 * np.log10(255**2 / mean):.1f}" if mean else "exact"
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--count", type=int, default=10, help="photographs (default: %(default)s)")
+    main(**vars(parser.parse_args()))
