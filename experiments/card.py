@@ -5,6 +5,7 @@ in its `test` split, photographs of people in its `validation` split. Writes doc
 shows synthetic faces alone.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -13,6 +14,7 @@ from experiments import program
 
 _MODEL = flags.DEFINE_string("model", "cnn", "A model of `faceflax models`.")
 _FOLDER = flags.DEFINE_string("folder", "runs/faces", "The folder of faces.")
+_FACES = flags.DEFINE_integer("faces", 96, "How many faces of each split are used, the first; 0: all.", 0)
 _OUT = flags.DEFINE_string("out", "docs/models", "Where the card goes.")
 _SETS = {"Synthetic faces": "test", "Photographs of people": "validation"}
 
@@ -36,7 +38,7 @@ def main() -> None:
     runtime.start()
     manifest = shipped.manifest(_MODEL.value)
     config, params, _ = shipped.read(_MODEL.value)
-    config.eval.tasks = ("mixed",)
+    config.eval.tasks, config.eval.max_images = ("mixed",), _FACES.value
     devices = parallel.create({"data": -1, "fsdp": 1})
     params, results = devices.replicate(params), {}
     sources = {title: registry.load("face_folder", split, folder=_FOLDER.value) for title, split in _SETS.items()}
@@ -44,11 +46,11 @@ def main() -> None:
     for title, source in sources.items():
         evaluator = Evaluator(apply, source, config, devices, baselines=True)
         with progress_bar() as progress:
-            bar = progress.add_task(title, total=len(source) * len(evaluator.tasks))
+            bar = progress.add_task(title, total=_count(source) * len(evaluator.tasks))
             results[title] = evaluator(params, lambda count, bar=bar: progress.advance(bar, count))
     synthetic, measured = next(iter(sources.values())), next(iter(results.values()))
     size = config.data.image_size
-    faces = [images.square(images.decode(synthetic[i]["image"]), size) for i in range(len(synthetic))]
+    faces = [images.square(images.decode(synthetic[i]["image"]), size) for i in range(_count(synthetic))]
     skin = np.array([card.typology_angle(face) for face in faces])
     tasks, places = zip(*card.worst(measured), strict=True)
     step = devices.compile_batched(create_step(apply, tasks))
@@ -63,6 +65,10 @@ def main() -> None:
         path.write_bytes(cv2.imencode(".jpg", grid.sheet(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
     write_text(out / f"{_MODEL.value}.md", card.write(_MODEL.value, manifest, results, skin))
     print(f"wrote {out / _MODEL.value}.md and .jpg")
+
+
+def _count(source: Sequence) -> int:
+    return min(len(source), _FACES.value or len(source))
 
 
 if __name__ == "__main__":

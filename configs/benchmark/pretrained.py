@@ -1,0 +1,25 @@
+"""The networks that ship, measured as the benchmark measures its arms: nothing is trained.
+
+python -m experiments.benchmark --config=configs/benchmark/pretrained.py --workdir=runs/pretrained
+
+Their workdirs are those of configs/pretrain; `runs/faces` is the folder that they were trained from, and its `test`
+split is measured on. Expect a report without a verdict, as the GAN was trained for more steps than the CNN.
+"""
+
+from configs.pretrain import cnn, gan
+from faceflax.evaluation.benchmark import settings
+
+
+def get_config():
+    config = settings.create({"cnn": cnn.get_config(), "gan": gan.get_config()})
+    config.trained.cnn, config.trained.gan = ("runs/pretrain/cnn",), ("runs/pretrain/gan",)
+    config.seeds = (0,)
+    config.data.dataset = "face_folder"
+    config.data.folder = "runs/faces"
+    config.eval.tasks = ("sr 8", "noise 50", "blur 3", "jpeg 10", "lowlight 2", "occlude 50", "facemask 1", "blind 2")
+    config.eval.curve = ()
+    config.eval.max_images = 128
+    config.fidelity.cnn, config.fidelity.gan = "cnn", "gan"
+    config.fidelity.tasks = ("sr 8", "occlude 50", "facemask 1")
+    config.efficiency.rounds = 0
+    return config
