@@ -284,7 +284,7 @@ def two_workers(tpu, tmp_path, monkeypatch):
 
 def _end(workers):
     """Waits for both; returns what each printed."""
-    outputs = [worker.communicate(timeout=300)[0] for worker in workers]
+    outputs = [worker.communicate(timeout=1800)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], "".join(outputs)
     return outputs
 
@@ -296,7 +296,7 @@ def test_two_workers_of_whom_one_is_killed_end_as_if_nothing_had_been(two_worker
     for victim in (0, 1):
         workdir = tmp_path / f"killed-{victim}"
         workers = two_workers(workdir)
-        _wait_for(workdir / "checkpoints" / "20", seconds=120)
+        _wait_for(workdir / "checkpoints" / "20", seconds=600)
         training = subprocess.run(["pgrep", "-P", str(workers[victim].pid)], capture_output=True, text=True, check=True)
         os.kill(int(training.stdout.split()[0]), signal.SIGKILL)
         outputs = _end(workers)

@@ -29,9 +29,13 @@ def _start(output, *fields, num_devices=1, **variables):
 
 
 def _finish(*processes):
-    for process in processes:
-        output = process.communicate(timeout=600)[0].decode()
-        assert process.returncode == 0, output
+    try:
+        for process in processes:
+            output = process.communicate(timeout=1800)[0].decode()
+            assert process.returncode == 0, output
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def _assert_equal(path, reference, but=()):

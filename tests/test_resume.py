@@ -76,20 +76,44 @@ def test_a_signal_saves_at_once_and_says_so(tmp_path, number):
     assert steps == [_steps_done(tmp_path)]
 
 
-@pytest.mark.slow
-def test_sigterm_to_one_of_two_processes_saves_for_both_and_one_goes_on(tmp_path):
-    long = {"train__duration": "5000steps", "train__checkpoint_every": "5000steps", "train__eval_every": "5000steps"}
-    address = f"127.0.0.1:{tiny.free_port()}"
-    processes = [
+def _start(count, workdir, **fields):
+    """Starts the training in `count` processes that find each other on the loopback address."""
+    names = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{tiny.free_port()}", "JAX_NUM_PROCESSES": count}
+    return [
         subprocess.Popen(
-            tiny.command(tmp_path, **long),
+            tiny.command(workdir, **fields),
             cwd=tiny.ROOT,
-            env=tiny.environment(JAX_COORDINATOR_ADDRESS=address, JAX_NUM_PROCESSES=2, JAX_PROCESS_ID=index),
+            env=tiny.environment(**(names | {"JAX_PROCESS_ID": index} if count > 1 else {})),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
-        for index in (0, 1)
+        for index in range(count)
     ]
+
+
+@pytest.mark.slow
+def test_a_run_that_goes_from_two_processes_to_one_and_back_sees_the_same_batches(tmp_path):
+    # A learning rate that does not depend on the duration; eps as in test_parity.py.
+    fields = {"optim__final_lr": 1e-3, "optim__eps": 0.01, "train__eval_every": "24steps", "tasks": ("noise 50",)}
+    alone, moved = tmp_path / "alone", tmp_path / "moved"
+    assert tiny.run(alone, **fields, train__duration="24steps").returncode == 0
+    for steps, count in ((8, 2), (16, 1), (24, 2)):
+        processes = _start(count, moved, **fields, train__duration=f"{steps}steps")
+        outputs = [process.communicate(timeout=1800)[0].decode() for process in processes]
+        assert [process.returncode for process in processes] == [0] * count, outputs
+        assert f"on {count} cpu device(s), step {steps - 8} to {steps}" in outputs[0]
+    losses = [[json.loads(line)["train/loss"] for line in _train_lines(folder)] for folder in (moved, alone)]
+    assert len(losses[0]) == len(losses[1]) == 24
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert np.median(np.abs(np.diff(losses[1])) / losses[1][1:]) > 0.01  # other images have other losses
+    for array, reference in zip(tiny.state(moved, 24), tiny.state(alone, 24), strict=True):
+        np.testing.assert_allclose(array, reference, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_of_two_processes_saves_for_both_and_one_goes_on(tmp_path):
+    long = {"train__duration": "5000steps", "train__checkpoint_every": "5000steps", "train__eval_every": "5000steps"}
+    processes = _start(2, tmp_path, **long)
     deadline = time.monotonic() + 120
     while _steps_done(tmp_path) < 3:
         assert time.monotonic() < deadline
