@@ -55,6 +55,12 @@ def test_a_batch_has_the_agreed_shapes():
     np.testing.assert_array_equal(batch["index"], [0, 1, 2, 3])
 
 
+def test_a_batch_may_be_one_image():
+    one, four = (take(train_stream(plain_faces(), data(batch_size=size), seed=0), 8 // size) for size in (1, 4))
+    np.testing.assert_array_equal(levels(one), levels(four))
+    assert [batch["index"].tolist() for batch in one] == [[0]] * 8
+
+
 @pytest.mark.parametrize("start", [1, 3, 7])
 def test_a_stream_started_late_goes_on_as_one_that_never_stopped(start):
     config = data(flip=True, crop=0.5)

@@ -60,7 +60,8 @@ def train_stream(
     number = functools.partial(_number, batch_size=data.batch_size)
     faces = grain.MapDataset.source(source).seed(seed % 2**32).shuffle().repeat()
     faces = faces.random_map(prepare).map_with_index(number)
-    batches = faces[process_index::process_count].batch(data.batch_size // process_count)
+    # Nothing remains of a stream without end; but grain would count the batches of one image, rounded up, past an int.
+    batches = faces[process_index::process_count].batch(data.batch_size // process_count, drop_remainder=True)
     return _read(batches[start_step:], data.workers)
 
 
