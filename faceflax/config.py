@@ -122,7 +122,7 @@ def default() -> ConfigDict:
 
     config.parallel = ConfigDict()
     config.parallel.strategy = "jit"  # jit | pmap: who splits a step over the devices, the compiler or each for itself
-    config.parallel.mesh = ConfigDict({"data": -1, "fsdp": 1})  # devices along each axis; -1: all that are left
+    config.parallel.mesh = ConfigDict({"data": -1, "fsdp": 1, "spatial": 1})  # devices along each axis; -1: the rest
 
     config.wandb = ConfigDict()
     config.wandb.mode = "auto"  # auto: online with a key, else offline | online | offline | disabled

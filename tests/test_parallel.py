@@ -5,12 +5,63 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from faceflax.errors import UserError
+from faceflax.training import layout, parallel
 from tests import tiny
 from tests.programs.checkpoints_between import LAYOUTS
+
+
+@pytest.mark.parametrize(
+    ("mesh", "sizes"),
+    [
+        ({"data": -1, "fsdp": 1}, (8, 1, 1)),  # as trainings of earlier versions have it
+        ({"data": -1, "fsdp": 2, "spatial": 2}, (2, 2, 2)),
+        ({"data": 1, "fsdp": 1, "spatial": -1}, (1, 1, 8)),
+    ],
+)
+def test_the_mesh_takes_all_devices(mesh, sizes):
+    assert tuple(layout.sizes(mesh, "jit", 8).values()) == sizes
+
+
+@pytest.mark.parametrize(
+    ("mesh", "strategy", "message"),
+    [
+        ({"data": -1, "fsdp": 1, "spatial": 3}, "jit", "does not cover the 8 device"),
+        ({"data": -1, "fsdp": -1, "spatial": 1}, "jit", "does not cover the 8 device"),
+        ({"data": -1, "fsdp": 1, "spatial": 2}, "pmap", "fsdp and spatial to 1"),
+        ({"data": 4, "fsdp": 2, "spatial": 1}, "pmap", "fsdp and spatial to 1"),
+    ],
+)
+def test_a_mesh_that_cannot_be_made_is_refused(mesh, strategy, message):
+    with pytest.raises(UserError, match=message):
+        layout.sizes(mesh, strategy, 8)
+
+
+def test_images_that_do_not_divide_into_rows_are_refused():
+    devices = parallel.Parallel(SimpleNamespace(shape={"data": 2, "fsdp": 1, "spatial": 4}, size=8))
+    devices.check_batch(6, 3, 32)
+    with pytest.raises(UserError, match="batch_size 6 does not divide over 2 device"):
+        devices.check_batch(6, 2, 32)
+    with pytest.raises(UserError, match="image_size 30 does not divide over 4 devices"):
+        devices.check_batch(6, 3, 30)
+
+
+@pytest.mark.parametrize("hosts", [(0, 0), (0, 1)])
+def test_an_image_is_not_split_over_hosts(hosts, monkeypatch):
+    devices = np.array([[[SimpleNamespace(process_index=host) for host in hosts]]])
+    mesh = SimpleNamespace(devices=devices, shape={"data": 1, "fsdp": 1, "spatial": 2})
+    monkeypatch.setattr(parallel.jax, "device_count", lambda: 2)
+    monkeypatch.setattr(parallel, "_mesh_over", lambda devices, sizes: mesh)
+    if hosts == (0, 0):
+        assert parallel.create(mesh.shape).mesh is mesh
+    else:
+        with pytest.raises(UserError, match="over several processes"):
+            parallel.create(mesh.shape)
 
 
 def _run(num_devices, program, *arguments):
@@ -53,3 +104,13 @@ def test_a_checkpoint_of_each_layout_is_read_into_each_other(tmp_path):
             assert sorted(arrays) == sorted(expected)
             for name in arrays:
                 np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("block", "batch_size"), [("residual", 1), ("nafnet", 2)])
+def test_images_split_by_rows_train_as_on_one_device_in_less_memory(block, batch_size):
+    fields = (f"model.block='{block}'", f"data.batch_size={batch_size}", "tasks=('noise 50',)", "optim.eps=0.01")
+    measured = json.loads(_run(8, "rows_of_images", 1, 8, "data.image_size=256", *fields))
+    assert measured["excess"] < 1e-5
+    assert measured["whole"] == [] != measured["whole_on_one"]
+    assert measured["on_each"] < measured["on_one"] / 3  # not 8: each makes the damage of the whole image

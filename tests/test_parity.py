@@ -71,6 +71,13 @@ def test_sharded_parameters_and_two_micro_batches(one_device, tmp_path):
 
 
 @pytest.mark.slow
+def test_images_split_by_rows(one_device, tmp_path):
+    output = tmp_path / "arrays.npz"
+    _finish(_start(output, "parallel.mesh.data=2", "parallel.mesh.spatial=4", num_devices=8))
+    _assert_equal(output, one_device)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_devices", "strategy"), [(1, "jit"), (2, "pmap")])
 def test_two_processes(num_devices, strategy, one_device, tmp_path):
     output = tmp_path / "arrays.npz"

@@ -268,7 +268,7 @@ def test_a_disk_without_room_is_named(source, tmp_path, monkeypatch):
 
 def test_full_batch_share_for_every_device():
     with pytest.raises(UserError, match="multiple of 2"):
-        parallel.create({"data": -1, "fsdp": 1}).check_batch_size(3, 2)
+        parallel.create({"data": -1, "fsdp": 1}).check_batch(3, 2, 32)
 
 
 def test_a_lone_process_does_not_need_the_others(monkeypatch):

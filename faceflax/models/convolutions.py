@@ -28,23 +28,40 @@ CPU_COMPILER_OPTIONS = {
 
 
 _is_neutral = contextvars.ContextVar("is_neutral", default=False)
+_in_rows = contextvars.ContextVar("in_rows", default=False)
 
 
 @contextlib.contextmanager
 def neutral() -> Iterator[None]:
     """What is traced within is written in one way for all devices: for exporters that cannot choose by device."""
-    token = _is_neutral.set(True)
+    with _set(_is_neutral):
+        yield
+
+
+@contextlib.contextmanager
+def in_rows() -> Iterator[None]:
+    """What is traced within keeps height apart from the batch: for images that are split by rows over devices."""
+    with _set(_in_rows):
+        yield
+
+
+@contextlib.contextmanager
+def _set(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
+    token = variable.set(True)
     try:
         yield
     finally:
-        _is_neutral.reset(token)
+        variable.reset(token)
 
 
 def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """Mixes channels: `images` [B, H, W, C] times `kernel` [C, O] gives [B, H, W, O].
 
-    One flat matrix product, on which the CPU's weight gradient is several times faster than on a convolution.
+    One flat matrix product, on which the CPU's weight gradient is several times faster than on a convolution. For it
+    images that are split by rows (`in_rows`) would be gathered on every device.
     """
+    if _in_rows.get():
+        return images @ kernel
     return (images.reshape(-1, images.shape[-1]) @ kernel).reshape(*images.shape[:-1], kernel.shape[-1])
 
 

@@ -83,7 +83,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
     devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
     arm = arms.create(config, learning_rate, devices.collectives)
-    devices.check_batch_size(config.data.batch_size, config.optim.accumulate)
+    devices.check_batch(config.data.batch_size, config.optim.accumulate, config.data.image_size)
     networks = arm.load_networks()
     source = arm.prepare(source)
     with contextlib.ExitStack() as stack:

@@ -1,14 +1,16 @@
 """Devices: the mesh, where arrays lie on it, and compilation. The only module that knows of meshes, jit and pmap.
 
-A pure step is written for the whole batch, as if there were one device. Here it is compiled over a mesh with two axes:
-`data` (each device works on its share of the batch) and `fsdp` (as `data`, and parameters and optimiser state are
-split as well). Every process runs the same program and brings its own share of each batch.
+A pure step is written for the whole batch, as if there were one device. Here it is compiled over a mesh of three axes:
+`data` (each device works on its share of the batch), `fsdp` (as `data`, and parameters and optimiser state are split
+as well) and `spatial` (each device works on its rows of the images, where a share's activations are too large for one).
+Every process runs the same program and brings its own share of each batch.
 
 Two strategies do that. `jit` leaves to the compiler who computes what, and the result is that of one device. Under
 `pmap` each device takes the step on its share alone, with the whole state, and gradients and metrics are averaged.
 """
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import itertools
@@ -22,7 +24,8 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
 
 from faceflax.errors import UserError
-from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
+from faceflax.models import convolutions
+from faceflax.training import layout
 from faceflax.training.state import Collectives
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
@@ -78,8 +81,13 @@ class Parallel:
 
     @property
     def num_devices(self) -> int:
-        """Number of devices the batch is split over."""
+        """Number of devices, of all processes."""
         return self.mesh.size
+
+    @property
+    def num_shares(self) -> int:
+        """Number of equal shares that the images of a batch are split into."""
+        return math.prod(self.mesh.shape[axis] for axis in layout.SHARES)
 
     @property
     def collectives(self) -> Collectives:
@@ -88,7 +96,7 @@ class Parallel:
 
     @property
     def _batch(self) -> NamedSharding:
-        return NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
+        return NamedSharding(self.mesh, PartitionSpec(layout.SHARES))
 
     @property
     def _replicated(self) -> NamedSharding:
@@ -96,7 +104,7 @@ class Parallel:
 
     def _state_sharding(self, path: tuple, shape: jax.ShapeDtypeStruct) -> NamedSharding:
         """Splits class weights by classes; of other large arrays the largest dimension that `fsdp` divides."""
-        if any(getattr(key, "key", None) == CLASSES for key in path) and not shape.shape[0] % self.num_devices:
+        if any(getattr(key, "key", None) == CLASSES for key in path) and not shape.shape[0] % self.num_shares:
             return self._batch
         size = self.mesh.shape["fsdp"]
         dims = [d for d in range(len(shape.shape)) if shape.shape[d] % size == 0]
@@ -105,13 +113,18 @@ class Parallel:
         largest = max(dims, key=lambda d: shape.shape[d])
         return NamedSharding(self.mesh, PartitionSpec(*(None,) * largest, "fsdp"))
 
-    def check_batch_size(self, batch_size: int, num_micro: int) -> None:
-        """Raises `UserError` unless every device gets the same number of images in every micro-batch."""
-        share = self.num_devices * num_micro
+    def check_batch(self, batch_size: int, num_micro: int, image_size: int) -> None:
+        """Raises `UserError` unless every device gets as many images, and rows of them, in every micro-batch."""
+        share, bands = self.num_shares * num_micro, self.mesh.shape["spatial"]
         if batch_size % share:
             raise UserError(
-                f"config.data.batch_size {batch_size} does not divide over {self.num_devices} device(s) in "
+                f"config.data.batch_size {batch_size} does not divide over {self.num_shares} device(s) in "
                 f"{num_micro} micro-batch(es); make it a multiple of {share}"
+            )
+        if image_size % bands:
+            raise UserError(
+                f"config.data.image_size {image_size} does not divide over {bands} devices; "
+                "set config.parallel.mesh.spatial to a divisor of it"
             )
 
     def abstract_state(self, init: Callable, *arguments: Any) -> Any:
@@ -131,22 +144,43 @@ class Parallel:
     def _map_images(self, function: Callable) -> Callable:
         """Makes a function of whole batches that treats each image alone work on each device's share, by itself.
 
-        Left to the compiler, a loop over images or a Fourier transform would gather the batch on every device.
+        Left to the compiler, a loop over images or a Fourier transform would gather the batch on every device. Devices
+        along `spatial` each do it for whole images.
         """
         if self.num_devices == 1:
             return function
         spec = self._batch.spec
         # The check cannot type a switch inside a mapped loop.
-        return jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+        mapped = jax.shard_map(function, mesh=self.mesh, in_specs=spec, out_specs=spec, check_vma=False)
+        return lambda *arguments: self._split_rows(mapped(*arguments))
+
+    def _split_rows(self, tree: Any) -> Any:
+        """Leaves of the images [B, H, W, C] in `tree` to each device along `spatial` its own band of rows.
+
+        The compiler does the same with all that is computed of them, and sends the rows at the seams to and fro.
+        """
+        bands = self.mesh.shape["spatial"]
+        if bands == 1:
+            return tree
+        rows = NamedSharding(self.mesh, PartitionSpec(layout.SHARES, "spatial"))
+
+        def split(array: jax.Array) -> jax.Array:
+            fits = array.ndim == 4 and not array.shape[1] % bands
+            return jax.lax.with_sharding_constraint(array, rows) if fits else array
+
+        return jax.tree.map(split, tree)
+
+    def _writing(self) -> contextlib.AbstractContextManager:
+        return convolutions.in_rows() if self.mesh.shape["spatial"] > 1 else contextlib.nullcontext()
 
     def _split_classes(self, scores: jax.Array) -> jax.Array:
-        """Keeps scores [B, K] of K classes where the class weights `CLASSES` lie, split by classes over all devices.
+        """Keeps scores [B, K] of K classes where the class weights `CLASSES` lie, split by classes over the devices.
 
         Each device then compares the whole batch with its own classes, and neither weights nor scores are gathered.
         """
-        if scores.shape[1] % self.num_devices:
+        if scores.shape[1] % self.num_shares:
             return scores
-        columns = NamedSharding(self.mesh, PartitionSpec(None, self.mesh.axis_names))
+        columns = NamedSharding(self.mesh, PartitionSpec(None, layout.SHARES))
         return jax.lax.with_sharding_constraint(scores, columns)
 
     def compile_step(self, step: Callable, abstract_state: Any, networks: Any) -> Step:
@@ -155,11 +189,16 @@ class Parallel:
         The old state's memory is given to the new one. `networks` are whole on every device, and arguments of the
         compiled program: as constants they would be copied into it.
         """
-        state = _shardings(abstract_state)
+        placed = _shardings(abstract_state)
+
+        def training_step(state: Any, batch: Any, networks: Any) -> Any:
+            with self._writing():
+                return step(state, self._split_rows(batch), networks)
+
         compiled = jax.jit(
-            step,
-            in_shardings=(state, self._batch, self._replicated),
-            out_shardings=(state, self._replicated),
+            training_step,
+            in_shardings=(placed, self._batch, self._replicated),
+            out_shardings=(placed, self._replicated),
             donate_argnums=0,
             compiler_options=_compiler_options(),
         )
@@ -167,8 +206,13 @@ class Parallel:
 
     def compile_batched(self, function: Callable) -> Callable:
         """Compiles `function(params, batch) -> outputs`; what it returns is whole on every device."""
+
+        def batched(params: Any, batch: Any) -> Any:
+            with self._writing():
+                return function(params, self._split_rows(batch))
+
         return jax.jit(
-            function,
+            batched,
             in_shardings=(None, self._batch),
             out_shardings=self._replicated,
             compiler_options=_compiler_options(),
@@ -274,10 +318,10 @@ def _compiler_options() -> dict[str, str] | None:
     if jax.default_backend() != "cpu":
         return None
     try:
-        jax.jit(lambda x: x, compiler_options=CPU_COMPILER_OPTIONS).lower(0.0).compile()
+        jax.jit(lambda x: x, compiler_options=convolutions.CPU_COMPILER_OPTIONS).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:  # a jaxlib that does not know the option computes the same, more slowly
         return None
-    return CPU_COMPILER_OPTIONS
+    return convolutions.CPU_COMPILER_OPTIONS
 
 
 def _shardings(tree: Any) -> Any:
@@ -288,34 +332,26 @@ def create(mesh: Mapping[str, int], strategy: str = "jit") -> Parallel:
     """Makes the mesh of `config.parallel.mesh` over all devices of all processes.
 
     Args:
-      mesh: devices along the axes `data` and `fsdp`; -1 in one of them takes all that are left.
+      mesh: devices along the axes `data`, `fsdp` and `spatial`; -1 in one of them takes all that are left.
       strategy: one of `STRATEGIES`.
 
     Raises:
-      UserError: the axes do not multiply to the number of devices, or `pmap` is to split parameters.
+      UserError: the axes do not multiply to the number of devices, rows of an image would lie in several processes, or
+        `pmap` is to split parameters or images.
     """
-    sizes = {"data": mesh["data"], "fsdp": mesh["fsdp"]}
-    num_devices = jax.device_count()
-    free = [axis for axis, size in sizes.items() if size == -1]
-    fixed = math.prod(size for size in sizes.values() if size != -1)
-    if len(free) == 1 and fixed > 0 and num_devices % fixed == 0:
-        sizes[free[0]] = num_devices // fixed
-    if math.prod(sizes.values()) != num_devices or min(sizes.values()) < 1:
+    made = _mesh_over(jax.devices(), layout.sizes(mesh, strategy, jax.device_count()))
+    bands = made.devices.reshape(-1, made.shape["spatial"])
+    if any(device.process_index != group[0].process_index for group in bands for device in group):
         raise UserError(
-            f"config.parallel.mesh {dict(mesh)} does not cover the {num_devices} device(s) here; "
-            "write sizes that multiply to that number, or -1 in one of them"
+            f"config.parallel.mesh.spatial {made.shape['spatial']} would split images over several processes; set it "
+            f"to a divisor of the {jax.local_device_count()} device(s) of each"
         )
-    if strategy == "pmap" and sizes["fsdp"] > 1:
-        raise UserError(
-            'config.parallel.strategy "pmap" keeps all parameters on each device: set config.parallel.mesh.fsdp to 1, '
-            'or the strategy to "jit"'
-        )
-    return (Pmapped if strategy == "pmap" else Parallel)(_mesh_over(jax.devices(), sizes))
+    return (Pmapped if strategy == "pmap" else Parallel)(made)
 
 
 def one_device() -> Parallel:
     """Makes a mesh of this process's first device, whatever others there are: for costs that are to be compared."""
-    return Parallel(_mesh_over(jax.local_devices()[:1], {"data": 1, "fsdp": 1}))
+    return Parallel(_mesh_over(jax.local_devices()[:1], dict.fromkeys(layout.AXES, 1)))
 
 
 def _mesh_over(devices: Sequence[jax.Device], sizes: Mapping[str, int]) -> Mesh:
