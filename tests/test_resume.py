@@ -104,8 +104,8 @@ def test_a_run_that_goes_from_two_processes_to_one_and_back_sees_the_same_batche
         assert f"on {count} cpu device(s), step {steps - 8} to {steps}" in outputs[0]
     losses = [[json.loads(line)["train/loss"] for line in _train_lines(folder)] for folder in (moved, alone)]
     assert len(losses[0]) == len(losses[1]) == 24
-    np.testing.assert_allclose(*losses, rtol=1e-4)
-    assert np.median(np.abs(np.diff(losses[1])) / losses[1][1:]) > 0.01  # other images have other losses
+    np.testing.assert_allclose(*losses, rtol=1e-5)
+    assert np.median(np.abs(np.diff(losses[1])) / losses[1][1:]) > 1e-3  # other images have other losses
     for array, reference in zip(tiny.state(moved, 24), tiny.state(alone, 24), strict=True):
         np.testing.assert_allclose(array, reference, rtol=1e-5, atol=1e-5)
 
