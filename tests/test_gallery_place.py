@@ -141,3 +141,17 @@ def test_the_token_goes_to_the_server_and_nowhere_else(monkeypatch, capfd):
         store.connect("http://127.0.0.1:9")
     assert given == ["root:secret"] * 3
     assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+def test_a_server_that_hangs_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "_SECONDS", 1)
+    with local_server.serve(tmp_path / "data") as uri:
+        gallery = Gallery(store.connect(uri))
+        gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
+        server = next(each for each in psutil.Process().children() if "milvus" in " ".join(each.cmdline()))
+        server.suspend()
+        try:
+            with pytest.raises(UserError, match=f"the gallery {uri} did not (answer in time|do as asked)"):
+                gallery.search(unit_vectors(1), 1)
+        finally:
+            server.resume()

@@ -247,6 +247,22 @@ def test_heic_is_read(tmp_path):
     assert np.abs(pixels - faces.load(1)[0]).mean() < 3
 
 
+@pytest.mark.parametrize("kind", ["AVIF", "HEIF"])
+def test_damage_anywhere_in_a_container_is_one_sentence(tmp_path, kind):
+    """Pillow raises what it likes there, RuntimeError and EOFError among others."""
+    if kind == "HEIF":
+        pytest.importorskip("pillow_heif", reason="needs faceflax[heic]").register_heif_opener()
+    whole, refused = encode(Image.fromarray(faces.load(1)[0][:64, :64]), kind), 0
+    for place in range(12, 420, 3):
+        path = save(tmp_path, whole[:place] + b"\xff" + whole[place + 1 :])
+        try:
+            images.read(path)
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert refused > 20
+
+
 def test_gif_is_read_and_an_animation_refused(tmp_path):
     palette = COLOUR.convert("P", palette=Image.Palette.ADAPTIVE)
     data = encode(palette, "GIF")

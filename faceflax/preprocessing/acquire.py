@@ -101,6 +101,8 @@ def open_video(source: str) -> cv2.VideoCapture:
         source.encode()
     except UnicodeEncodeError as error:
         raise UserError(f"{shown(source)}: a video's name must be UTF-8; rename it") from error
+    if not is_live(source):
+        source = str(Path(source).absolute())  # so that no name of a file is taken for an address
     patience = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _PATIENCE_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _PATIENCE_MS]
     return cv2.VideoCapture(source, cv2.CAP_FFMPEG, patience)
 

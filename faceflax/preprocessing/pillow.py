@@ -9,6 +9,8 @@ from PIL import Image, ImageCms, ImageOps
 # Sizes are checked before anything is decoded, and a damaged EXIF block is as none.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
+# What Pillow's readers raise on damaged files; RuntimeError is AVIF's, EOFError HEIC's.
+_DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError)
 _ORIENTATION = 0x112
 # How a TIFF file stores its pixels (TIFF 6.0): strips and tiles, samples, palette, inks, JPEG tables, YCbCr, further
 # images; none of it is so in another file. Its profile is read apart.
@@ -34,7 +36,7 @@ def _has_four(encoded: bytes) -> bool:
     try:
         with _open(encoded) as image:
             return image.mode == "CMYK"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (*_DAMAGED, ValueError, Image.DecompressionBombError):
         return False
 
 
@@ -56,7 +58,7 @@ def size(encoded: bytes) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6  # Pillow refuses twice what it warns of
         raise ValueError(f"it claims more than {most:.0f} million pixels") from error
-    except (OSError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise ValueError("its header is damaged or cut short") from error
 
 
@@ -75,7 +77,7 @@ def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
                 image = _from_cmyk(image)
             has_alpha = image.has_transparency_data
             pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
-    except (OSError, SyntaxError) as error:
+    except _DAMAGED as error:
         raise ValueError("the file is damaged or cut short") from error
     return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
 
@@ -102,7 +104,7 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
         with _open(encoded) as image:
             profile = image.info.get("icc_profile") or b""
             exif = image.getexif()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+    except (*_DAMAGED, ValueError, Image.DecompressionBombError):
         return b"", b""
     profile = profile if profile[16:20] in (b"RGB ", b"GRAY") else b""
     for tag in _STORAGE & set(exif):

@@ -93,12 +93,15 @@ class Store:
 
     @contextlib.contextmanager
     def _answering(self) -> Iterator[None]:
+        import grpc
         from pymilvus import MilvusException
 
         try:
             yield
         except MilvusException as error:
             raise UserError(f"the gallery {self.uri} did not do as asked: {_one_line(error.message)}") from error
+        except grpc.RpcError as error:  # a server that hangs
+            raise UserError(f"the gallery {self.uri} did not answer in time; see to its server") from error
 
     def __enter__(self) -> "Store":
         return self
@@ -195,13 +198,14 @@ def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
 
 
 def _connect_to_server(uri: str) -> Store:
+    import grpc
     from pymilvus import MilvusException
 
     _check_address(uri)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Store(uri, False, _client(uri, os.environ.get(TOKEN, "")), lambda: None)
-        except MilvusException as error:
+        except (MilvusException, grpc.RpcError) as error:
             if "unauthenticated" in str(error).lower() or "auth check failure" in str(error).lower():
                 raise UserError(f"the gallery server {uri} refuses the token in ${TOKEN}; correct it") from error
             if attempt == _ATTEMPTS:

@@ -58,10 +58,10 @@ def _print(path: Path, matches: Sequence[Match] | None, problem: str, threshold:
         if as_json:
             session.print_json(file=str(path), error=problem)
         return
-    name = matches[0].record.name if matches[0].score > threshold else None
+    name = matches[0].record.name if matches and matches[0].score > threshold else None
     if as_json:
         people = [{"name": match.record.name, "score": round(match.score, 6)} for match in matches]
         session.print_json(file=str(path), name=name, threshold=threshold, people=people)
         return
-    scores = ", ".join(f"{match.record.name} {match.score:.4f}" for match in matches)
+    scores = ", ".join(f"{match.record.name} {match.score:.4f}" for match in matches) or "nobody"
     print(printable(f"{path}: {name or 'unknown'} ({scores}; threshold {threshold:.4f})"))
