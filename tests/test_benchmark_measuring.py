@@ -260,7 +260,7 @@ def test_what_is_missing_stops_before_training(workdirs, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"without this term: --config.experiments.gan.loss.identity=0$"):
         runner.check_at_hand(config, runs)
     for run in runs[1::2]:
-        workdir.write_start(run.workdir, run.config, {}, active=True)
+        workdir.write_start(run.workdir, run.config, {"config": "0"}, active=True)
         run.mark_trained()
     runner.check_at_hand(config, runs)
     config.efficiency.rounds = 1
