@@ -168,7 +168,7 @@ def test_a_face_without_damage_is_not_softened(step):
     assert np.abs(plain.astype(int) - pixels).max() > 15
 
 
-@pytest.mark.parametrize("damage", ["noise", "blur", "hole"])
+@pytest.mark.parametrize("damage", ["noise", "blur", "hole", "lines"])
 def test_what_a_network_mends_is_not_taken_back(damage):
     clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
     damaged = clean.copy()
@@ -176,6 +176,9 @@ def test_what_a_network_mends_is_not_taken_back(damage):
         damaged += RNG.normal(0, 15 / 255, clean.shape).astype(np.float32)
     elif damage == "blur":
         damaged = cv2.GaussianBlur(clean, (0, 0), 1.5)
+    elif damage == "lines":
+        damaged[::2] += 0.2
+        damaged[1::2] -= 0.2
     else:
         damaged[30:38, 25:35] = 0.5
     assert paste.spared(softened(clean), damaged, MASK) == 0

@@ -13,6 +13,7 @@ _FINEST = 1.0  # pixels of the crop: the detail between a Gaussian of that sigma
 # the shares of it (of the amplitude) that it changes of an undamaged face and of one with damage worth the change.
 _BAND = (1.0, 4.0)
 _UNDAMAGED, _DAMAGED = 0.09, 0.14
+_MOST_FINEST = 0.7  # of the finest detail's power; the shipped network changes 0.3 of an undamaged face's at most
 # The outline of a face that is framed as FFHQ's, where its mesh is not known: an ellipse, in parts of the crop's side.
 _MIDDLE, _RADII = np.array((0.5, 0.55)), np.array((0.37, 0.42))
 _MIDDLE_OF_PIXEL = 0.5
@@ -64,19 +65,28 @@ def spared(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> float:
     """Returns the share of a network's change that a face does not need, from 0 to 1, as there is hardly any damage.
 
     Every network loses some of the finest detail. Whether it found damage shows in the detail between 1 and 4 pixels,
-    of which it leaves an undamaged face's to less than a tenth: 1 there, 0 where it changes more than a seventh.
+    of which it leaves an undamaged face's to less than a tenth: 1 there, 0 where it changes more than a seventh, or
+    most of the finest detail, such as lines of a screen.
 
     Args:
       restored: float32 [S, S, 3].
       crop: float32 [S, S, 3], what was restored.
       mask: float32 [S, S], what of it counts.
     """
-    power, change = (
-        np.sum(mask[..., None] * (_blur(values, _BAND[0]) - _blur(values, _BAND[1])) ** 2)
-        for values in (crop, restored - crop)
+    finest, band = (
+        [np.sum(mask[..., None] * detail**2) for detail in details]
+        for details in zip(*(_fine_details(values) for values in (crop, restored - crop)), strict=True)
     )
-    changed = np.sqrt(change / max(power, 1e-6))
+    if finest[1] > _MOST_FINEST * finest[0]:
+        return 0.0
+    changed = np.sqrt(band[1] / max(band[0], 1e-6))
     return float(np.clip((_DAMAGED - changed) / (_DAMAGED - _UNDAMAGED), 0, 1))
+
+
+def _fine_details(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The finest detail, and that within `_BAND`."""
+    low, high = (_blur(values, sigma) for sigma in _BAND)
+    return values - low, low - high
 
 
 def kept_detail(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray, step: float) -> float:
