@@ -5,7 +5,6 @@ in its `test` split, photographs of people in its `validation` split. Writes doc
 shows synthetic faces alone.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from absl import flags
@@ -26,7 +25,7 @@ def main() -> None:
     import numpy as np
 
     from faceflax import models
-    from faceflax.datasets import images, registry
+    from faceflax.datasets import images, registry, stream
     from faceflax.evaluation import card, grid
     from faceflax.evaluation.measure import create_step
     from faceflax.evaluation.runner import Evaluator
@@ -46,11 +45,12 @@ def main() -> None:
     for title, source in sources.items():
         evaluator = Evaluator(apply, source, config, devices, baselines=True)
         with progress_bar() as progress:
-            bar = progress.add_task(title, total=_count(source) * len(evaluator.tasks))
+            bar = progress.add_task(title, total=stream.num_images(source, _FACES.value) * len(evaluator.tasks))
             results[title] = evaluator(params, lambda count, bar=bar: progress.advance(bar, count))
     synthetic, measured = next(iter(sources.values())), next(iter(results.values()))
     size = config.data.image_size
-    faces = [images.square(images.decode(synthetic[i]["image"]), size) for i in range(_count(synthetic))]
+    count = stream.num_images(synthetic, _FACES.value)
+    faces = [images.square(images.decode(synthetic[i]["image"]), size) for i in range(count)]
     skin = np.array([card.typology_angle(face) for face in faces])
     tasks, places = zip(*card.worst(measured), strict=True)
     step = devices.compile_batched(create_step(apply, tasks))
@@ -65,10 +65,6 @@ def main() -> None:
         path.write_bytes(cv2.imencode(".jpg", grid.sheet(rows)[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
     write_text(out / f"{_MODEL.value}.md", card.write(_MODEL.value, manifest, results, skin))
     print(f"wrote {out / _MODEL.value}.md and .jpg")
-
-
-def _count(source: Sequence) -> int:
-    return min(len(source), _FACES.value or len(source))
 
 
 if __name__ == "__main__":

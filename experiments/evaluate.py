@@ -26,6 +26,7 @@ def main() -> int:
     import jax
 
     from faceflax import models
+    from faceflax.datasets import stream
     from faceflax.evaluation.report import write_report
     from faceflax.evaluation.runner import Evaluator
     from faceflax.evaluation.tables import brief, to_text
@@ -43,7 +44,7 @@ def main() -> int:
     source = _load(config)
     devices = parallel.create({"data": -1, "fsdp": 1})
     evaluator = Evaluator(models.create(config.model).apply, source, config, devices, baselines=True)
-    count = min(len(source), config.eval.max_images or len(source))
+    count = stream.num_images(source, config.eval.max_images)
     with progress_bar(active=jax.process_index() == 0) as progress:
         bar = progress.add_task("evaluating", total=count * len(evaluator.tasks))
         results = evaluator(devices.replicate(trained.params), lambda images: progress.advance(bar, images))

@@ -1,6 +1,7 @@
 """Files of all kinds, against Pillow as the reference; bad ones each with a sentence."""
 
 import io
+import re
 import struct
 import tracemalloc
 
@@ -259,7 +260,7 @@ def test_damage_anywhere_in_a_container_is_one_sentence(tmp_path, kind):
             images.read(path)
         except UserError as error:
             refused += 1
-            assert "\n" not in str(error)
+            assert "\n" not in str(error) and re.search("damaged or cut short|million", str(error))
     assert refused > 20
 
 

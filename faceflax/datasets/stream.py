@@ -80,13 +80,18 @@ def eval_stream(
     and `index`, int32 [b], the image's number in the split. What the last batch lacks is filled with image 0 at weight
     0; every process yields as many batches. Raises `UserError` when the source is empty.
     """
-    count = min(len(source), max_images or len(source))
+    count = num_images(source, max_images)
     if not count:
         raise UserError("the split to evaluate on holds no images; choose another split or dataset")
     share = -(-batch_size // process_count)
     total = -(-count // (share * process_count)) * share * process_count
     read = functools.partial(_numbered, source=source, count=count, size=image_size)
     return _read(grain.MapDataset.range(total)[process_index::process_count].map(read).batch(share), workers=0)
+
+
+def num_images(source: Sequence, max_images: int) -> int:
+    """Returns how many images `eval_stream` yields of `source`."""
+    return min(len(source), max_images or len(source))
 
 
 def _read(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:

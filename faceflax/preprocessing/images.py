@@ -62,7 +62,7 @@ def _named(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise UserError(f"{path}: {' '.join(str(error).split())}") from error  # a library may say it in lines
+        raise UserError(f"{path}: {error}") from error
 
 
 def _decode(encoded: bytes) -> Photograph:

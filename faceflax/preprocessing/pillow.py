@@ -9,8 +9,8 @@ from PIL import Image, ImageCms, ImageOps
 # Sizes are checked before anything is decoded, and a damaged EXIF block is as none.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# What Pillow's readers raise on damaged files; RuntimeError is AVIF's, EOFError HEIC's.
-_DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError)
+# What Pillow's readers raise on damaged files; RuntimeError is AVIF's, EOFError and ValueError are HEIC's.
+_DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError, ValueError)
 _ORIENTATION = 0x112
 # How a TIFF file stores its pixels (TIFF 6.0): strips and tiles, samples, palette, inks, JPEG tables, YCbCr, further
 # images; none of it is so in another file. Its profile is read apart.
@@ -19,6 +19,10 @@ _STORAGE |= {338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 3467
 _GIF = (b"GIF87a", b"GIF89a")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
+
+
+class _RefusedError(ValueError):
+    """A file is not read for a reason of ours, which is told as it stands."""
 
 
 def needs_pillow(encoded: bytes) -> bool:
@@ -36,7 +40,7 @@ def _has_four(encoded: bytes) -> bool:
     try:
         with _open(encoded) as image:
             return image.mode == "CMYK"
-    except (*_DAMAGED, ValueError, Image.DecompressionBombError):
+    except (*_DAMAGED, Image.DecompressionBombError):
         return False
 
 
@@ -45,7 +49,7 @@ def _open(encoded: bytes) -> Image.Image:
         try:
             import pillow_heif
         except ImportError as error:
-            raise ValueError("HEIC files need pillow-heif; install faceflax[heic]") from error
+            raise _RefusedError("HEIC files need pillow-heif; install faceflax[heic]") from error
         pillow_heif.register_heif_opener()
     return Image.open(io.BytesIO(encoded))
 
@@ -58,6 +62,8 @@ def size(encoded: bytes) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6  # Pillow refuses twice what it warns of
         raise ValueError(f"it claims more than {most:.0f} million pixels") from error
+    except _RefusedError:
+        raise
     except _DAMAGED as error:
         raise ValueError("its header is damaged or cut short") from error
 
@@ -71,12 +77,14 @@ def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         with _open(encoded) as image:
             if encoded.startswith(_GIF) and image.n_frames > 1:
-                raise ValueError(f"an animation of {image.n_frames} pictures; make a video of it, as by ffmpeg")
+                raise _RefusedError(f"an animation of {image.n_frames} pictures; make a video of it, as by ffmpeg")
             image = ImageOps.exif_transpose(image)
             if image.mode == "CMYK":
                 image = _from_cmyk(image)
             has_alpha = image.has_transparency_data
             pixels = np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    except _RefusedError:
+        raise
     except _DAMAGED as error:
         raise ValueError("the file is damaged or cut short") from error
     return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
@@ -104,7 +112,7 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
         with _open(encoded) as image:
             profile = image.info.get("icc_profile") or b""
             exif = image.getexif()
-    except (*_DAMAGED, ValueError, Image.DecompressionBombError):
+    except (*_DAMAGED, Image.DecompressionBombError):
         return b"", b""
     profile = profile if profile[16:20] in (b"RGB ", b"GRAY") else b""
     for tag in _STORAGE & set(exif):
