@@ -7,7 +7,8 @@ python -m experiments.ship --workdir=runs/encoder --name=compact
 --folder runs/faces. What a training reached is in docs/face_encoder.md.
 
 With identities, here the training people of ORL:
---config.data.dataset=orl_faces --config.data.label=identity --config.encoder.margin=1 --config.encoder.people=40
+--config.data.dataset=orl_faces --config.data.eval_split=test --config.data.label=identity --config.encoder.margin=1
+--config.encoder.people=40
 """
 
 from faceflax import config as config_lib

@@ -10,6 +10,7 @@ from faceflax.preprocessing import landmarks
 from faceflax.preprocessing.detection import Face
 from faceflax.recognition import averages, calibration, classifier, embedding, recall, store
 from faceflax.recognition.gallery import Gallery
+from tests import crowd
 from tests.galleries import ENCODER, record, unit_vectors
 
 
@@ -132,3 +133,12 @@ def test_a_close_crop_is_shown_to_the_detector_with_a_margin():
     np.testing.assert_array_equal(crop, pixels[:60])
     with pytest.raises(ValueError, match="no face is found in it; if it is a cropped face already, pass --aligned"):
         embedding.photographed(lambda image: [], 60, largest=False)(pixels)
+
+
+def test_a_photograph_is_counted_once_use_was_made_of_it(tmp_path):
+    paths = [crowd.face(tmp_path / f"{number}.png", number) for number in range(5)] + [tmp_path / "gone.png"]
+    embedder = embedding.Embedder(crowd.ENCODERS["faceres"], embedding.whole(32), 2)
+    used, counted = [], []
+    for faces in embedder.files(paths, lambda path, sentence: None, lambda: counted.append(len(used))):
+        used.extend(faces)
+    assert counted == [2, 2, 4, 4, 4, 5]  # the last but one is the file that is gone

@@ -59,7 +59,7 @@ class Embedder:
         Args:
           paths: the files.
           on_failure: called with the path and one sentence for each file that gave no face; the rest goes on.
-          advance: called once for every file.
+          advance: called once for every file; for those that gave a face when the caller asks for the batch after.
         """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
 
@@ -68,14 +68,17 @@ class Embedder:
                     crop = None
                     with reported(lambda sentence, path=path: on_failure(path, sentence)):
                         crop = path, *future.result()
-                    advance()
-                    if crop is not None:
+                    if crop is None:
+                        advance()
+                    else:
                         yield crop
 
             found = crops()
             while batch := list(itertools.islice(found, self._batch_size)):
                 vectors = self._run({"image": np.stack([image for _, _, image in batch])})
                 yield [Embedded(*pair, vector) for (*pair, _), vector in zip(batch, vectors, strict=True)]
+                for _ in batch:  # what is counted is what the caller is done with
+                    advance()
 
     def pixels(self, faces: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the unit vectors [N, D] of faces, each RGB uint8 [H, W, 3] of any size."""
