@@ -148,7 +148,8 @@ def test_a_server_that_hangs_is_one_sentence(tmp_path, monkeypatch):
     with local_server.serve(tmp_path / "data") as uri:
         gallery = Gallery(store.connect(uri))
         gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
-        server = next(each for each in psutil.Process().children() if "milvus" in " ".join(each.cmdline()))
+        port = uri.rpartition(":")[2]  # servers of other tests may run
+        server = next(each for each in psutil.Process().children() if port in each.cmdline())
         server.suspend()
         try:
             with pytest.raises(UserError, match=f"the gallery {uri} did not (answer in time|do as asked)"):
