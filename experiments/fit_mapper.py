@@ -7,6 +7,7 @@ explained, and of how many the independent judge (`pip install 'faceflax[judge]'
 vector alone shows the same person, at dlib's own threshold.
 """
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def main() -> int:
         "dataset": {
             "name": f"synthetic_faces/{_COUNT}-{_SIZE}px-seed{_SEED}",
             "split": f"0-{_HELD_OUT}",
-            "fingerprint": "",
+            "fingerprint": _fingerprint(),
         },
         "step": 0,
         "metrics": measured,
@@ -62,24 +63,38 @@ def main() -> int:
     return 0
 
 
+def _fingerprint() -> str:
+    """12 hex digits over the files of the faces that the map is fitted to."""
+    files = (_path(number).read_bytes() for number in range(_HELD_OUT))
+    return hashlib.sha256(b"".join(hashlib.sha256(file).digest() for file in files)).hexdigest()[:12]
+
+
 def _face(number: int) -> np.ndarray:
     from faceflax.datasets import images
+
+    return images.square(images.decode(_path(number).read_bytes()), _SIZE)
+
+
+def _path(number: int) -> Path:
     from faceflax.errors import UserError
 
     path = Path(_FACES.value, f"{number:05d}.jpg")
     if not path.is_file():
         raise UserError(f"{path} is missing: name a folder with the {_COUNT} synthetic faces of seed {_SEED}")
-    return images.square(images.decode(path.read_bytes()), _SIZE)
+    return path
 
 
 def _vectors(devices, encoder, params) -> np.ndarray:
+    from faceflax.files import atomic_path
+
     if _SAVED.value and Path(_SAVED.value).exists():
         return np.load(_SAVED.value)
     embed = devices.compile_batched(lambda params, images: encoder.embed(params, images / 255.0))
     params = devices.replicate(params)
     vectors = [np.asarray(embed(params, _face(number)[None]))[0] for number in range(_COUNT)]
     if _SAVED.value:
-        np.save(_SAVED.value, vectors)
+        with atomic_path(_SAVED.value) as temporary:
+            np.save(temporary, vectors)
     return np.stack(vectors)
 
 

@@ -48,7 +48,7 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     )
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("name", metavar="NAME", help="a dataset of ours, or any tfds dataset with an image")
-    named.add_argument("--folder", default="", help="the photographs of face_folder")
+    named.add_argument("--folder", default="", help="the photographs of face_folder or people_folder")
     actions.add_parser("list", parents=[place], help="the datasets, and whether they are built")
     show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
     show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")

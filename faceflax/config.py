@@ -30,7 +30,7 @@ def default() -> ConfigDict:
     config.data = ConfigDict()
     config.data.source = "dataset"  # where training faces come from: dataset | prior, made on the devices without end
     config.data.dataset = "mini_faces"  # a builder of ours, or any tfds name with an `image` key
-    config.data.folder = ""  # the user's folder, for dataset = "face_folder"
+    config.data.folder = ""  # the user's folder, for dataset = "face_folder" or "people_folder"
     config.data.data_dir = ""  # where prepared datasets lie; empty: the cache
     config.data.train_split = "train"
     config.data.eval_split = "validation"

@@ -1,5 +1,8 @@
 """Errors that people read: one sentence that says what is wrong and what to do, and no traceback."""
 
+import contextlib
+import errno
+import os
 import sys
 from collections.abc import Callable
 
@@ -12,12 +15,21 @@ def run_main(main: Callable[[], int | None]) -> None:
     """Runs a program's `main`, and ends the process with its exit status.
 
     A `UserError` is printed as one line on stderr and ends with status 1; any other exception is a bug of ours and
-    keeps its traceback. An interrupt ends with status 130, as shells expect.
+    keeps its traceback. An interrupt ends with status 130, as shells expect. What cannot be printed, to a full disk or
+    a program that has ended, is an error of the first kind.
     """
     try:
         status = main()
+        sys.stdout.flush()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EPIPE):
+            raise
+        with contextlib.suppress(OSError, ValueError):  # or Python would try once more at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"error: what was to be said could not be written: {error.strerror}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -41,7 +41,7 @@ def bytes_below(folder):
     found = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     for path in folder.rglob("*.parquet"):
         table = pyarrow.parquet.read_table(path)
-        for name in {"name", "vector"} & set(table.column_names):
+        for name in {"name", "purpose", "vector"} & set(table.column_names):
             values = table[name].to_pylist()
             found += b"".join(
                 value.encode() if isinstance(value, str) else np.array(value, np.float32).tobytes() for value in values

@@ -1,8 +1,10 @@
 """Where a gallery lies: a folder that is its owner's alone, or a server, and what is neither."""
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -100,6 +102,55 @@ def test_an_address_that_holds_more_is_refused_and_not_repeated(address, capfd, 
     ) as caught:
         store.connect(address)
     assert "secret" not in str(caught.value) + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:19530", "10.0.0.7:19530/faces", "root:secret@host", "secret@host:19530", "[::1]:19530"]
+)
+def test_an_address_without_its_beginning_is_no_folder(tmp_path, monkeypatch, address):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="looks like a server's address without its beginning") as caught:
+        store.connect(address, create=True)
+    assert "secret" not in str(caught.value) and not list(tmp_path.iterdir())
+    with store.connect("./a@b:1", create=True):
+        pass
+
+
+def test_another_user_s_gallery_is_one_sentence(tmp_path, monkeypatch):
+    with store.connect(str(tmp_path / "faces.db"), create=True) as opened:
+        Gallery(opened).add(ENCODER, [record("Ann")], unit_vectors(1))
+
+    def refused(*arguments, **options):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    for what in ("stat", "open"):  # of the folder; of the file that locks it, in a gallery that is only to be read
+        with monkeypatch.context() as patch:
+            patch.setattr(os if what == "open" else Path, what, refused)
+            with pytest.raises(
+                UserError, match="cannot be opened: Permission denied; its folder and files must be yours"
+            ):
+                store.connect(str(tmp_path / "faces.db"))
+
+
+def test_a_long_place_for_temporary_files_is_one_sentence(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    with pytest.raises(UserError, match=r"the path in \$TMPDIR is too long for a socket"):
+        store.connect(str(tmp_path / "faces.db"), create=True)
+
+
+@pytest.mark.parametrize("lost", ["aliases.json", "schema.json", "manifest.json", "*.parquet"])
+def test_a_damaged_gallery_is_not_an_empty_one(tmp_path, lost):
+    folder = tmp_path / "faces.db"
+    with store.connect(str(folder), create=True) as opened:
+        gallery = Gallery(opened)
+        gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
+        gallery.settle()
+    found = list(folder.rglob(lost))
+    assert found
+    for path in found:
+        path.unlink()
+    with pytest.raises(UserError, match="damaged"), store.connect(str(folder)) as opened:
+        list(Gallery(opened).records())
 
 
 def test_a_server_that_is_down_is_asked_three_times(monkeypatch):

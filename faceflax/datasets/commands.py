@@ -72,7 +72,7 @@ def _build(arguments: argparse.Namespace, make_generator: Callable[[], FaceGener
     print(f"{folder}: {_count(info):,} images, {info.dataset_size}")
     for split in info.splits:
         print(f"  {split}: {info.splits[split].num_examples:,}")
-    if arguments.name == "face_folder":
+    if arguments.name in registry.FOLDERS:
         _report_skipped(folder)
 
 
@@ -88,11 +88,12 @@ def _config(
         from faceflax.datasets.synthetic_people.synthetic_people import SyntheticPeopleConfig
 
         return SyntheticPeopleConfig(people=arguments.count, pictures=arguments.pictures, **made)
-    if arguments.name == "face_folder":
+    if arguments.name in registry.FOLDERS:
         from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 
         if not arguments.folder:
-            raise UserError("name the folder of your photographs: faceflax datasets build face_folder --folder FOLDER")
+            command = f"faceflax datasets build {arguments.name} --folder FOLDER"
+            raise UserError(f"name the folder of your photographs: {command}")
         return FaceFolderConfig(folder=Path(arguments.folder))
     return None
 

@@ -29,11 +29,15 @@ DESCRIPTIONS = {
     "synthetic_people": "any number of people who do not exist, several pictures of each, made on this machine",
     "orl_faces": "400 photographs of 40 people with their identities, grey, 92x112",
     "face_folder": "a folder of your own photographs",
+    "people_folder": "a folder of your own photographs, in a folder for each person: with identities",
     "celeb_a": "202,599 photographs of celebrities, 178x218 (public, downloaded by tensorflow-datasets)",
     "lfw": "13,233 photographs of 5,749 people, 250x250 (public, downloaded by tensorflow-datasets)",
 }
-OURS = ("mini_faces", "synthetic_faces", "synthetic_people", "orl_faces", "face_folder")
+OURS = ("mini_faces", "synthetic_faces", "synthetic_people", "orl_faces", "face_folder", "people_folder")
 _MADE_HERE = (*OURS, "gallery_vectors")  # nothing is downloaded for them
+FOLDERS = ("face_folder", "people_folder")
+"""Those that are made of a folder of the user's."""
+
 _SAMPLE = 1024
 
 
@@ -98,7 +102,7 @@ def load(name: str, split: str, *, data_dir: str = "", folder: str = "") -> Sour
     """Returns the examples of a split, such as "train" or "test[:100]", of a prepared dataset.
 
     `name` is one of `names()`, or of any tfds dataset that was prepared as array records in `data_dir`; "NAME/CONFIG"
-    chooses among several builds. `folder` is the user's folder for "face_folder". `mini_faces` is prepared at its first
+    chooses among several builds. `folder` is the user's for `FOLDERS`. `mini_faces` is prepared at its first
     use. Raises `UserError` for a dataset that is not there, naming the command that builds it, for photographs that
     changed since, for damaged files, for a split that it does not have, and for a dataset without an `image`.
     """
@@ -216,8 +220,8 @@ def prepared_folders(name: str, data_dir: str = "") -> list[Path]:
 
 
 def _find(name: str, place: Path, folder: str) -> Path:
-    if name == "face_folder":
-        return _find_folder(place, folder)
+    if name in FOLDERS:
+        return _find_folder(name, place, folder)
     builds = prepared_folders(name, str(place))
     if not builds:
         raise UserError(f"{name} is not in {place}: run faceflax datasets build {name.split('/')[0]}")
@@ -227,13 +231,13 @@ def _find(name: str, place: Path, folder: str) -> Path:
     return builds[0]
 
 
-def _find_folder(place: Path, folder: str) -> Path:
+def _find_folder(name: str, place: Path, folder: str) -> Path:
     if not folder:
-        raise UserError("face_folder needs the folder of the photographs: set config.data.folder")
-    command = f"faceflax datasets build face_folder --folder {folder}"
-    exact = prepared_folders(f"face_folder/{listing.config_name(Path(folder))}", str(place))
+        raise UserError(f"{name} needs the folder of the photographs: set config.data.folder")
+    command = f"faceflax datasets build {name} --folder {folder}"
+    exact = prepared_folders(f"{name}/{listing.config_name(Path(folder))}", str(place))
     if exact:
         return exact[0]
-    if any((place / "face_folder").glob(f"{listing.prefix(Path(folder))}*")):
+    if any((place / name).glob(f"{listing.prefix(Path(folder))}*")):
         raise UserError(f"the photographs in {folder} changed since their dataset was built: run {command}")
     raise UserError(f"no dataset was built of {folder} in {place}: run {command}")

@@ -22,11 +22,12 @@ _SEED = 20261
 def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[str, float], np.ndarray]]:
     """Returns `validate(params) -> (metrics, picture)` on `config.eval.tasks` and the images of `source`.
 
-    `params` are those of the encoder arm. Every clean image is enrolled as one person; looked for are the same images
-    damaged by each task, and not damaged, each in a window and light of its own, the same at every call. `rank1` is
-    how often the own image is nearest, `tar` the true acceptance rate at a false one of 1e-2 (see
-    `judges.verification`), each the mean over tasks; and each by task. No two images may show one person. The picture
-    is uint8 RGB [H, W, 3], a row of what was looked for under each task. Raises `UserError` for an unknown task.
+    `params` are those of the encoder arm. Every clean image is enrolled; looked for are the same images damaged by each
+    task, and not damaged, each in a window and light of its own, the same at every call. `rank1` is how often the own
+    image is the nearest, `tar` the true acceptance rate at a false one of 1e-2 (see `judges.verification`), each the
+    mean over tasks; and each by task. Other images of the same person are not compared: who is on one says its feature
+    `config.data.label`; where that is empty, no two may show one person. The picture is uint8 RGB [H, W, 3], a row of
+    what was looked for under each task. Raises `UserError` for an unknown task.
     """
     devices = parallel.create(config.parallel.mesh)
     tasks = (None, *flatten(config.eval.tasks))
@@ -34,25 +35,39 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
     search = {task: devices.compile_batched(_create_search(task, config.encoder.size)) for task in tasks}
 
     def validate(params: Any) -> tuple[dict[str, float], np.ndarray]:
-        gallery, probes, rows = [], {task: [] for task in tasks}, {}
+        gallery, probes, rows, numbers = [], {task: [] for task in tasks}, {}, []
         for batch in batches.of_split(source, config, devices):
             on_devices, real = devices.shard_batch(batch), batch["weight"] > 0
+            numbers += batch["index"][real].tolist()
             gallery.append(jax.device_get(enrol(params["network"], on_devices))[real])
             for task in tasks:
                 vectors, picture = jax.device_get(search[task](params["network"], on_devices))
                 probes[task].append(vectors[real])
                 rows.setdefault(task, np.hstack(picture[:_SHOWN]))
-        known, metrics = np.concatenate(gallery), {}
+        known, person, metrics = np.concatenate(gallery), _people(source, numbers, config.data.label), {}
         for task in tasks:
             sought = np.concatenate(probes[task])
-            metrics[f"rank1 {task or 'clean'}"] = float(np.mean((sought @ known.T).argmax(1) == np.arange(len(known))))
-            metrics[f"tar {task or 'clean'}"] = float(verification(known, sought, _FAR).mean())
+            metrics[f"rank1 {task or 'clean'}"] = float(
+                np.mean(_nearest(sought, known, person) == np.arange(len(known)))
+            )
+            metrics[f"tar {task or 'clean'}"] = float(verification(known, sought, _FAR, person).mean())
         means = {
             name: float(np.mean([metrics[f"{name} {task or 'clean'}"] for task in tasks])) for name in ("rank1", "tar")
         }
         return means | metrics, np.vstack([rows[task] for task in tasks])
 
     return validate
+
+
+def _people(source: Sequence, numbers: Sequence[int], label: str) -> np.ndarray:
+    """Who is on the images of these numbers; without a label each shows another person."""
+    return np.array([source[number][label] if label else number for number in numbers])
+
+
+def _nearest(sought: np.ndarray, known: np.ndarray, person: np.ndarray) -> np.ndarray:
+    """The nearest of `known` [N, D] to each of `sought` [N, D], other images of the same person aside."""
+    is_other_image = (person[:, None] == person) & ~np.eye(len(person), dtype=bool)
+    return np.where(is_other_image, -np.inf, sought @ known.T).argmax(1)
 
 
 def _enrol(params: Any, batch: dict[str, jax.Array]) -> jax.Array:

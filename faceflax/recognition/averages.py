@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,12 @@ def merge(
         if record.sources[0] not in sources:
             sources += record.sources
             total = total + vector
+    if old and len(sources) == len(old[0].sources):
+        return dataclasses.replace(old[0], **_notes(newest)), old[1]
     length = float(np.linalg.norm(total))
     record = dataclasses.replace(newest, sources=tuple(sources), length=length / len(sources), is_average=True)
     return record, (total / length).astype(np.float32)
+
+
+def _notes(record: Record) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in ("consent", "purpose", "metadata", "time")}

@@ -15,6 +15,7 @@ from faceflax.errors import UserError
 from faceflax.files import write_json
 from faceflax.models.face_encoder import FaceEncoder
 
+_BLOCK = 1024  # photographs whose pairs are compared at once
 RATE = 1e-3
 """The rate of false acceptance at which thresholds are taken by default."""
 
@@ -78,13 +79,18 @@ DEFAULTS = (
 """Made by `python -m experiments.thresholds`."""
 
 
+def check_rate(rate: float) -> None:
+    """Raises `UserError` unless `rate` is a share of pairs."""
+    if not 0 < rate < 1:
+        raise UserError(f"a false-accept rate of {rate:g} is no share; choose one between 0 and 1, such as 0.001")
+
+
 def threshold_at(different: np.ndarray, rate: float) -> float:
     """Returns the smallest of the scores of different people such that at most the share `rate` lies above it.
 
-    Raises `UserError` where there are too few pairs to tell this rate from none.
+    Raises `UserError` as `check_rate`, and where there are too few pairs to tell this rate from none.
     """
-    if not 0 < rate < 1:
-        raise UserError(f"a false-accept rate of {rate:g} is no share; choose one between 0 and 1, such as 0.001")
+    check_rate(rate)
     allowed = int(rate * len(different) + 1e-9)  # 0.01 * 100 must not come to 0.99...
     if not allowed:
         raise UserError(
@@ -96,10 +102,16 @@ def threshold_at(different: np.ndarray, rate: float) -> float:
 
 def pair_scores(vectors: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns the cosines of all pairs of unit vectors [N, D] of one person, and of all pairs of different people."""
-    rows, columns = np.triu_indices(len(vectors), 1)
-    scores = (vectors.astype(np.float64) @ vectors.T.astype(np.float64))[rows, columns]
-    is_same = people[rows] == people[columns]
-    return scores[is_same], scores[~is_same]
+    same, different = [np.zeros(0)], [np.zeros(0)]
+    exact = vectors.astype(np.float64)
+    for start in range(0, len(exact), _BLOCK):  # never all pairs at once, twice over
+        rows = np.arange(start, min(start + _BLOCK, len(exact)))
+        scores = exact[rows] @ exact[start:].T
+        is_pair = rows[:, None] < np.arange(start, len(exact))
+        is_same = people[rows][:, None] == people[start:]
+        same.append(scores[is_pair & is_same])
+        different.append(scores[is_pair & ~is_same])
+    return np.concatenate(same), np.concatenate(different)
 
 
 def calibrate(
@@ -148,6 +160,18 @@ def by_group(vectors: np.ndarray, people: np.ndarray, groups: Mapping[str, str],
     return found
 
 
+def _is_possible(found: Calibration) -> bool:
+    """Whether each field is of its kind, and each figure one that can be measured."""
+    rates = [found.false_accept_rate, *([] if found.true_accept_rate is None else [found.true_accept_rate])]
+    return (
+        all(isinstance(text, str) for text in (found.encoder, found.version, found.measured_on))
+        and all(type(figure) in (int, float) for figure in (found.threshold, *rates))
+        and all(type(count) is int and count >= 0 for count in (found.different, found.same))
+        and -1 <= found.threshold <= 1  # which is not so of NaN
+        and all(0 <= rate <= 1 for rate in rates)
+    )
+
+
 def save(path: Path, calibration: Calibration) -> None:
     """Writes the calibration as JSON, whole or not at all."""
     write_json(path, dataclasses.asdict(calibration))
@@ -168,6 +192,8 @@ def load(path: Path | None, encoder: FaceEncoder) -> Calibration:
         return found[0]
     try:
         calibration = Calibration(**json.loads(path.read_text(encoding="utf-8")))
+        if not _is_possible(calibration):
+            raise ValueError(calibration)
     except OSError as error:
         raise UserError(f"--calibration {path}: cannot be read: {error.strerror}") from error
     except (ValueError, TypeError) as error:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -24,26 +25,43 @@ from faceflax.training import parallel
 Cut = Callable[[np.ndarray], np.ndarray]
 
 
+class Found(NamedTuple):
+    """A face in a photograph: its crop uint8 [S, S, 3], and its box x0, y0, x1, y1 in pixels; None of a crop."""
+
+    crop: np.ndarray
+    box: tuple[int, ...] | None
+
+
 @dataclasses.dataclass(frozen=True)
 class Embedded:
-    """A file's face.
+    """A face in a file.
 
     Attributes:
       path: of the file.
       sha256: of its bytes.
+      box: the face's, as in `Found`.
       vector: unit vector float32 [D].
     """
 
     path: Path
     sha256: str
+    box: tuple[int, ...] | None
     vector: np.ndarray
 
 
 class Embedder:
     """An encoder, ready for files. Raises `UserError` where its parameters cannot be had."""
 
-    def __init__(self, encoder: FaceEncoder, cut: Cut, batch_size: int):
+    def __init__(
+        self,
+        encoder: FaceEncoder,
+        cut: Cut,
+        batch_size: int,
+        find: Callable[[np.ndarray], list[Found]] | None = None,
+    ):
+        """`find` gives all faces of a file that are meant, raising as `cut`; by default the one that `cut` gives."""
         self.encoder, self._cut, self._batch_size = encoder, cut, batch_size
+        self._find = find or (lambda pixels: [Found(cut(pixels), None)])
         self._run = create_runner(
             lambda params, batch: encoder.embed(params, batch["image"].astype("float32") / 255),
             encoder.load(),
@@ -54,7 +72,7 @@ class Embedder:
     def files(
         self, paths: Sequence[Path], on_failure: Callable[[Path, str], None], advance: Callable[[], None]
     ) -> Iterator[list[Embedded]]:
-        """Yields the files' faces, a batch at a time, in order.
+        """Yields the files' faces, a batch at a time, in order; those of one file may be in two batches.
 
         Args:
           paths: the files.
@@ -63,22 +81,28 @@ class Embedder:
         """
         with ThreadPoolExecutor(os.cpu_count()) as pool:
 
-            def crops() -> Iterator[tuple[Path, str, np.ndarray]]:
+            def crops() -> Iterator[tuple[Path, str, Found, bool]]:
                 for path, future in submit_ahead(pool, self._read, paths, 2 * self._batch_size):
-                    crop = None
+                    read = None
                     with reported(lambda sentence, path=path: on_failure(path, sentence)):
-                        crop = path, *future.result()
-                    if crop is None:
+                        read = future.result()
+                    if read is None:
                         advance()
-                    else:
-                        yield crop
+                        continue
+                    digest, faces = read
+                    for number, face in enumerate(faces, 1):
+                        yield path, digest, face, number == len(faces)
 
             found = crops()
             while batch := list(itertools.islice(found, self._batch_size)):
-                vectors = self._run({"image": np.stack([image for _, _, image in batch])})
-                yield [Embedded(*pair, vector) for (*pair, _), vector in zip(batch, vectors, strict=True)]
-                for _ in batch:  # what is counted is what the caller is done with
-                    advance()
+                vectors = self._run({"image": np.stack([face.crop for _, _, face, _ in batch])})
+                yield [
+                    Embedded(path, digest, face.box, vector)
+                    for (path, digest, face, _), vector in zip(batch, vectors, strict=True)
+                ]
+                for *_, is_last in batch:  # what is counted is what the caller is done with
+                    if is_last:
+                        advance()
 
     def pixels(self, faces: Sequence[np.ndarray]) -> np.ndarray:
         """Returns the unit vectors [N, D] of faces, each RGB uint8 [H, W, 3] of any size."""
@@ -86,14 +110,14 @@ class Embedder:
         parts = [crops[start : start + self._batch_size] for start in range(0, len(crops), self._batch_size)]
         return np.concatenate([self._run({"image": np.stack(part)}) for part in parts])
 
-    def _read(self, path: Path) -> tuple[str, np.ndarray]:
+    def _read(self, path: Path) -> tuple[str, list[Found]]:
         encoded = images.read_bytes(path)  # once: what is hashed is what is embedded, whoever replaces the file
         photograph = images.decode(path, encoded)
         try:
-            crop = self._cut(images.to_srgb8(photograph))
+            faces = self._find(images.to_srgb8(photograph))
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
-        return hashlib.sha256(encoded).hexdigest(), crop
+        return hashlib.sha256(encoded).hexdigest(), faces
 
 
 def photographed(detect: Detect, size: int, *, largest: bool) -> Cut:
@@ -101,16 +125,29 @@ def photographed(detect: Detect, size: int, *, largest: bool) -> Cut:
 
     Where a cropped face fills an image so closely that the detector does not see it, it is shown with a margin.
     """
+    find = every_face(detect, size)
 
     def cut(pixels: np.ndarray) -> np.ndarray:
+        faces = find(pixels)
+        if len(faces) > 1 and not largest:
+            raise ValueError(f"{len(faces)} faces are in it and one is meant; crop it to that, or pass --largest")
+        return faces[0].crop
+
+    return cut
+
+
+def every_face(detect: Detect, size: int) -> Callable[[np.ndarray], list[Found]]:
+    """As `photographed`, for all faces, the largest first; raises ValueError where there is none."""
+
+    def find(pixels: np.ndarray) -> list[Found]:
         faces = detect(pixels) or _detect_with_margin(detect, pixels)
         if not faces:
             raise ValueError("no face is found in it; if it is a cropped face already, pass --aligned")
-        if len(faces) > 1 and not largest:
-            raise ValueError(f"{len(faces)} faces are in it and one is meant; crop it to that, or pass --largest")
-        return alignment.align(faces[0].points, size).crop(pixels)
+        return [
+            Found(alignment.align(face.points, size).crop(pixels), tuple(map(int, face.box.round()))) for face in faces
+        ]
 
-    return cut
+    return find
 
 
 def _detect_with_margin(detect: Detect, pixels: np.ndarray) -> list[Face]:

@@ -36,7 +36,7 @@ def export_vectors(gallery: Gallery, condition: str, out: Path) -> Path:
     if Path(builder.data_dir).exists():
         raise UserError(f"{builder.data_dir} is there already; choose another --out or remove it")
     folder = Path(registry.build(builder).data_dir)
-    for path in folder.rglob("*"):
+    for path in (out / builder.name, *(out / builder.name).rglob("*")):
         path.chmod(0o700 if path.is_dir() else 0o600)
     return folder
 
@@ -46,8 +46,8 @@ def export_photographs(
 ) -> tuple[int, int]:
     """Copies enrolled photographs to `out`/PERSON/SHA256.SUFFIX, found among files by the SHA-256 of their bytes.
 
-    Such a folder can be enrolled, calibrated on and trained on (`face_folder`). A photograph of two people goes to
-    both. Slashes in a name become %2F.
+    Such a folder can be enrolled, calibrated on and trained on (as the dataset `people_folder`). A photograph of two
+    people goes to both. Slashes in a name become %2F.
 
     Args:
       gallery: what is exported.
@@ -67,7 +67,9 @@ def export_photographs(
     copied = 0
     for name, source in sorted(wanted):
         if source in places:
-            with atomic_path(out / _folder_name(name) / f"{source}{places[source].suffix.lower()}") as temporary:
+            folder = out / _folder_name(name)
+            _make_private(folder)
+            with atomic_path(folder / f"{source}{places[source].suffix.lower()}") as temporary:
                 temporary.touch(mode=0o600)
                 shutil.copyfile(places[source], temporary)
             copied += 1

@@ -1,14 +1,14 @@
 """A gallery: the vectors of enrolled faces with their records, in a database that finds the nearest ones."""
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import collection as collection_lib
+from faceflax.recognition import indexes
 from faceflax.recognition import records as records_lib
 from faceflax.recognition.collection import Collection
 from faceflax.recognition.records import Record
@@ -19,6 +19,9 @@ QUERIES = 250
 
 MAX_RESULTS = 16_384
 """Milvus returns no more for one query."""
+
+MAX_ROWS = 100_000
+"""Of one answer to several queries: it must come before its deadline, and fit into a message."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +41,20 @@ class Gallery:
     def __init__(self, store: Store):
         """An embedded gallery whose deletion was interrupted completes it here."""
         self._store = store
-        self._collection: Collection | None = collection_lib.find(store)
-        if self._collection is not None:
-            store.call("load_collection", self._collection.name)
+        self._is_marked = False
+        self._collection: Collection | None = None
+        self._move(collection_lib.complete(store))
+
+    def _move(self, collection: Collection | None) -> None:
+        if collection is not None and collection != self._collection:
+            self._store.call("load_collection", collection.name)
+        self._collection = collection
+
+    def _find(self) -> Collection | None:
+        """Returns the gallery's collection, wherever another process' deletion has moved it since."""
+        if not self._store.is_embedded:
+            self._move(collection_lib.find(self._store))
+        return self._collection
 
     @property
     def uri(self) -> str:
@@ -49,97 +63,153 @@ class Gallery:
 
     @property
     def encoder(self) -> str | None:
-        """The name of the encoder whose vectors these are; None before the first enrolment."""
-        return self._collection and self._collection.encoder
+        """The name of the encoder whose vectors these are; None where there are none."""
+        return self._collection.encoder if self.count() else None
 
     def check(self, encoder: FaceEncoder) -> None:
-        """Raises `UserError` where the vectors are not of this encoder in this version."""
-        held = self._collection
-        if held is not None and (held.encoder, held.version) != (encoder.name, encoder.version):
+        """Raises `UserError` where there are vectors, and these are not of this encoder in this version."""
+        held = self._find()
+        if held is not None and not self._is_of(encoder) and self.count():
             raise UserError(
                 f"the gallery {self.uri} holds vectors of {held.encoder} (version {held.version}), which cannot be "
                 f"compared with those of {encoder.name} (version {encoder.version}); use the same --encoder, or enrol "
                 "into another --gallery"
             )
 
+    def _is_of(self, encoder: FaceEncoder) -> bool:
+        held = self._collection
+        return held is not None and (held.encoder, held.version) == (encoder.name, encoder.version)
+
     def count(self, condition: str = "") -> int:
         """Returns how many records fulfil the condition (see `records.condition`)."""
-        return collection_lib.count(self._store, self._collection, condition) if self._collection else 0
+        held = self._find()
+        return collection_lib.count(self._store, held, condition) if held else 0
 
-    def add(self, encoder: FaceEncoder, records: Sequence[Record], vectors: np.ndarray) -> None:
+    def add(
+        self, encoder: FaceEncoder, records: Sequence[Record], vectors: np.ndarray, *, replaces: bool = False
+    ) -> None:
         """Enrols unit vectors [N, D] of `encoder`; on return they are there to stay, whatever ends the process.
 
-        A record takes the place of one with its id. Raises `UserError` where `check` does.
+        A record takes the place of one with its id. With `replaces` the next `settle` leaves no trace of what was
+        there before, or, where that is interrupted, the next opening of an embedded gallery. Raises `UserError` where
+        `check` does.
         """
         self.check(encoder)
-        if self._collection is None:
-            created = Collection(1, encoder.name, encoder.version)
-            collection_lib.create(self._store, created, encoder.size, is_current=True)
-            self._collection = created
-        rows = [records_lib.to_row(record) for record in records]
-        rows = [row | {"vector": vector} for row, vector in zip(rows, vectors.tolist(), strict=True)]
-        collection_lib.insert(self._store, self._collection, rows)
+        if not self._is_of(encoder):
+            held = self._collection
+            first = held.next(encoder.name, encoder.version) if held else Collection(1, encoder.name, encoder.version)
+            self._collection = collection_lib.start(self._store, first, encoder.size, held)
+            self.check(encoder)
+        if replaces:
+            self._mark()
+        self._collection = collection_lib.write(self._store, self._collection, _rows(records, vectors))
+
+    def _mark(self) -> None:
+        if not self._is_marked:
+            collection_lib.mark(self._store, self._collection)
+            self._is_marked = True
 
     def settle(self) -> None:
-        """Call it after many an `add`: brings the index up to date, and to the kind that the size asks for."""
-        if self._collection is not None:
+        """Call it after many an `add`: removes what these replaced, and brings the index to the kind and up to date."""
+        if self._is_marked:
+            self._collection = collection_lib.remove(self._store, self._collection, "")
+            self._is_marked = False
+        elif self._collection is not None:
             collection_lib.settle(self._store, self._collection)
 
     @property
     def index(self) -> str | None:
         """Milvus's name of the index: FLAT compares all. None before the first enrolment."""
-        return self._collection and collection_lib.index_of(self._store, self._collection).kind
+        found = self._index()
+        return found and found.kind
+
+    def _index(self) -> indexes.Index | None:
+        held = self._find()
+        return held and collection_lib.index_of(self._store, held)
 
     def search(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
-        """Returns up to `k` nearest records for each of the unit vectors [N, D], the nearest first."""
+        """Returns up to `k` nearest records for each of the unit vectors [N, D], the nearest first.
+
+        Exact where there is a condition, whatever the index: a graph would miss who fulfils it.
+        """
+        index = self._index()
         if self._collection is None:
             return [[] for _ in vectors]
-        params = dict(collection_lib.index_of(self._store, self._collection).search)
-        if "ef" in params:
-            params["ef"] = max(params["ef"], k)
-        found = []
-        for start in range(0, len(vectors), QUERIES):
-            answers = self._store.call(
-                "search",
-                self._collection.name,
-                data=vectors[start : start + QUERIES].tolist(),
-                anns_field="vector",
-                limit=min(k, MAX_RESULTS),
-                filter=condition,
-                output_fields=collection_lib.FIELDS,
-                search_params={"metric_type": "COSINE", "params": params},
-            )
-            found += [
-                [Match(records_lib.from_row(row["entity"]), float(row["distance"])) for row in rows] for rows in answers
-            ]
-        return found
+        if index is None or (condition and index != indexes.EXACT):
+            return self._matches(self._scan(vectors, k, condition, "id"))
+        return [
+            [Match(records_lib.from_row(row["entity"]), float(row["distance"])) for row in rows]
+            for rows in self._ask(index, vectors, k, condition, collection_lib.FIELDS)
+        ]
 
     def search_people(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
         """As `search`, but the nearest record of each of up to `k` nearest people."""
-        limit = min(4 * k, MAX_RESULTS)
-        best = [_nearest_of_each(matches)[:k] for matches in self.search(vectors, limit, condition)]
+        index = self._index()
+        if self._collection is None:
+            return [[] for _ in vectors]
+        best: list[list[_Near]] = [[] for _ in vectors]
+        if index is not None and (index == indexes.EXACT or not condition):
+            for query, rows in enumerate(self._ask(index, vectors, 4 * k, condition, ["name"])):
+                nearest: dict[str, _Near] = {}
+                for row in rows:
+                    nearest.setdefault(row["entity"]["name"], (float(row["distance"]), row["id"]))
+                best[query] = list(nearest.values())[:k]
+        # Where many records of few people come first, or everybody is wanted: whoever is left lies further down.
         left = [query for query, people in enumerate(best) if len(people) < k]
-        names = self._names(condition, k) if left else None
-        if names:  # everybody is wanted, however deep they lie
-            one_by_one = [self.search(vectors[left], 1, records_lib.both(condition, [name])) for name in names]
-            for query, matches in zip(left, zip(*one_by_one, strict=True), strict=True):
-                best[query] = sorted(itertools.chain.from_iterable(matches), key=lambda match: -match.score)
-            return best
-        while left and limit < MAX_RESULTS:  # further down, where many records of few people come first
-            limit = min(4 * limit, MAX_RESULTS)
-            for query, matches in zip(left, self.search(vectors[left], limit, condition), strict=True):
-                best[query] = _nearest_of_each(matches)[:k]
-            left = [query for query in left if len(best[query]) < k]
-        return best
+        if left:
+            for query, people in zip(left, self._scan(vectors[left], k, condition, "name"), strict=True):
+                best[query] = people
+        return self._matches(best)
 
-    def _names(self, condition: str, most: int) -> set[str] | None:
-        """The people of the records that fulfil the condition; None where there are more than `most`."""
-        names: set[str] = set()
-        for rows in self._pages(condition, ["name"]):
-            names |= {row["name"] for row in rows}
-            if len(names) > most:
-                return None
-        return names
+    def _ask(
+        self, index: indexes.Index, vectors: np.ndarray, k: int, condition: str, fields: list[str]
+    ) -> Iterator[list[dict]]:
+        """Yields the engine's answer to each of the vectors: up to `k` rows, the nearest first."""
+        limit = min(k, MAX_RESULTS)
+        params = dict(index.search)
+        if "ef" in params:
+            params["ef"] = max(params["ef"], limit)
+        at_once = max(1, min(QUERIES, MAX_ROWS // limit))
+        for start in range(0, len(vectors), at_once):
+            yield from self._store.call(
+                "search",
+                self._collection.name,
+                data=vectors[start : start + at_once].tolist(),
+                anns_field="vector",
+                limit=limit,
+                filter=condition,
+                output_fields=fields,
+                search_params={"metric_type": "COSINE", "params": params},
+            )
+
+    def _scan(self, vectors: np.ndarray, k: int, condition: str, key: str) -> list[list["_Near"]]:
+        """Compares the vectors [N, D] with all: up to `k` nearest of each, one for each value of the field `key`."""
+        best: list[dict[str, _Near]] = [{} for _ in vectors]
+        for rows in self._pages(condition, list({"id", key, "vector"})):
+            keys, group = np.unique([row[key] for row in rows], return_inverse=True)
+            scores = vectors @ np.array([row["vector"] for row in rows], np.float32).T
+            order = np.argsort(group, kind="stable")
+            starts = np.searchsorted(group[order], np.arange(len(keys)))
+            highest = np.maximum.reduceat(scores[:, order], starts, axis=1)  # [N, keys]
+            members = np.split(order, starts[1:])
+            for query, near in enumerate(best):
+                for number in np.argsort(-highest[query], kind="stable")[:k]:
+                    row = members[number][np.argmax(scores[query, members[number]])]
+                    near[str(keys[number])] = max(
+                        near.get(str(keys[number]), (-np.inf, "")), (float(scores[query, row]), rows[row]["id"])
+                    )
+                best[query] = dict(sorted(near.items(), key=lambda item: -item[1][0])[:k])
+        return [list(near.values()) for near in best]
+
+    def _matches(self, near: Sequence[Sequence["_Near"]]) -> list[list[Match]]:
+        """Returns the records that were found, with their scores."""
+        ids = sorted({id_ for row in near for _, id_ in row})
+        held = {}
+        for start in range(0, len(ids), collection_lib.BATCH):
+            for record in self.records(records_lib.any_of("id", ids[start : start + collection_lib.BATCH])):
+                held[record.id] = record
+        # Who was deleted since is not there any more.
+        return [[Match(held[id_], score) for score, id_ in row if id_ in held] for row in near]
 
     def records(self, condition: str = "") -> Iterator[Record]:
         """Yields the records that fulfil the condition, in no order."""
@@ -152,21 +222,26 @@ class Gallery:
             yield list(map(records_lib.from_row, rows)), np.array([row["vector"] for row in rows], np.float32)
 
     def _pages(self, condition: str, fields: list[str]) -> Iterator[list[dict]]:
-        if self._collection is not None:
-            yield from self._store.pages(self._collection.name, condition, fields)
+        held = self._find()
+        if held is not None:
+            yield from self._store.pages(held.name, condition, fields)
 
     def update(self, condition: str, change: Callable[[Record], Record]) -> int:
         """Puts `change(record)`, with the same id, in the place of each record that fulfils the condition.
 
-        Returns how many these were.
+        Returns how many these were. What they were before is gone for good then, as after `delete`.
         """
         changed = 0
         # The store pages by id, and what is put in the place of a record has its id: none is met twice.
         for records, vectors in self.vectors(condition):
-            rows = [records_lib.to_row(change(record)) for record in records]
-            rows = [row | {"vector": vector} for row, vector in zip(rows, vectors.tolist(), strict=True)]
-            collection_lib.insert(self._store, self._collection, rows)
-            changed += len(rows)
+            self._mark()
+            held = self._collection
+            collection_lib.insert(self._store, held, _rows(map(change, records), vectors))
+            changed += len(records)
+            if self._find() != held:  # to write them again there would bring back who was deleted
+                raise UserError(f"another process deleted from the gallery {self.uri} meanwhile; update again")
+        if changed:
+            self.settle()
         return changed
 
     def delete(self, condition: str) -> int:
@@ -178,13 +253,15 @@ class Gallery:
         """
         found = self.count(condition)
         if found or (self._collection and collection_lib.is_unfinished(self._store, self._collection)):
-            self._collection = collection_lib.delete(self._store, self._collection, condition)
+            self._collection = collection_lib.remove(self._store, self._collection, condition)
         return found
 
 
-def _nearest_of_each(matches: Sequence[Match]) -> list[Match]:
-    """The first match of each person, in the order of `matches`."""
-    nearest: dict[str, Match] = {}
-    for match in matches:
-        nearest.setdefault(match.record.name, match)
-    return list(nearest.values())
+_Near = tuple[float, str]  # a cosine, and the id of the record
+
+
+def _rows(records: Iterable[Record], vectors: np.ndarray) -> list[dict]:
+    return [
+        records_lib.to_row(record) | {"vector": vector}
+        for record, vector in zip(records, vectors.tolist(), strict=True)
+    ]

@@ -69,18 +69,29 @@ def from_row(row: Mapping[str, Any]) -> Record:
     return Record(**values | {"sources": tuple(row["sources"]), "metadata": dict(row["metadata"])})
 
 
+def is_control(character: str) -> bool:
+    """Whether it is no text but a control character, an end of a line or paragraph, or half of a character."""
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
+
+
 def check_text(what: str, text: str, limit: int) -> str:
     """Returns `text`; raises `UserError` where it is longer than `limit` bytes, or holds control characters."""
     if len(text.encode("utf-8", "surrogateescape")) > limit:
         raise UserError(f"{what} is longer than {limit} bytes; shorten it")
-    if any(unicodedata.category(character) in ("Cc", "Cs") for character in text):
+    if any(map(is_control, text)):
         raise UserError(f"{what} {text!r} holds control characters or is not UTF-8; write it in plain text")
     return text
 
 
+def normalise(name: str) -> str:
+    """Returns a person's name as it is kept: composed (NFC), without blanks around it."""
+    return unicodedata.normalize("NFC", name).strip()
+
+
 def check_name(name: str) -> str:
-    """Returns a person's name; raises `UserError` for an empty one and where `check_text` does."""
-    if not name.strip():
+    """Returns a person's name as it is kept; raises `UserError` for an empty one and where `check_text` does."""
+    name = normalise(name)
+    if not name:
         raise UserError("an empty name cannot be enrolled; say who it is with --name")
     return check_text("the name", name, MAX_NAME)
 
@@ -96,16 +107,36 @@ def parse_pairs(option: str, texts: Sequence[str]) -> dict[str, str]:
     return pairs
 
 
+def parse_metadata(texts: Sequence[str]) -> dict[str, str]:
+    """Reads the KEY=VALUE texts of --set; raises `UserError` as `parse_pairs`, and for a key that is no metadata."""
+    pairs = parse_pairs("--set", texts)
+    for key in set(pairs) & set(_NOTES):
+        raise UserError(f"--set {key}=... is no metadata but the record's own; pass --{key}")
+    return pairs
+
+
 def condition(names: Sequence[str] = (), where: Mapping[str, str] | None = None) -> str:
     """Returns the database's expression for records of any of `names` that hold all of `where`; "" is every record.
 
-    `where`: texts by key; `name`, `consent` and `purpose` are the record's own, any other key is one of its metadata.
+    Args:
+      names: of people, as a user writes them.
+      where: texts by key; `name`, `consent` and `purpose` are the record's own, any other key is one of its metadata.
     """
-    terms = [f"name in {json.dumps(list(names), ensure_ascii=False)}"] if names else []
+    terms = [_named(names)] if names else []
     for key, value in (where or {}).items():
         field = key if key in _NOTES else f'metadata["{key}"]'
-        terms.append(f"{field} == {json.dumps(value, ensure_ascii=False)}")
+        terms.append(_named([value]) if key == "name" else f"{field} == {json.dumps(value, ensure_ascii=False)}")
     return " and ".join(terms)
+
+
+def _named(names: Sequence[str]) -> str:
+    """As they are kept, and letter for letter: other programs may have written records."""
+    return any_of("name", list(dict.fromkeys(each for name in names for each in (normalise(name), name))))
+
+
+def any_of(field: str, values: Sequence[str]) -> str:
+    """Returns the expression for records whose `field` is one of the values."""
+    return f"{field} in {json.dumps(list(values), ensure_ascii=False)}"
 
 
 EVERYBODY = 'id != ""'
@@ -114,4 +145,4 @@ EVERYBODY = 'id != ""'
 
 def both(first: str, names: Sequence[str]) -> str:
     """Returns the expression for records that fulfil `first` and are of any of `names`."""
-    return " and ".join(filter(None, (condition(names), first)))
+    return " and ".join(filter(None, (any_of("name", names), first)))

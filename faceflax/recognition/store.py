@@ -7,6 +7,7 @@ import contextlib
 import logging
 import logging.config
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -27,6 +28,8 @@ _SLOW_SECONDS = 3600
 _PAGE = 8192  # rows; the engine sorts all of them anew for every page
 _SLOW = {"create_index", "load_collection", "flush", "compact"}  # they grow with the gallery
 _LAYOUT = "collections"  # what the embedded database makes in its folder
+_ADDRESS = re.compile(r"[^/]*(@|:\d+(/|$))")  # host:port, user:password@host
+_LONGEST_PLACE = 70  # bytes: a socket's path has 107, and its folder's name and its own take 33
 
 
 class Store:
@@ -125,11 +128,24 @@ def connect(uri: str, *, create: bool = False) -> Store:
     _prepare_libraries()
     if "://" in uri:
         return _connect_to_server(uri)
+    if _ADDRESS.match(uri):
+        raise UserError(
+            "--gallery looks like a server's address without its beginning: write http://host:port, without user or "
+            "password, or ./NAME for a file of that name"
+        )
     folder = Path(uri)
-    is_new = not (folder / _LAYOUT).is_dir()
-    if is_new:
-        _make_folder(folder, create)
+    try:
+        is_new = not (folder / _LAYOUT).is_dir()
+        if is_new:
+            _make_folder(folder, create)
+    except OSError as error:
+        raise _unopened(uri, error) from error
     return _open_folder(uri, folder, is_new)
+
+
+def _unopened(uri: str, error: OSError) -> UserError:
+    reason = error.strerror or _one_line(str(error))
+    return UserError(f"the gallery {uri} cannot be opened: {reason}; its folder and files must be yours, and writable")
 
 
 def _prepare_libraries() -> None:
@@ -173,13 +189,18 @@ def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
     from milvus_lite.exceptions import DataDirLockedError
 
     # Not a port, as the library would have it by default: on a port every user of the machine could read the gallery.
+    if len(os.fsencode(tempfile.gettempdir())) > _LONGEST_PLACE:
+        raise UserError("the path in $TMPDIR is too long for a socket below it; set a shorter one, such as /tmp")
     sockets = Path(tempfile.mkdtemp(prefix="faceflax-gallery-"))
     try:
         server, database, _ = start_server_in_thread(str(folder.resolve()), host="unix", port=str(sockets / "socket"))
     except DataDirLockedError as error:
         shutil.rmtree(sockets, ignore_errors=True)
         raise UserError(f"the gallery {uri} is in use by another process; try again when that has ended") from error
-    except (OSError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        shutil.rmtree(sockets, ignore_errors=True)
+        raise _unopened(uri, error) from error
+    except (ValueError, RuntimeError) as error:
         shutil.rmtree(sockets, ignore_errors=True)
         raise UserError(f"the gallery {uri} cannot be opened: {_one_line(str(error))}") from error
 

@@ -3,6 +3,7 @@
 What a way makes of one task is kept as vectors in a file, so that a trial that was stopped goes on where it was.
 """
 
+import functools
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from faceflax import models
+from faceflax import degradations, models
 from faceflax.datasets import images
 from faceflax.degradations import Task, degrade_for_evaluation
 from faceflax.errors import UserError
@@ -98,7 +99,9 @@ def load_describers(names: Iterable[str], devices: Parallel, batch_size: int) ->
 
 def _judge() -> Describer:
     judge = DlibJudge()
-    return Describer("1", lambda pictures: judge(pictures) if len(pictures) else np.zeros((0, DIMENSION), np.float32))
+    return Describer(
+        judge.version, lambda pictures: judge(pictures) if len(pictures) else np.zeros((0, DIMENSION), np.float32)
+    )
 
 
 def _encoder(name: str, devices: Parallel, batch_size: int) -> Describer:
@@ -148,7 +151,7 @@ class Trial:
         task and i alone, the same for every way.
         """
         restorer = self._restorers[way].version if way in self._restorers else ""
-        made_from = {"format": _FORMAT, "images": self._images, "restorer": restorer}
+        made_from = {"format": _FORMAT, "images": self._images, "restorer": restorer, "damage": task and _damage()}
         found, pictures = {}, None
         for name, describer in self._describers.items():
             file = self._folder / name / way / f"{task or CLEAN}.npz".replace(" ", "_")
@@ -177,6 +180,13 @@ class Trial:
             return np.round(np.clip(np.nan_to_num(restored), 0, 1) * 255).astype(np.uint8)
 
         return _in_batches(one, self._batch_size, self._faces.image, np.arange(len(self._faces.image), dtype=np.int32))
+
+
+@functools.cache
+def _damage() -> str:
+    """Stands for the code that damages faces, and what it is compiled by."""
+    files = sorted(Path(degradations.__file__).parent.rglob("*.py"))
+    return face_encoder.short_hash(jax.__version__, *(file.read_text(encoding="utf-8") for file in files))
 
 
 def _in_batches(function: Callable[..., np.ndarray], size: int, *arrays: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ and often damaged, so that its vectors hold where the teacher's do not.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -33,16 +34,42 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     """
     if config.parallel.strategy == "pmap":
         raise UserError('an encoder compares the faces of a whole batch: set config.parallel.strategy to "jit"')
-    wanted = config.encoder
-    compact.check(wanted)
+    compact.check(config.encoder)
     features = _features(config)
     transform = optimizer.create(config.optim, learning_rate)
     groups = degradations.parse(config.tasks)
-    moments = _moments(wanted.size, wanted.blocks) if wanted.start == "faceres" else {}
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
+    make_params = _create_params(config.encoder, features, init_key)
+    loss_fn = _create_loss(config.encoder, collectives)
 
-    def init() -> TrainState:
-        network_key, head_key, class_key = jax.random.split(init_key, 3)
+    def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(step_key, state.step)
+
+        def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
+            show = collectives.map_images(lambda image, index: _show(key, image, index, groups, config.encoder))
+            seen = show(micro["image"].astype(jnp.float32) / 255, micro["index"])
+            return jax.grad(loss_fn, has_aux=True)(state.params, seen, micro)
+
+        grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
+        sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
+        return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
+
+    def prepare(source: Any) -> Any:
+        if "label" in features:
+            _check_people(source, features["label"], config.encoder.people)
+        return teacher.describe(source) if "vector" in features else source
+
+    shown = ("loss", *(f"loss_{name}" for name in _terms(features)))
+    init = lambda: optimizer.first_state(make_params(), transform)  # noqa: E731
+    return Arm(init, step, None, lambda: None, shown, features, prepare)
+
+
+def _create_params(wanted: ConfigDict, features: dict[str, str], key: jax.Array) -> Callable[[], Any]:
+    """Returns `make()` of the first parameters: the network's, and those that only the losses need."""
+    moments = _moments(wanted.size, wanted.blocks) if wanted.start == "faceres" else {}
+
+    def make() -> Any:
+        network_key, head_key, class_key = jax.random.split(key, 3)
         params = {"network": compact.init(wanted, network_key)}
         if wanted.start == "faceres":
             params["network"] = compact.started(params["network"], faceres.load())
@@ -58,7 +85,13 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         if "label" in features:
             rows = -(-wanted.people // _PADDED) * _PADDED
             params[parallel.CLASSES] = jax.random.normal(class_key, (rows, wanted.dimension)) / wanted.dimension**0.5
-        return optimizer.first_state(params, transform)
+        return params
+
+    return make
+
+
+def _create_loss(wanted: ConfigDict, collectives: Collectives) -> Callable[..., tuple[jax.Array, Metrics]]:
+    """Returns `loss(params, seen, batch) -> (loss, metrics)` of the terms whose features the batch holds."""
 
     def loss_fn(params: Any, seen: jax.Array, batch: dict[str, jax.Array]) -> tuple[jax.Array, Metrics]:
         vectors = compact.embed(_freeze(params["network"], wanted.frozen), seen)
@@ -78,21 +111,16 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         shown |= {f"loss_{name}": term for name, term in terms.items()}
         return loss, metrics.counted(len(seen), loss=loss, **shown)
 
-    def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(step_key, state.step)
+    return loss_fn
 
-        def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
-            show = collectives.map_images(lambda image, index: _show(key, image, index, groups, wanted))
-            seen = show(micro["image"].astype(jnp.float32) / 255, micro["index"])
-            return jax.grad(loss_fn, has_aux=True)(state.params, seen, micro)
 
-        grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
-        sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
-        return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
-
-    shown = ("loss", *(f"loss_{name}" for name in _terms(features)))
-    prepare = teacher.describe if "vector" in features else lambda source: source
-    return Arm(init, step, None, lambda: None, shown, features, prepare)
+def _check_people(source: Any, label: str, people: int) -> None:
+    """Raises `UserError` where somebody's number is none of so many: the loss would pass over those silently."""
+    highest = max(int(source[number][label]) for number in range(len(source)))
+    if highest >= people:
+        raise UserError(
+            f"config.encoder.people is {people}, and the examples' {label} goes to {highest}; set it to {highest + 1}"
+        )
 
 
 def _features(config: ConfigDict) -> dict[str, str]:

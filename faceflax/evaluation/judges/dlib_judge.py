@@ -10,6 +10,7 @@ from PIL import Image
 
 from faceflax import assets
 from faceflax.errors import UserError
+from faceflax.models.face_encoder import short_hash
 
 DIMENSION = 128
 
@@ -24,7 +25,11 @@ _CHIP_SIDE = 0.696
 
 
 class DlibJudge:
-    """Vectors of faces by dlib's network; see `__call__`."""
+    """Vectors of faces by dlib's network; see `__call__`.
+
+    Attributes:
+      version: a short hash of dlib's version, the weights and what is cut out; other versions give other vectors.
+    """
 
     def __init__(self):
         """Raises `UserError` when dlib is not installed or the weights (22 MB) cannot be fetched."""
@@ -32,6 +37,8 @@ class DlibJudge:
             import dlib
         except ImportError as error:
             raise UserError("the independent judge of identity needs dlib: pip install 'faceflax[judge]'") from error
+        made_by = (dlib.__version__, assets.DLIB_RESNET.sha256, _CHIP_SIZE, _CHIP_CENTRE, _CHIP_SIDE)
+        self.version = short_hash(*map(str, made_by))
         self._network = dlib.face_recognition_model_v1(str(assets.fetch(assets.DLIB_RESNET)))
 
     def __call__(self, images: np.ndarray) -> np.ndarray:

@@ -26,7 +26,8 @@ class FaceEncoder:
 
     Attributes:
       name: one of `NAMES`.
-      version: a short hash of the weights and of how images reach them; vectors of two versions are not comparable.
+      version: a short hash of the weights, and of faceres also of how images reach it; vectors of two versions are not
+        comparable.
       size: length of the vectors.
       image_size: pixels; the side of the crops that it expects.
       load: returns the parameters, in host memory; raises `UserError` when they cannot be had.

@@ -25,11 +25,11 @@ def _command(commands: argparse._SubParsersAction, name: str, **texts: str) -> a
     return parser
 
 
-def _add_photographs(parser: argparse.ArgumentParser) -> None:
-    """What every command takes that looks at photographs."""
+def _add_photographs(parser: argparse.ArgumentParser, several: str = "it is an error") -> None:
+    """What every command takes that looks at photographs; without --largest `several` faces on one mean that."""
     parser.add_argument("--aligned", action="store_true", help="each image is a cropped face: no detector is involved")
     parser.add_argument(
-        "--largest", action="store_true", help="of several faces on a photograph take the largest; else it is an error"
+        "--largest", action="store_true", help=f"of several faces on a photograph take the largest; else {several}"
     )
     parser.add_argument("--encoder", help="the face encoder (default: the gallery's, else faceres)")
     parser.add_argument(
@@ -62,9 +62,9 @@ def _add_threshold(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--calibration", metavar="FILE", help="a threshold measured by faceflax calibrate")
 
 
-def _add_notes(parser: argparse.ArgumentParser, default: str | None) -> None:
-    parser.add_argument("--consent", default=default, metavar="TEXT", help="a note on the person's consent")
-    parser.add_argument("--purpose", default=default, metavar="TEXT", help="a note on what this is for")
+def _add_notes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--consent", metavar="TEXT", help="a note on the person's consent")
+    parser.add_argument("--purpose", metavar="TEXT", help="a note on what this is for")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be given several times"
     )
@@ -76,8 +76,8 @@ def _add_enroll(commands: argparse._SubParsersAction) -> None:
         "enroll",
         help="put faces into a gallery",
         description="Puts the faces on photographs into a gallery, made where there is none. A folder of folders "
-        "enrols each under its folder's name. A photograph enrolled again under a name takes its old record's place. "
-        f"{_SAID}",
+        "enrols each under its folder's name. A photograph enrolled again under a name takes its old record's place, "
+        f"and keeps its notes unless others are given. {_SAID}",
     )
     parser.add_argument("inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them")
     _add_gallery_argument(parser)
@@ -85,7 +85,7 @@ def _add_enroll(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--average", action="store_true", help="keep one vector for each person, the mean over the photographs"
     )
-    _add_notes(parser, "")
+    _add_notes(parser)
     _add_photographs(parser)
 
 
@@ -94,7 +94,7 @@ def _add_identify(commands: argparse._SubParsersAction) -> None:
         commands,
         "identify",
         help="say who is on photographs",
-        description="Names the people of a gallery whose faces are nearest to the one on each photograph; unknown "
+        description="Names the people of a gallery whose faces are nearest to each face on the photographs; unknown "
         f"where none is near enough. {_SAID}",
     )
     parser.add_argument("inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them")
@@ -108,8 +108,8 @@ def _add_identify(commands: argparse._SubParsersAction) -> None:
     )
     _add_where(parser)
     _add_threshold(parser)
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each photograph")
-    _add_photographs(parser)
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each face")
+    _add_photographs(parser, "each is named, with its place in pixels")
 
 
 def _add_verify(commands: argparse._SubParsersAction) -> None:
@@ -174,9 +174,11 @@ def _add_gallery(commands: argparse._SubParsersAction) -> None:
 
     choosing("list", "the people, and how many photographs of each").add_argument("--json", action="store_true")
     choosing("show", "all records, a line of JSON each")
-    _add_notes(choosing("update", "change notes and metadata of records"), None)
+    update = choosing("update", "change notes and metadata of records; no file holds the old ones afterwards")
+    _add_notes(update)
     delete = choosing("delete", "delete records for good: no file of an embedded gallery holds them afterwards")
-    delete.add_argument("--all", action="store_true", help="everybody")
+    for each in (update, delete):
+        each.add_argument("--all", action="store_true", help="everybody")
     check = action("check", "measure how many of the nearest vectors the gallery's index finds, against brute force")
     check.add_argument("--queries", type=int, default=200, metavar="N", help="searches (default: %(default)s)")
     export = choosing("export", "write a training set: the vectors as a tfds dataset, or the people's photographs")

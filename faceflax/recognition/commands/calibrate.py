@@ -1,14 +1,17 @@
 """What `faceflax calibrate` does."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import console
-from faceflax.recognition import calibration
+from faceflax.recognition import calibration, records
 from faceflax.recognition.commands import session, tables
+
+_SHOWN = 5  # names in a sentence
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -17,30 +20,42 @@ def run(arguments: argparse.Namespace) -> int:
     Raises `UserError` when there are too few of them, and before any work when --out cannot be written.
     """
     folder, out = Path(arguments.folder), Path(arguments.out)
+    calibration.check_rate(arguments.far)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name one that holds a folder of photographs for each person")
     rows = tables.read("--groups", Path(arguments.groups), ("person", "group")) if arguments.groups else []
-    groups = {row["person"]: row["group"] for row in rows}
+    groups = {records.normalise(row["person"]): row["group"] for row in rows}
     people, sentences = session.find_people([folder], None)
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")
     encoder = session.choose_encoder(None, arguments.encoder)
     console.make_place(out)
     failures = session.Failures(sentences)
+    if arguments.groups:
+        _compare(groups, set(people.values()), failures)
     embedder = session.create_embedder(encoder, arguments)
     faces = list(session.embed_all(embedder, list(people), failures, "calibrating").values())
     names = np.array([people[face.path] for face in faces])
-    measured_on = f"{len(faces)} photographs of {len(set(names))} people in {console.printable(folder.resolve().name)}"
+    measured_on = f"{len(faces)} photographs of {session.people(len(set(names)))} in {folder.resolve().name}"
     vectors = session.stack(faces, encoder.size)
-    found = calibration.calibrate(encoder, vectors, names, arguments.far, measured_on)
+    found = calibration.calibrate(encoder, vectors, names, arguments.far, session.plain(measured_on))
     calibration.save(out, found)
     print(f"threshold {found.threshold:.4f} for {encoder.name} (version {encoder.version}): {found.passing}")
     for each in calibration.by_group(vectors, names, groups, found.threshold):
-        print(
-            console.printable(
-                f"{each.group}, {each.people} people: {each.false_accepts} of {each.different:,} pairs of different "
-                f"people pass, {each.true_accepts} of {each.same:,} pairs of one person"
-            )
+        session.say(
+            f"{each.group}, {session.people(each.people)}: {each.false_accepts} of {each.different:,} pairs of "
+            f"different people pass, {each.true_accepts} of {each.same:,} pairs of one person"
         )
-    print(console.printable(f"{out}: pass it to identify or verify with --calibration"))
+    session.say(f"{out}: pass it to identify or verify with --calibration")
     return 1 if failures.count else 0
+
+
+def _compare(groups: Mapping[str, str], people: set[str], failures: session.Failures) -> None:
+    """Says who is in the list of groups and not in the folder, or the other way round."""
+    for names, where in (
+        (set(groups) - people, "not in the folder"),
+        ({name for name in people if not groups.get(name)}, "in no group, and not counted there"),
+    ):
+        if names:
+            shown = ", ".join(sorted(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+            failures.note(None, f"--groups: {session.people(len(names))} {where}: {shown}")

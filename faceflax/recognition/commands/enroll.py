@@ -2,30 +2,33 @@
 
 import argparse
 import collections
+import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing.console import printable
 from faceflax.recognition import averages, records
 from faceflax.recognition.commands import session
 from faceflax.recognition.embedding import Embedded
 from faceflax.recognition.gallery import Gallery
 from faceflax.recognition.records import Record
 
+_Enrolled = tuple[Record, np.ndarray]  # with its unit vector
+_ALIKE = 1e-3  # of numbers: what two batches make of one photograph differs by less
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Enrols the photographs that the arguments name; returns 0, or 1 when some could not be.
 
     Raises `UserError` when nothing can be enrolled at all: no gallery, no encoder, another encoder's gallery. A gallery
-    that this call made does not stay when nothing was put into it.
+    that this call made does not stay when nothing was put into it. However it ends, it says how many were put into it.
     """
-    metadata = records.parse_pairs("--set", arguments.set)
-    for option in ("consent", "purpose"):
-        records.check_text(f"--{option}", getattr(arguments, option), records.MAX_NOTE)
+    notes = _Notes(arguments.consent, arguments.purpose, records.parse_metadata(arguments.set))
+    for option, text in (("--consent", notes.consent), ("--purpose", notes.purpose)):
+        records.check_text(option, text or "", records.MAX_NOTE)
     people, sentences = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
     failures = session.Failures(sentences)
     if not people:
@@ -33,49 +36,85 @@ def run(arguments: argparse.Namespace) -> int:
     session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)
+        held = _held(gallery, set(people.values()))
+        files = _of_one_kind(people, held, arguments.average, failures)
         embedder = session.create_embedder(encoder, arguments)
-
-        def record(face: Embedded) -> Record:
-            return Record(
-                name=people[face.path],
-                encoder=encoder.name,
-                version=encoder.version,
-                sources=(face.sha256,),
-                length=1.0,
-                consent=arguments.consent,
-                purpose=arguments.purpose,
-                time=int(time.time()),
-                metadata=metadata,
-            )
-
-        enrolled: list[Record] = []
-        waiting: list[tuple[Record, np.ndarray]] = []
-        for faces in session.embed(embedder, list(people), failures, "enrolling"):
-            made = [record(face) for face in faces]
-            enrolled += made
-            if arguments.average:
-                waiting += zip(made, session.stack(faces, encoder.size), strict=True)
-            else:
-                gallery.add(encoder, made, session.stack(faces, encoder.size))
-        if waiting:
-            _add_averages(gallery, encoder, waiting)
-        gallery.settle()
-    names = {each.name for each in enrolled}
-    print(
-        f"enrolled {len(enrolled)} of {len(people)} photographs, {len(names)} people, in {printable(arguments.gallery)}"
-    )
+        stored: list[str] = []  # a name for each photograph
+        try:
+            waiting: dict[str, list[_Enrolled]] = collections.defaultdict(list)
+            for faces in session.embed(embedder, files, failures, "enrolling"):
+                made = [
+                    (notes.record(people[face.path], face, encoder, held, arguments.average), face.vector)
+                    for face in faces
+                ]
+                if arguments.average:
+                    for each in made:
+                        waiting[each[0].name].append(each)
+                else:
+                    _add(gallery, encoder, made, held)
+                    stored += [record.name for record, _ in made]
+            if waiting:
+                old = {name: held.get(records.record_id(name, None)) for name in waiting}
+                _add(gallery, encoder, [averages.merge(old[name], new) for name, new in waiting.items()], held)
+                stored += [name for name, new in waiting.items() for _ in new]
+            gallery.settle()
+        finally:
+            said = f"enrolled {len(stored)} of {len(people)} photographs, {session.people(len(set(stored)))}"
+            session.say(f"{said}, in {arguments.gallery}")
     return 1 if failures.count else 0
 
 
-def _add_averages(gallery: Gallery, encoder: FaceEncoder, photographs: Sequence[tuple[Record, np.ndarray]]) -> None:
-    """Enrols one vector a person, together with those of the photographs that were averaged before."""
-    by_name: dict[str, list[tuple[Record, np.ndarray]]] = collections.defaultdict(list)
-    for each in photographs:
-        by_name[each[0].name].append(each)
-    names = list(by_name)
-    old: dict[str, tuple[Record, np.ndarray]] = {}
-    for start in range(0, len(names), 500):
-        for found, vectors in gallery.vectors(records.condition(names[start : start + 500])):
-            old |= {r.name: (r, vector) for r, vector in zip(found, vectors, strict=True) if r.is_average}
-    merged = [averages.merge(old.get(name), new) for name, new in by_name.items()]
-    gallery.add(encoder, [record for record, _ in merged], np.stack([vector for _, vector in merged]))
+@dataclasses.dataclass(frozen=True)
+class _Notes:
+    """What the arguments say about those who are enrolled; None, and keys that are missing: what was said before."""
+
+    consent: str | None
+    purpose: str | None
+    metadata: Mapping[str, str]
+
+    def record(
+        self, name: str, face: Embedded, encoder: FaceEncoder, held: Mapping[str, _Enrolled], is_average: bool
+    ) -> Record:
+        """Returns the record of one photograph; its notes are kept where it, or its person's average, is there."""
+        old = held.get(records.record_id(name, None if is_average else face.sha256), (None,))[0]
+        return Record(
+            name=name,
+            encoder=encoder.name,
+            version=encoder.version,
+            sources=(face.sha256,),
+            length=1.0,
+            consent=self.consent if self.consent is not None else old.consent if old else "",
+            purpose=self.purpose if self.purpose is not None else old.purpose if old else "",
+            time=int(time.time()),
+            metadata={**(old.metadata if old else {}), **self.metadata},
+        )
+
+
+def _held(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
+    """Returns what is enrolled of these people, by the records' ids."""
+    ordered, held = sorted(names), {}
+    for start in range(0, len(ordered), 500):
+        for found, vectors in gallery.vectors(records.condition(ordered[start : start + 500])):
+            held |= {record.id: (record, vector) for record, vector in zip(found, vectors, strict=True)}
+    return held
+
+
+def _of_one_kind(
+    people: Mapping[Path, str], held: Mapping[str, _Enrolled], average: bool, failures: session.Failures
+) -> list[Path]:
+    """Returns the files of people who have no records of the other kind: one vector each, or one a photograph."""
+    others = {record.name for record, _ in held.values() if record.is_average != average}
+    for name in sorted(others):
+        has, do = ("a vector for each photograph", "leave out") if average else ("one average", "pass")
+        failures.note(None, f"{name} has {has} in the gallery; {do} --average, or delete {name} there first")
+    return [path for path, name in people.items() if name not in others]
+
+
+def _add(gallery: Gallery, encoder: FaceEncoder, made: list[_Enrolled], held: Mapping[str, _Enrolled]) -> None:
+    replaces = any(_differs(held[record.id], (record, vector)) for record, vector in made if record.id in held)
+    gallery.add(encoder, [record for record, _ in made], np.stack([vector for _, vector in made]), replaces=replaces)
+
+
+def _differs(old: _Enrolled, new: _Enrolled) -> bool:
+    """Whether more than the time is new, so that no trace of the old may stay."""
+    return dataclasses.replace(old[0], time=new[0].time) != new[0] or np.abs(old[1] - new[1]).max() > _ALIKE

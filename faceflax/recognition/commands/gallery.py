@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import datetime
 import hashlib
+import os
 from pathlib import Path
 
 from rich.console import Console
@@ -13,11 +14,13 @@ from rich.text import Text
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import images, inputs
-from faceflax.preprocessing.console import printable, reported
+from faceflax.preprocessing.console import reported
 from faceflax.recognition import exporting, recall, records
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery
 from faceflax.recognition.records import Record
+
+_WIDE = 2000  # columns of a list that is read by a program
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -41,18 +44,19 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
         for name, held in sorted(people.items()):
             session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
         return 0
-    uri = printable(gallery.uri)
+    uri = gallery.uri
     if not people:
         total = len({record.name for record in gallery.records()})
-        bound = f"; encoder {gallery.encoder}" if gallery.encoder else ""  # also where all records were deleted
-        print(f"nobody matches, of {total} people in {uri}" if total else f"{uri} is empty{bound}")
+        session.say(f"nobody matches, of {session.people(total)} in {uri}" if total else f"{uri} is empty")
         return 0
     table = Table(Column("person", overflow="fold"), "photographs", "vectors", "enrolled last")
     for name, held in sorted(people.items()):
         last = _date(max(record.time for record in held))
-        table.add_row(Text(printable(name)), str(_photographs(held)), str(len(held)), last)
-    Console().print(table)
-    print(f"{len(people)} people in {uri}; encoder {gallery.encoder}, index {gallery.index}")
+        table.add_row(Text(session.plain(name)), str(_photographs(held)), str(len(held)), last)
+    console = Console()
+    is_cut = console.is_terminal or "COLUMNS" in os.environ
+    console.print(table, width=None if is_cut else _WIDE, crop=is_cut)
+    session.say(f"{session.people(len(people))} in {uri}; encoder {gallery.encoder}, index {gallery.index}")
     return 0
 
 
@@ -68,27 +72,33 @@ def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
     changes = {key: getattr(arguments, key) for key in ("consent", "purpose") if getattr(arguments, key) is not None}
     for key, text in changes.items():
         records.check_text(f"--{key}", text, records.MAX_NOTE)
-    metadata = records.parse_pairs("--set", arguments.set)
+    metadata = records.parse_metadata(arguments.set)
     if not changes and not metadata:
         raise UserError("nothing to update was named; pass --consent, --purpose or --set KEY=VALUE")
+    condition = _chosen(arguments, "updated", "updates")
 
     def change(record: Record) -> Record:
         return dataclasses.replace(record, **changes, metadata={**record.metadata, **metadata})
 
-    count = _some(gallery.update(_condition(arguments), change), gallery)
-    print(f"updated {count} records in {printable(gallery.uri)}")
+    count = _some(gallery.update(condition, change), gallery)
+    session.say(f"updated {count} records in {gallery.uri}")
     return 0
 
 
 def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
+    count = _some(gallery.delete(_chosen(arguments, "deleted", "deletes")), gallery)
+    session.say(f"deleted {count} records from {gallery.uri}")
+    return 0
+
+
+def _chosen(arguments: argparse.Namespace, done: str, does: str) -> str:
+    """The condition that the arguments name; raises `UserError` unless they say who is meant, or that all are."""
     condition = _condition(arguments)
     if not condition and not arguments.all:
-        raise UserError("say who is to be deleted, with --name or --where; --all deletes everybody")
+        raise UserError(f"say who is to be {done}, with --name or --where; --all {does} everybody")
     if condition and arguments.all:
-        raise UserError("--all deletes everybody; leave out --name and --where")
-    count = _some(gallery.delete(condition or records.EVERYBODY), gallery)
-    print(f"deleted {count} records from {printable(gallery.uri)}")
-    return 0
+        raise UserError(f"--all {does} everybody; leave out --name and --where")
+    return condition or records.EVERYBODY
 
 
 def _check(gallery: Gallery, arguments: argparse.Namespace) -> int:
@@ -102,8 +112,10 @@ def _check(gallery: Gallery, arguments: argparse.Namespace) -> int:
 
 def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
     out = Path(arguments.out)
+    if os.path.realpath(gallery.uri) in [os.path.realpath(out), *map(str, Path(os.path.realpath(out)).parents)]:
+        raise UserError(f"--out {out} lies in the gallery itself; choose another folder")
     if not arguments.photographs:
-        print(printable(str(exporting.export_vectors(gallery, _condition(arguments), out))))
+        session.say(str(exporting.export_vectors(gallery, _condition(arguments), out)))
         return 0
     files, sentences = inputs.list_images([Path(name) for name in arguments.photographs])
     failures = session.Failures(sentences)
@@ -112,7 +124,7 @@ def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
         with reported(lambda sentence, path=path: failures.note(path, sentence)):
             digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
     copied, missing = exporting.export_photographs(gallery, _condition(arguments), out, digests)
-    print(printable(f"{out}: {copied} photographs"))
+    session.say(f"{out}: {copied} photographs")
     if missing:
         failures.note(None, f"{missing} enrolled photographs are not among the files of --photographs")
     return 1 if failures.count else 0

@@ -1,6 +1,7 @@
 """What `faceflax identify` does."""
 
 import argparse
+import collections
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,6 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import inputs
-from faceflax.preprocessing.console import printable
 from faceflax.recognition import classifier, records
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery, Match
@@ -30,13 +30,18 @@ def run(arguments: argparse.Namespace) -> int:
             raise UserError(f"the gallery {arguments.gallery} holds nobody{wanted}; enrol people with faceflax enroll")
         encoder = session.choose_encoder(gallery, arguments.encoder)
         threshold, _ = session.choose_threshold(arguments, encoder)
-        embedder = session.create_embedder(encoder, arguments)
-        paths = [path for path, _ in files]
-        faces = session.embed_all(embedder, paths, failures, "identifying")
-        vectors = session.stack(list(faces.values()), encoder.size)
-        found = dict(zip(faces, _rank(gallery, arguments.by, vectors, arguments.top, condition), strict=True))
-    for path in dict.fromkeys(paths):
-        _print(path, found.get(path), failures.by_path.get(path, ""), threshold, arguments.json)
+        embedder = session.create_embedder(encoder, arguments, every=True)
+        paths = list(dict.fromkeys(path for path, _ in files))
+        faces = [face for batch in session.embed(embedder, paths, failures, "identifying") for face in batch]
+        vectors = session.stack(faces, encoder.size)
+        found = collections.defaultdict(list)
+        for face, matches in zip(faces, _rank(gallery, arguments.by, vectors, arguments.top, condition), strict=True):
+            found[face.path].append((face.box, matches))
+    for path in paths:
+        for box, matches in found[path]:
+            _print(path, box, matches, threshold, is_one=len(found[path]) == 1, as_json=arguments.json)
+        if arguments.json and not found[path]:
+            session.print_json(file=str(path), error=failures.by_path.get(path, ""))
     return 1 if failures.count else 0
 
 
@@ -53,15 +58,14 @@ def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: s
     return [[match for name in names for match in nearest[query, name]] for query, names in enumerate(likeliest)]
 
 
-def _print(path: Path, matches: Sequence[Match] | None, problem: str, threshold: float, as_json: bool) -> None:
-    if matches is None:
-        if as_json:
-            session.print_json(file=str(path), error=problem)
-        return
+def _print(
+    path: Path, box: Sequence[int] | None, matches: Sequence[Match], threshold: float, *, is_one: bool, as_json: bool
+) -> None:
     name = matches[0].record.name if matches and matches[0].score > threshold else None
     if as_json:
         people = [{"name": match.record.name, "score": round(match.score, 6)} for match in matches]
-        session.print_json(file=str(path), name=name, threshold=threshold, people=people)
+        session.print_json(file=str(path), box=box, name=name, threshold=threshold, people=people)
         return
+    place = "" if is_one else f", face at {box[0]},{box[1]} to {box[2]},{box[3]}"
     scores = ", ".join(f"{match.record.name} {match.score:.4f}" for match in matches) or "nobody"
-    print(printable(f"{path}: {name or 'unknown'} ({scores}; threshold {threshold:.4f})"))
+    session.say(f"{path}{place}: {name or 'unknown'} ({scores}; threshold {threshold:.4f})")

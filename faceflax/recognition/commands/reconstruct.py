@@ -6,9 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from faceflax.datasets import images
 from faceflax.errors import UserError
-from faceflax.preprocessing import console, images
-from faceflax.preprocessing.images import Photograph
+from faceflax.files import atomic_path
+from faceflax.preprocessing import console
 from faceflax.recognition import records
 from faceflax.recognition.commands import session
 from faceflax.restoration import reconstruct
@@ -27,7 +28,7 @@ def run(arguments: argparse.Namespace) -> int:
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} must end in .png")
     with session.open_gallery(arguments.gallery) as gallery:
-        found = list(gallery.vectors(records.condition([records.check_name(arguments.name)])))
+        found = list(gallery.vectors(records.condition([arguments.name])))
     if not found:
         raise UserError(
             f"{arguments.name} is not in the gallery {arguments.gallery}; faceflax gallery list shows who is there"
@@ -39,9 +40,11 @@ def run(arguments: argparse.Namespace) -> int:
     runtime.start()
     make = reconstruct.Reconstructor(version, arguments.size, parallel.one_device())
     (face,) = make((mean / np.linalg.norm(mean))[None])
-    images.write(out, Photograph(labelled(face), None))
+    with atomic_path(out) as temporary:  # for its owner alone, as the gallery is
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(images.encode_png(labelled(face)))
     count = sum(len(vectors) for _, vectors in found)
-    print(console.printable(f"{out}: an estimate of {arguments.name} from {count} feature vectors, not a photograph"))
+    session.say(f"{out}: an estimate of {arguments.name} from {count} feature vectors, not a photograph")
     return 0
 
 

@@ -44,54 +44,70 @@ def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tup
 
     Raises `UserError` where there is none, and where both are given.
     """
-    if arguments.threshold is None:
-        found = calibration.load(arguments.calibration and Path(arguments.calibration), encoder)
-        return found.threshold, found
-    if arguments.calibration:
+    if arguments.calibration is not None and arguments.threshold is not None:
         raise UserError("--threshold and --calibration both say what passes; give one of them")
+    if arguments.calibration == "":
+        raise UserError("--calibration is empty; name a file that faceflax calibrate wrote")
+    if arguments.threshold is None:
+        found = calibration.load(None if arguments.calibration is None else Path(arguments.calibration), encoder)
+        return found.threshold, found
+    if not -1 <= arguments.threshold <= 1:  # also what is no number
+        raise UserError(f"--threshold {arguments.threshold:g} is no score; choose one from -1 to 1")
     return arguments.threshold, None
 
 
-def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace) -> Embedder:
-    """Returns the encoder, ready for photographs, or for crops where the arguments say `aligned`."""
+def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace, *, every: bool = False) -> Embedder:
+    """Returns the encoder, ready for photographs, or for crops where the arguments say `aligned`.
+
+    With `every` all faces on a photograph are meant, unless the arguments say `largest`.
+    """
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
+    find, size = None, encoder.image_size
     if arguments.aligned:
-        cut = embedding.whole(encoder.image_size)
+        cut = embedding.whole(size)
     else:
-        cut = embedding.photographed(detection.load_detector(), encoder.image_size, largest=arguments.largest)
+        detect = detection.load_detector()
+        cut = embedding.photographed(detect, size, largest=arguments.largest)
+        find = embedding.every_face(detect, size) if every and not arguments.largest else None
     runtime.start()
-    return Embedder(encoder, cut, arguments.batch_size)
+    return Embedder(encoder, cut, arguments.batch_size, find)
 
 
 def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str], list[str]]:
     """Returns each image file with the name of the person on it, and one sentence for each that has none.
 
     With a `name` all are that person. Without, a folder of folders holds one person in each, under the folder's name;
-    a folder that holds no folders of images is one person itself.
+    a folder that holds no folders of images is one person itself. A file that is named twice counts once.
 
     Raises `UserError` where `name` cannot be one.
     """
     if name is not None:
         records.check_name(name)
-    files, sentences = inputs.list_images(given)
-    alone = set(given)
-    nested = {file.parents[len(below.parts) - 1] for file, below in files if len(below.parts) > 1}
     people: dict[Path, str] = {}
-    for file, below in files:
-        folder = file.parents[len(below.parts) - 1]
-        is_alone = file in alone
-        try:
-            if name is None and is_alone:
-                raise UserError("say who it is with --name, or enrol the folder that bears the name")
-            if name is None and folder in nested and len(below.parts) == 1:
-                raise UserError(f"lies beside the people's folders in {folder}; move it into one of them")
-            own = below.parts[0] if folder in nested else folder.resolve().name
-            people.setdefault(file, records.check_name(name or own))
-        except UserError as error:
-            sentences.append(f"{file}: {error}")
-    return people, sentences
+    nameless: dict[Path, str] = {}
+    sentences: list[str] = []
+    for one in given:
+        files, missing = inputs.list_images([one])
+        sentences += missing
+        nested = any(len(below.parts) > 1 for _, below in files)
+        for file, below in files:
+            try:
+                own = name or _folder_of(one, below, nested)
+                people.setdefault(file, records.check_name(own))
+            except UserError as error:
+                nameless.setdefault(file, f"{file}: {error}")
+    return people, sentences + [sentence for file, sentence in nameless.items() if file not in people]
+
+
+def _folder_of(given: Path, below: Path, nested: bool) -> str:
+    """The name that a file bears by its folder; raises `UserError` where it lies in none that is a person's."""
+    if given.is_file():
+        raise UserError("say who it is with --name, or enrol the folder that bears the name")
+    if nested and len(below.parts) == 1:
+        raise UserError(f"lies beside the people's folders in {given}; move it into one of them")
+    return below.parts[0] if nested else given.resolve().name
 
 
 class Failures:
@@ -108,7 +124,7 @@ class Failures:
         self.count += 1
         if path is not None:
             self.by_path[path] = sentence
-        console.report(sentence)
+        console.report(plain(sentence))
 
 
 def embed(embedder: Embedder, paths: Sequence[Path], failures: Failures, doing: str) -> Iterator[list[Embedded]]:
@@ -132,3 +148,21 @@ def stack(faces: Sequence[Embedded], size: int) -> np.ndarray:
 def print_json(**values: Any) -> None:
     """Prints one line of JSON."""
     print(console.printable(json.dumps(values, ensure_ascii=False)), flush=True)
+
+
+def say(text: str) -> None:
+    """Prints one line: names of files, and in a database of another program's, may hold what a terminal obeys."""
+    print(plain(text), flush=True)
+
+
+def people(count: int) -> str:
+    """Returns so many people, in words."""
+    return "1 person" if count == 1 else f"{count} people"
+
+
+def plain(text: str) -> str:
+    """Returns the text without control characters and ends of lines, which are shown as Python writes them."""
+    return "".join(
+        character.encode("unicode_escape").decode() if records.is_control(character) else character
+        for character in console.printable(text)
+    )

@@ -4,7 +4,6 @@ import argparse
 from pathlib import Path
 
 from faceflax.errors import UserError
-from faceflax.preprocessing.console import printable
 from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.commands import session, tables
 
@@ -32,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         score = float(faces[paths[0]].vector @ faces[paths[1]].vector)
         _print(given, score, threshold, known, arguments.json)
     if known and not arguments.json:
-        print(printable(f"threshold {threshold:.4f}: {known.passing}; measured on {known.measured_on}"))
+        session.say(f"threshold {threshold:.4f}: {known.passing}; measured on {known.measured_on}")
     return 1 if failures.count else 0
 
 
@@ -74,4 +73,4 @@ def _print(given: dict[str, str], score: float, threshold: float, known: Calibra
         )
         return
     said = "the same person" if is_same else "different people"
-    print(printable(f"{' and '.join(given.values())}: {said} (score {score:.4f}; threshold {threshold:.4f})"))
+    session.say(f"{' and '.join(given.values())}: {said} (score {score:.4f}; threshold {threshold:.4f})")
