@@ -50,7 +50,7 @@ def main() -> int:
     size = encoder.image_size
     cuts = {"whole": whole(size), "found": photographed(detection.load_detector(), size, largest=True)}
     embedder = Embedder(encoder, cuts["whole"], 16)
-    threshold, scores = choose(embedder, cuts)
+    threshold, scores = choose(embedder, cuts, _RATE.value, _ALIKE_RATE.value)
     print(entry(encoder, threshold, scores))
     for name, paths in others.items():
         faces = [face for batch in embedder.files(paths, _complain, lambda: None) for face in batch]
@@ -61,18 +61,20 @@ def main() -> int:
     return 0
 
 
-def choose(embedder: Embedder, cuts: Mapping[str, Cut]) -> tuple[float, dict[str, Scores]]:
+def choose(
+    embedder: Embedder, cuts: Mapping[str, Cut], rate: float, alike_rate: float
+) -> tuple[float, dict[str, Scores]]:
     """Returns the threshold, rounded up to four places, and the scores of every set under every cut, by their names."""
     from faceflax.recognition import calibration
 
     scores, alone = {}, {}
     for framing, cut in cuts.items():
-        for name, *where, rate in (
-            ("ORL s1-s20", "orl_faces", "train", _RATE.value),
-            ("synthetic faces", "mini_faces", "all", _ALIKE_RATE.value),
+        for name, *where, allowed in (
+            ("ORL s1-s20", "orl_faces", "train", rate),
+            ("synthetic faces", "mini_faces", "all", alike_rate),
         ):
             scores[f"{name} {framing}"] = pairs = measure(embedder, cut, *where, framing)
-            alone[f"{name} {framing}"] = calibration.threshold_at(pairs[1], rate)
+            alone[f"{name} {framing}"] = calibration.threshold_at(pairs[1], allowed)
     threshold = math.ceil(max(alone.values()) * 1e4) / 1e4
     print("alone:", ", ".join(f"{name} {value:.4f}" for name, value in alone.items()), f"; chosen: {threshold}")
     for framing, cut in cuts.items():

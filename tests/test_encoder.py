@@ -123,6 +123,31 @@ def test_a_margin_needs_people_and_a_training_needs_a_loss():
         arms.create(_config(**nothing), lambda step: 0.0)
 
 
+def test_people_beyond_their_number_are_an_error():
+    arm = arms.create(_config(encoder__distillation=0.0, encoder__relation=0.0, encoder__people=2), lambda step: 0.0)
+    with pytest.raises(
+        UserError, match=r"config\.encoder\.people is 2, and the examples' identity goes to 2; set it to 3"
+    ):
+        arm.prepare(_source(4))
+    assert len(arm.prepare(_source(2))) == 2
+
+
+def test_other_photographs_of_a_person_are_no_impostors(monkeypatch):
+    """Two photographs of each of three people that are exactly alike, seen without change."""
+    faces = [images.encode_png(RNG.integers(0, 256, (32, 32, 3), np.uint8)) for _ in range(3)]
+    source = Source({"image": face, "identity": number} for number, face in enumerate(faces) for _ in range(2))
+    monkeypatch.setattr(compact, "embed", lambda params, image: compact.unit(image.reshape(len(image), -1) - 0.5))
+    monkeypatch.setattr(views, "view", lambda key, image, index, size: image)
+    metrics = {}
+    for label in ("identity", ""):
+        config = _config(data__label=label, data__image_size=32, eval__tasks=(), encoder__size=32)
+        config.eval.max_images = 0
+        monkeypatch.setattr(encoding, "_FAR", 0.2)
+        metrics[label] = encoding.create(source, config)({"network": {}})[0]
+    assert metrics["identity"] == {"rank1": 1, "tar": 1, "rank1 clean": 1, "tar clean": 1}
+    assert metrics[""]["rank1"] == 0.5 and metrics[""]["tar"] < 1
+
+
 @pytest.mark.slow
 def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     config = _config(encoder__damage=0.2)

@@ -76,7 +76,7 @@ def test_no_more_is_asked_for_than_there_are_people(uri, monkeypatch):
                 np.testing.assert_allclose(
                     [m.score for m in matches], sorted(expected.values(), reverse=True), atol=2e-5
                 )
-        assert limits == [20, 12]
+        assert limits == [20, 80, 320, 12, 48, 192, 768]
         some = records.condition(["Ann", "Bob"])
         assert {match.record.name for match in gallery.search_people(near[None], 5, some)[0]} == {"Ann", "Bob"}
 

@@ -10,11 +10,14 @@ import pytest
 
 from experiments import local_server
 from faceflax.errors import UserError
-from faceflax.preprocessing import images
+from faceflax.preprocessing import detection, images, landmarks
+from faceflax.preprocessing.detection import Face
 from faceflax.recognition.commands import session
+from faceflax.recognition.gallery import Gallery
 from faceflax.restoration import reconstruct
 from tests import crowd
 from tests.crowd import face, json_lines, run
+from tests.galleries import bytes_below
 
 pytestmark = pytest.mark.usefixtures("invented")
 
@@ -117,6 +120,109 @@ def test_an_average_is_that_of_all_photographs_however_they_come(tmp_path, peopl
     np.testing.assert_allclose(vectors["once"][0], mean / np.linalg.norm(mean), atol=1e-5)
 
 
+def shown(capsys, gallery, *words):
+    capsys.readouterr()
+    assert run("gallery", "show", "--gallery", gallery, *words) == 0
+    return json_lines(capsys)
+
+
+@pytest.mark.parametrize("average", [[], ["--average"]])
+def test_who_is_enrolled_again_keeps_the_notes_that_are_not_given_anew(tmp_path, people, capsys, average):
+    gallery = tmp_path / "faces.db"
+    enroll = ("enroll", *average, "--name", "Ann", "--aligned", "--gallery", gallery)
+    notes = ("--consent", "signed", "--purpose", "door", "--set", "site=north", "--set", "floor=2")
+    assert run(*enroll, people / "Ann" / "0.png", *notes) == 0
+    assert run(*enroll, people / "Ann") == 0
+    assert run(*enroll, people / "Ann" / "0.png", "--purpose", "", "--set", "floor=3") == 0
+    source = hashlib.sha256((people / "Ann" / "0.png").read_bytes()).hexdigest()
+    (record,) = (each for each in shown(capsys, gallery) if source in each["sources"])
+    kept = (record["consent"], record["purpose"], record["metadata"])
+    assert kept == ("signed", "", {"site": "north", "floor": "3"})
+
+
+def test_what_enrolment_replaces_leaves_no_trace(tmp_path, people, capsys):
+    gallery, enroll = tmp_path / "faces.db", ("enroll", people / "Ann", "--name", "Ann", "--aligned", "--gallery")
+    assert run(*enroll, gallery, "--purpose", "a secret purpose") == 0
+    assert b"a secret purpose" in bytes_below(gallery)
+    assert run(*enroll, gallery, "--purpose", "door") == 0
+    assert b"a secret purpose" not in bytes_below(gallery)
+    assert {each["purpose"] for each in shown(capsys, gallery)} == {"door"}
+    (folder,) = (gallery / "collections").iterdir()
+    assert run(*enroll, gallery) == 0
+    assert [folder] == list((gallery / "collections").iterdir())  # nothing new: nothing is written anew
+
+
+@pytest.mark.parametrize(("first", "then"), [([], ["--average"]), (["--average"], [])])
+def test_a_person_has_an_average_or_single_vectors(tmp_path, people, capsys, first, then):
+    gallery = tmp_path / "faces.db"
+    assert run("enroll", people / "Ann", "--aligned", "--gallery", gallery, *first) == 0
+    before = shown(capsys, gallery)
+    assert run("enroll", people, "--aligned", "--gallery", gallery, *then) == 1
+    said = capsys.readouterr()
+    assert "--average, or delete Ann there first" in said.err
+    assert said.out == f"enrolled 6 of 9 photographs, 2 people, in {gallery}\n"
+    assert [each for each in shown(capsys, gallery) if each["name"] == "Ann"] == before
+
+
+def test_a_photograph_that_is_named_twice_is_enrolled_once(tmp_path, people, capsys):
+    photograph = people / "Ann" / "0.png"
+    assert run("enroll", photograph, people, photograph, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    assert capsys.readouterr().out == f"enrolled 9 of 9 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
+
+
+def test_an_interrupted_enrolment_says_how_far_it_came(tmp_path, people, capsys, monkeypatch):
+    add, gallery = Gallery.add, tmp_path / "faces.db"
+
+    def interrupted(opened, *arguments, **options):
+        if opened.count() == 4:
+            raise KeyboardInterrupt
+        add(opened, *arguments, **options)
+
+    monkeypatch.setattr(Gallery, "add", interrupted)
+    assert run("enroll", people, "--aligned", "--gallery", gallery, "--batch-size", "2") == 130
+    assert capsys.readouterr().out == f"enrolled 4 of 9 photographs, 2 people, in {gallery}\n"
+    assert len(shown(capsys, gallery)) == 4
+
+
+def test_every_face_of_a_photograph_is_identified(tmp_path, gallery, people, capsys, monkeypatch):
+    party = tmp_path / "party.png"
+    pixels = np.hstack([cv2.imread(str(people / name / "1.png")) for name in ("Bob", "Ann")])
+    assert cv2.imwrite(str(party), pixels)
+    faces = [
+        Face(np.array([left, 0, left + 32, 32], np.float64), landmarks.TEMPLATE * 32 + (left, 0), 0.9)
+        for left in (0, 32)
+    ]
+    monkeypatch.setattr(detection, "load_detector", lambda: lambda shown: faces)
+    words = (party, "--gallery", gallery)
+    assert run("identify", *words, "--json") == 0
+    lines = [(line["file"], line["box"], line["name"]) for line in json_lines(capsys)]
+    assert lines == [(str(party), [0, 0, 32, 32], "Bob"), (str(party), [32, 0, 64, 32], "Ann")]
+    assert run("identify", *words) == 0
+    assert [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()] == [
+        f"{party}, face at 0,0 to 32,32: Bob",
+        f"{party}, face at 32,0 to 64,32: Ann",
+    ]
+    assert run("identify", *words, "--largest") == 0
+    assert capsys.readouterr().out.startswith(f"{party}: Bob (")
+    assert run("enroll", party, "--name", "Eve", "--gallery", gallery) == 1
+    assert "2 faces are in it and one is meant" in capsys.readouterr().err
+
+
+def test_names_of_files_do_not_move_the_cursor(tmp_path, gallery, capsys):
+    photograph = face(tmp_path / "a\n\x1b[2Jb.png", 1, 9)
+    assert run("identify", photograph, "--aligned", "--gallery", gallery) == 0
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/a\\n\\x1b[2Jb.png: Bob (")
+
+
+@pytest.mark.parametrize("threshold", ["nan", "7", "-1.5"])
+def test_a_threshold_that_is_no_score_is_refused(tmp_path, gallery, people, capsys, threshold):
+    words = ("identify", people / "Ann" / "0.png", "--aligned", "--gallery", gallery)
+    assert run(*words, "--threshold", threshold) == 1
+    assert "is no score; choose one from -1 to 1" in capsys.readouterr().err
+    assert run(*words, "--calibration", "") == 1
+    assert "--calibration is empty" in capsys.readouterr().err
+
+
 def test_another_encoder_s_gallery_is_refused(tmp_path, gallery, people, capsys):
     for command in (
         ("enroll", people / "Ann", "--name", "Ann"),
@@ -175,6 +281,7 @@ def test_a_face_is_made_from_stored_vectors_and_says_that_it_is_an_estimate(tmp_
     assert run("reconstruct", "--gallery", gallery, "--name", "Ann", "--out", out, "--size", "128") == 0
     assert "an estimate of Ann from 3 feature vectors" in capsys.readouterr().out
     picture = cv2.imread(str(out))
+    assert out.stat().st_mode & 0o777 == 0o600  # as the gallery
     assert picture.shape[1] == 128 and picture.shape[0] > 128 and (picture[:128] == 90).all()
     assert picture[128:].min() < 100 and picture[128:].max() == 255
     ((vector,),) = made

@@ -1,13 +1,14 @@
 """`faceflax verify` and `calibrate`: one person or two, and from which score on."""
 
 import csv
+import dataclasses
 import json
 import re
 
 import pytest
 
 from faceflax.recognition.commands import session
-from tests.crowd import json_lines, run
+from tests.crowd import KNOWN, json_lines, run
 
 pytestmark = pytest.mark.usefixtures("invented")
 
@@ -39,6 +40,7 @@ def test_pairs_are_compared_and_no_line_is_dropped(tmp_path, people, capsys, mon
     assert lines[6]["score"] == pytest.approx(1, abs=1e-5) and lines[0]["false_accept_rate"] == 0.001
     assert lines[0]["measured_on"] == "invented faces"
     assert "broken.png" in lines[2]["error"] and "none.png" in lines[3]["error"]
+    assert lines[4]["error"] == "--pairs: pair 5 lacks the name of a file; fill in file_x and file_y"
 
 
 def test_two_photographs_are_compared_in_words(people, capsys):
@@ -111,12 +113,51 @@ def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
 
 
 def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):
-    (tmp_path / "groups.csv").write_text("person,group\nAnn,tall\nZoë,tall\nBob,short\n", encoding="utf-8")
+    names = "person,group\nAnn,tall\nZoe\N{COMBINING DIAERESIS},tall\nBob,short\n"
+    (tmp_path / "groups.csv").write_text(names, encoding="utf-8")
     command = ("calibrate", people, "--aligned", "--far", "0.5", "--out", tmp_path / "c.json", "--groups")
     assert run(*command, tmp_path / "groups.csv") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1] == "short, 1 people: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
+    assert lines[1] == "short, 1 person: 0 of 0 pairs of different people pass, 3 of 3 pairs of one person"
     assert lines[2].startswith("tall, 2 people: ") and "of 9 pairs of different people pass, 6 of 6 pairs" in lines[2]
+
+
+def test_who_is_in_no_group_is_told(tmp_path, people, capsys):
+    (tmp_path / "groups.csv").write_text("person,group\nann,tall\nZoë,tall\nBob,\n", encoding="utf-8")
+    command = ("calibrate", people, "--aligned", "--far", "0.5", "--out", tmp_path / "c.json", "--groups")
+    assert run(*command, tmp_path / "groups.csv") == 1
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "error: --groups: 1 person not in the folder: ann"
+    assert second == "error: --groups: 2 people in no group, and not counted there: Ann, Bob"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"threshold": "0.5"},
+        {"threshold": float("nan")},
+        {"threshold": 7},
+        {"false_accept_rate": -1},
+        {"true_accept_rate": 2},
+        {"different": 1.5},
+        {"same": True},
+        {"measured_on": 3},
+        {"more": 1},
+    ],
+)
+def test_a_calibration_that_cannot_have_been_measured_is_refused(tmp_path, people, capsys, changes):
+    out = tmp_path / "c.json"
+    out.write_text(json.dumps(dataclasses.asdict(KNOWN) | changes))
+    words = ("verify", people / "Ann" / "0.png", people / "Bob" / "0.png", "--aligned", "--calibration", out)
+    assert run(*words) == 1
+    assert capsys.readouterr().err == f"error: --calibration {out}: is no result of faceflax calibrate; make it anew\n"
+
+
+@pytest.mark.parametrize("rate", ["0", "2", "nan"])
+def test_a_rate_is_looked_at_before_any_work(tmp_path, people, capsys, monkeypatch, rate):
+    monkeypatch.setattr(session, "create_embedder", lambda *arguments: pytest.fail("it went to work"))
+    assert run("calibrate", people, "--aligned", "--far", rate, "--out", tmp_path / "c.json") == 1
+    assert "is no share; choose one between 0 and 1" in capsys.readouterr().err
 
 
 def test_a_threshold_that_cannot_be_kept_is_not_measured(tmp_path, people, capsys, monkeypatch):

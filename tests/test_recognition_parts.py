@@ -41,6 +41,15 @@ def test_pairs_are_counted_once_and_told_apart():
     np.testing.assert_allclose(sorted(different), sorted(expected[False]), atol=1e-6)
 
 
+def test_pairs_of_many_photographs_are_compared_in_blocks(monkeypatch):
+    vectors, people = unit_vectors(50), np.arange(50) % 7
+    whole = calibration.pair_scores(vectors, people)
+    monkeypatch.setattr(calibration, "_BLOCK", 8)
+    for blocks, expected in zip(calibration.pair_scores(vectors, people), whole, strict=True):
+        np.testing.assert_allclose(np.sort(blocks), np.sort(expected), atol=1e-12)
+    assert [len(each) for each in whole] == [154, 50 * 49 // 2 - 154]
+
+
 def test_an_average_does_not_depend_on_the_order():
     vectors = unit_vectors(5)
     photographs = [(record("Ann", str(i)), vector) for i, vector in enumerate(vectors)]

@@ -2,18 +2,21 @@
 
 import csv
 import io
+import subprocess
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from faceflax.datasets import images
+from faceflax.datasets import images, registry
+from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.models import face_encoder
 from faceflax.recognition import costs, trial, trial_report
 from faceflax.training import parallel
-from tests import untrained
+from tests import tiny, untrained
 
 SIZE = 32
 PEOPLE, EACH = 4, 3
@@ -84,6 +87,16 @@ def test_vectors_are_made_once_and_anew_when_the_encoder_changes(tmp_path):
     assert calls == [12, 12, 12]
 
 
+def test_vectors_of_other_damage_are_made_anew(tmp_path, monkeypatch):
+    calls = []
+    for code in ("one", "one", "another"):
+        monkeypatch.setattr(trial, "_damage", lambda code=code: code)
+        made = _trial(tmp_path, {"a": _thumbnail("1", calls)})
+        made.vectors(trial.CLEAN, None)
+        made.vectors(trial.DEGRADED, Task("noise", 50.0))
+    assert calls == [12, 12, 12]  # clean faces once, damaged ones twice
+
+
 def test_the_same_damage_reaches_every_restorer_and_holes_are_filled(tmp_path):
     seen = []
 
@@ -141,6 +154,31 @@ def test_the_report_holds_every_row_and_damage_shows(tmp_path):
         assert float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"])
     markdown = (tmp_path / "report" / "report.md").read_text()
     assert "occlude 50" in markdown and "signed" in markdown and "rank-1 by task" in markdown
+
+
+@pytest.mark.slow
+def test_the_program_measures_a_folder_of_people(tmp_path):
+    for number, example in enumerate(_source()):
+        path = tmp_path / "people" / str(example["who"]) / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(example["image"])
+    place = str(tmp_path / "data")
+    registry.build(
+        registry.builder("people_folder", data_dir=place, config=FaceFolderConfig(folder=tmp_path / "people"))
+    )
+    command = [sys.executable, "-m", "experiments.recognition", "--config=configs/recognition.py"]
+    command += [f"--workdir={tmp_path / 'run'}", f"--config.data.data_dir={place}", "--config.data.split=all"]
+    command += ["--config.data.dataset=people_folder", f"--config.data.folder={tmp_path / 'people'}"]
+    command += ["--config.encoders='compact',", "--config.tasks='noise 50',", "--config.restorers=()"]
+    command += ["--config.data.image_size=32", "--config.resamples=5", "--config.rounds=0", "--config.batch_size=4"]
+    done = subprocess.run(command, cwd=tiny.ROOT, env=tiny.environment(), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader((tmp_path / "run" / "report" / "table.csv").open()))
+    assert [(row["encoder"], row["way"], row["task"]) for row in rows] == [
+        ("compact", "clean", "clean"),
+        ("compact", "degraded", "noise"),
+    ]
+    assert "12 photographs of 4 people at 32x32" in rows[0]["signature"]
 
 
 def test_costs_are_counted_and_shown_beside_the_first(monkeypatch):

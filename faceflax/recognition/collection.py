@@ -77,12 +77,16 @@ def complete(store: Store) -> Collection | None:
     if not store.is_embedded:
         return current
     others = [each for each in existing(store) if each != current]
+    aliases = store.call("list_aliases", "")["aliases"]
+    highest = max((int(number) for alias in aliases for number in re.findall(rf"^{ALIAS}_(\d+)$", alias)), default=0)
     if current is None:
-        for each in others:  # interrupted in `create`, before anything was put into it
-            if count(store, each):
-                raise UserError(f"the gallery {store.uri} is damaged: its list of names is lost; restore a copy of it")
+        if aliases or any(count(store, each) for each in others):
+            raise _damaged(store)
+        for each in others:  # interrupted in `start`, before anything was put into it
             store.call("drop_collection", each.name)
         return None
+    if current.number < highest or not store.is_whole(current.name):
+        raise _damaged(store)
     if index_of(store, current) is None:  # interrupted in `settle`; the next one chooses
         store.create_index(current.name, indexes.EXACT.kind, indexes.EXACT.build)
     if others and others[-1].number > current.number:
@@ -90,6 +94,10 @@ def complete(store: Store) -> Collection | None:
         return rewrite(store, current, "")
     _sweep(store, current)
     return current
+
+
+def _damaged(store: Store) -> UserError:
+    return UserError(f"the gallery {store.uri} is damaged: files are missing in it; put back a copy of it")
 
 
 def _sweep(store: Store, current: Collection) -> None:
@@ -196,49 +204,59 @@ def rewrite(store: Store, old: Collection, condition: str) -> Collection:
     """
     for _ in range(_ATTEMPTS):
         new = old.next(old.encoder, old.version)
+        copy = _Copy(store, old, new, condition)
         try:
             create(store, new, _size(store, old))  # from here on an interruption is found, and the rewriting done again
-            if _replace(store, old, new, condition):
-                return new
+            copy.make()
+            is_first = claim(store, new)
         except UserError:
             if find(store) == old:
                 raise
-        store.call("drop_collection", new.name)  # another process was first
+            is_first = False
+        if is_first:
+            copy.finish()
+            return new
+        store.call("drop_collection", new.name)
         old = find(store) or old
     raise UserError(f"other processes delete from {store.uri} again and again; delete when they have ended")
 
 
-def _replace(store: Store, old: Collection, new: Collection, condition: str) -> bool:
-    """Makes `new` the gallery, with what `old` holds but what fulfils the condition; false where another was first."""
-    copied: dict[str, bytes] = {}
+class _Copy:
+    """What `old` holds but what fulfils the condition, on its way to `new`."""
 
-    def changed() -> Iterator[list[dict]]:
+    def __init__(self, store: Store, old: Collection, new: Collection, condition: str):
+        self._store, self._old, self._new, self._condition = store, old, new, condition
+        self._copied: dict[str, bytes] = {}
+
+    def make(self) -> None:
+        """Copies all that is there; raises `UserError` where the copy is not whole."""
+        self._carry()
+        settle(self._store, self._new)
+        if count(self._store, self._new) != len(self._copied):
+            raise UserError(f"the gallery {self._store.uri} could not be copied whole, and is as it was; delete again")
+        if not self._store.is_embedded:
+            self._carry()
+
+    def finish(self) -> None:
+        """Call it once `new` is the gallery: copies what was written before everybody could see that; drops `old`."""
+        if not self._store.is_embedded:
+            for rows in self._changed():
+                write(self._store, self._new, rows)
+        self._store.call("drop_collection", self._old.name)
+        _sweep(self._store, self._new)
+
+    def _carry(self) -> None:
+        for rows in self._changed():
+            insert(self._store, self._new, rows)
+
+    def _changed(self) -> Iterator[list[dict]]:
         """Yields what `old` holds and `new` does not hold yet."""
-        if condition:
-            store.call("delete", old.name, filter=condition)
-        for rows in store.pages(old.name, "", ["id", "vector", *FIELDS]):
-            digests = [_digest(row) for row in rows]
-            yield [row for row, digest in zip(rows, digests, strict=True) if copied.get(row["id"]) != digest]
-            copied.update({row["id"]: digest for row, digest in zip(rows, digests, strict=True)})
-
-    def carry() -> None:
-        for rows in changed():
-            insert(store, new, rows)
-
-    carry()
-    settle(store, new)
-    if count(store, new) != len(copied):
-        raise UserError(f"the gallery {store.uri} could not be copied whole, and is as it was; delete again")
-    if not store.is_embedded:
-        carry()
-    if not claim(store, new):
-        return False
-    if not store.is_embedded:  # what was written before everybody could see that the gallery has moved
-        for rows in changed():
-            write(store, new, rows)
-    store.call("drop_collection", old.name)
-    _sweep(store, new)
-    return True
+        if self._condition:
+            self._store.call("delete", self._old.name, filter=self._condition)
+        for rows in self._store.pages(self._old.name, "", ["id", "vector", *FIELDS]):
+            digests = {row["id"]: _digest(row) for row in rows}
+            yield [row for row in rows if self._copied.get(row["id"]) != digests[row["id"]]]
+            self._copied |= digests
 
 
 def _digest(row: dict) -> bytes:

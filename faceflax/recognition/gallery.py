@@ -20,6 +20,9 @@ QUERIES = 250
 MAX_RESULTS = 16_384
 """Milvus returns no more for one query."""
 
+DEEPEST = 4096
+"""Records that are asked for to find so many people among them, before all are looked at."""
+
 MAX_ROWS = 100_000
 """Of one answer to several queries: it must come before its deadline, and fit into a message."""
 
@@ -148,15 +151,19 @@ class Gallery:
         if self._collection is None:
             return [[] for _ in vectors]
         best: list[list[_Near]] = [[] for _ in vectors]
-        if index is not None and (index == indexes.EXACT or not condition):
-            for query, rows in enumerate(self._ask(index, vectors, 4 * k, condition, ["name"])):
+        left, limit = list(range(len(vectors))), 4 * k
+        asks = index is not None and (index == indexes.EXACT or not condition)
+        while asks and left and limit <= DEEPEST:
+            few = []
+            for query, rows in zip(left, self._ask(index, vectors[left], limit, condition, ["name"]), strict=True):
                 nearest: dict[str, _Near] = {}
                 for row in rows:
                     nearest.setdefault(row["entity"]["name"], (float(row["distance"]), row["id"]))
                 best[query] = list(nearest.values())[:k]
-        # Where many records of few people come first, or everybody is wanted: whoever is left lies further down.
-        left = [query for query, people in enumerate(best) if len(people) < k]
-        if left:
+                is_all = index == indexes.EXACT and len(rows) < limit
+                few += [query] if len(nearest) < k and not is_all else []
+            left, limit = few, 4 * limit
+        if left:  # many records of few people come first: whoever else is there lies far down
             for query, people in zip(left, self._scan(vectors[left], k, condition, "name"), strict=True):
                 best[query] = people
         return self._matches(best)
@@ -236,13 +243,21 @@ class Gallery:
         for records, vectors in self.vectors(condition):
             self._mark()
             held = self._collection
-            collection_lib.insert(self._store, held, _rows(map(change, records), vectors))
-            changed += len(records)
+            try:
+                collection_lib.insert(self._store, held, _rows(map(change, records), vectors))
+            except UserError as error:
+                if self._find() == held:
+                    raise
+                raise self._deleted_from() from error
             if self._find() != held:  # to write them again there would bring back who was deleted
-                raise UserError(f"another process deleted from the gallery {self.uri} meanwhile; update again")
+                raise self._deleted_from()
+            changed += len(records)
         if changed:
             self.settle()
         return changed
+
+    def _deleted_from(self) -> UserError:
+        return UserError(f"another process deleted from the gallery {self.uri} meanwhile; update again")
 
     def delete(self, condition: str) -> int:
         """Deletes the records that fulfil the condition, for good, and returns how many these were.

@@ -4,6 +4,7 @@ An embedded gallery is served to this process over a socket that only its owner 
 """
 
 import contextlib
+import json
 import logging
 import logging.config
 import os
@@ -40,8 +41,9 @@ class Store:
       is_embedded: whether this process alone has it.
     """
 
-    def __init__(self, uri: str, is_embedded: bool, client: Any, close: Callable[[], None]):
-        self.uri, self.is_embedded = uri, is_embedded
+    def __init__(self, uri: str, folder: Path | None, client: Any, close: Callable[[], None]):
+        """`folder` is that of an embedded database."""
+        self.uri, self.is_embedded, self._folder = uri, folder is not None, folder
         self._client, self._close = client, close
         # An embedded engine has no compaction on demand, whoever serves it.
         self.compacts = "lite" not in self.call("get_server_version")
@@ -64,6 +66,18 @@ class Store:
                 yield page
         finally:
             rows.close()
+
+    def is_whole(self, collection: str) -> bool:
+        """Whether no file of an embedded collection is missing: the engine would show one without its list as empty."""
+        if self._folder is None:
+            return True
+        place = self._folder / _LAYOUT / collection
+        try:
+            parts = json.loads((place / "manifest.json").read_text(encoding="utf-8"))["partitions"]
+            files = [Path("partitions", name, file) for name, part in parts.items() for file in part["data_files"]]
+        except (OSError, ValueError, KeyError, AttributeError, TypeError):
+            return False
+        return all((place / file).is_file() for file in files)
 
     def create_collection(self, name: str, size: int, texts: Mapping[str, int], others: Mapping[str, str]) -> None:
         """Makes an empty collection of vectors [size], keyed by the text `id`.
@@ -212,7 +226,7 @@ def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
         shutil.rmtree(sockets, ignore_errors=True)
 
     try:
-        return Store(uri, True, _client(f"unix:{sockets}/socket", ""), close)
+        return Store(uri, folder, _client(f"unix:{sockets}/socket", ""), close)
     except BaseException:
         close()
         raise
@@ -225,7 +239,7 @@ def _connect_to_server(uri: str) -> Store:
     _check_address(uri)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            return Store(uri, False, _client(uri, os.environ.get(TOKEN, "")), lambda: None)
+            return Store(uri, None, _client(uri, os.environ.get(TOKEN, "")), lambda: None)
         except (MilvusException, grpc.RpcError) as error:
             if "unauthenticated" in str(error).lower() or "auth check failure" in str(error).lower():
                 raise UserError(f"the gallery server {uri} refuses the token in ${TOKEN}; correct it") from error

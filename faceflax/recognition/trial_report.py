@@ -93,7 +93,8 @@ def write(
 _HOW = (
     "Clean photographs are enrolled, others of the same people looked for in the state of the row. Ranks: one enrolled "
     "photograph of each person. TAR at FAR: the share of pairs of one person accepted at the threshold that accepts so "
-    "large a share of pairs of two people. Intervals: 95%, bootstrap over people."
+    "large a share of pairs of two people; empty where these are too few to tell so small a share from none. "
+    "Intervals: 95%, bootstrap over people."
 )
 
 

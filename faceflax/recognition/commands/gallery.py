@@ -54,8 +54,9 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
         last = _date(max(record.time for record in held))
         table.add_row(Text(session.plain(name)), str(_photographs(held)), str(len(held)), last)
     console = Console()
-    is_cut = console.is_terminal or "COLUMNS" in os.environ
-    console.print(table, width=None if is_cut else _WIDE, crop=is_cut)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console = Console(width=_WIDE)
+    console.print(table)
     session.say(f"{session.people(len(people))} in {uri}; encoder {gallery.encoder}, index {gallery.index}")
     return 0
 

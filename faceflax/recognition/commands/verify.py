@@ -20,10 +20,13 @@ def run(arguments: argparse.Namespace) -> int:
     threshold, known = session.choose_threshold(arguments, encoder)
     failures = session.Failures()
     embedder = session.create_embedder(encoder, arguments)
-    files = [path for _, paths in pairs for path in paths]
+    files = [path for given, paths in pairs if all(given.values()) for path in paths]
     faces = session.embed_all(embedder, files, failures, "comparing")
-    for given, paths in pairs:
-        problems = [failures.by_path[path] for path in dict.fromkeys(paths) if path not in faces]
+    for number, (given, paths) in enumerate(pairs, 1):
+        problems = [failures.by_path[path] for path in dict.fromkeys(paths) if path in failures.by_path]
+        if not all(given.values()):
+            problems = [f"--pairs: pair {number} lacks the name of a file; fill in {' and '.join(_COLUMNS)}"]
+            failures.note(None, problems[0])
         if problems:
             if arguments.json:
                 session.print_json(**given, score=None, same=None, error="; ".join(problems))
