@@ -140,11 +140,11 @@ def test_other_photographs_of_a_person_are_no_impostors(monkeypatch):
     monkeypatch.setattr(views, "view", lambda key, image, index, size: image)
     metrics = {}
     for label in ("identity", ""):
-        config = _config(data__label=label, data__image_size=32, eval__tasks=(), encoder__size=32)
+        config = _config(data__label=label, data__image_size=32, eval__tasks=("noise 15",), encoder__size=32)
         config.eval.max_images = 0
-        monkeypatch.setattr(encoding, "_FAR", 0.2)
+        monkeypatch.setattr(encoding, "_FAR", 0.1)
         metrics[label] = encoding.create(source, config)({"network": {}})[0]
-    assert metrics["identity"] == {"rank1": 1, "tar": 1, "rank1 clean": 1, "tar clean": 1}
+    assert set(metrics["identity"].values()) == {1.0}
     assert metrics[""]["rank1"] == 0.5 and metrics[""]["tar"] < 1
 
 
