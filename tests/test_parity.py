@@ -3,6 +3,7 @@
 The steps are the GAN's, whose generator is trained as the CNN is and whose discriminator comes on top.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -17,6 +18,7 @@ GAN = ("arm='gan'", "gan.width=8", "gan.scales=2", "gan.r1=1.0", "gan.penalty_ev
 # Adam's first steps are the gradient's sign, which is noise where a gradient is zero but for rounding.
 GAN += ("optim.eps=0.01", "gan.eps=0.01")
 
+COMPILED = {"jit": (), "pmap": ("options=None",)}  # pmap takes no options for CPUs
 BY_SHARE = {"jit": (), "pmap": ("diversity",)}  # metrics that compare images of one device's share
 
 
@@ -41,7 +43,7 @@ def _finish(*processes):
 def _assert_equal(path, reference, but=()):
     with np.load(path) as arrays, np.load(reference) as expected:
         assert sorted(arrays) == sorted(expected)
-        for name in set(expected) - {f"['sums']['{metric}'][{part}]" for metric in but for part in (0, 1)}:
+        for name in set(expected) - {f"['means']['{metric}']" for metric in but}:
             # What spectral normalisation iterates amplifies the rounding of its kernel.
             tolerance = 5e-5 if ".vectors" in name else 1e-5
             np.testing.assert_allclose(arrays[name], expected[name], rtol=1e-5, atol=tolerance, err_msg=name)
@@ -49,9 +51,19 @@ def _assert_equal(path, reference, but=()):
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    output = tmp_path_factory.mktemp("one") / "arrays.npz"
-    _finish(_start(output))
-    return output
+    """Returns a function that gives what one device makes of the steps, with further fields.
+
+    The reference is compiled as what is compared with it: within five steps the discriminator makes 1e-4 of the rounding
+    that other options of the compiler or smaller parts of the batch bring, on one device too.
+    """
+
+    @functools.cache
+    def reference(*fields):
+        output = tmp_path_factory.mktemp("one") / "arrays.npz"
+        _finish(_start(output, *fields))
+        return output
+
+    return reference
 
 
 @pytest.mark.slow
@@ -59,22 +71,22 @@ def one_device(tmp_path_factory):
 def test_eight_devices(strategy, one_device, tmp_path):
     output = tmp_path / "arrays.npz"
     _finish(_start(output, f"parallel.strategy='{strategy}'", num_devices=8))
-    _assert_equal(output, one_device, but=BY_SHARE[strategy])
+    _assert_equal(output, one_device(*COMPILED[strategy]), but=BY_SHARE[strategy])
 
 
 @pytest.mark.slow
 def test_sharded_parameters_and_two_micro_batches(one_device, tmp_path):
     output = tmp_path / "arrays.npz"
-    fields = ("optim.accumulate=2", "parallel.mesh.data=4", "parallel.mesh.fsdp=2")
-    _finish(_start(output, *fields, num_devices=8))
-    _assert_equal(output, one_device, but=("diversity", "r1"))  # which are taken micro-batch by micro-batch
+    micro = "optim.accumulate=2"
+    _finish(_start(output, micro, "parallel.mesh.data=4", "parallel.mesh.fsdp=2", num_devices=8))
+    _assert_equal(output, one_device(micro))
 
 
 @pytest.mark.slow
 def test_images_split_by_rows(one_device, tmp_path):
     output = tmp_path / "arrays.npz"
     _finish(_start(output, "parallel.mesh.data=2", "parallel.mesh.spatial=4", num_devices=8))
-    _assert_equal(output, one_device)
+    _assert_equal(output, one_device())
 
 
 @pytest.mark.slow
@@ -85,4 +97,4 @@ def test_two_processes(num_devices, strategy, one_device, tmp_path):
     fields = f"parallel.strategy='{strategy}'"
     processes = [_start(output, fields, num_devices=num_devices, **names, JAX_PROCESS_ID=index) for index in (0, 1)]
     _finish(*processes)
-    _assert_equal(output, one_device, but=BY_SHARE[strategy])
+    _assert_equal(output, one_device(*COMPILED[strategy]), but=BY_SHARE[strategy])

@@ -91,6 +91,13 @@ def _start(count, workdir, **fields):
     ]
 
 
+def _wait_for_step(workdir, step):
+    deadline = time.monotonic() + 120
+    while _steps_done(workdir) < step:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.slow
 def test_a_run_that_goes_from_two_processes_to_one_and_back_sees_the_same_batches(tmp_path):
     # A learning rate that does not depend on the duration; eps as in test_parity.py.
@@ -114,10 +121,7 @@ def test_a_run_that_goes_from_two_processes_to_one_and_back_sees_the_same_batche
 def test_sigterm_to_one_of_two_processes_saves_for_both_and_one_goes_on(tmp_path):
     long = {"train__duration": "5000steps", "train__checkpoint_every": "5000steps", "train__eval_every": "5000steps"}
     processes = _start(2, tmp_path, **long)
-    deadline = time.monotonic() + 120
-    while _steps_done(tmp_path) < 3:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _wait_for_step(tmp_path, 3)
     processes[1].send_signal(signal.SIGTERM)
     for process in processes:
         output = process.communicate(timeout=120)[0].decode()
@@ -127,6 +131,24 @@ def test_sigterm_to_one_of_two_processes_saves_for_both_and_one_goes_on(tmp_path
     finished = tiny.run(tmp_path, train__duration=f"{step + 2}steps")
     assert finished.returncode == 0, finished.stderr
     assert f"step {step} to {step + 2}" in finished.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_sigkill_of_one_of_two_processes_ends_both_and_changes_nothing(victim, tmp_path):
+    disturbed, reference = tmp_path / "disturbed", tmp_path / "reference"
+    processes = _start(2, disturbed)
+    _wait_for_step(disturbed, 13)
+    processes[victim].send_signal(signal.SIGKILL)
+    output = processes[1 - victim].communicate(timeout=300)[0].decode()
+    assert processes[1 - victim].returncode not in (0, None), output
+    assert _steps_done(disturbed) < STEPS
+    for workdir in (disturbed, reference):
+        again = _start(2, workdir)
+        outputs = [process.communicate(timeout=600)[0].decode() for process in again]
+        assert [process.returncode for process in again] == [0, 0], outputs
+    for resumed, expected in zip(tiny.state(disturbed, STEPS), tiny.state(reference, STEPS), strict=True):
+        np.testing.assert_array_equal(resumed, expected)
 
 
 @pytest.mark.slow

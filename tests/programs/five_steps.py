@@ -1,6 +1,7 @@
 """Five training steps of the tiny model on whatever devices and processes there are; the first process saves them.
 
 Arguments: the file to write (.npz), and fields of the configuration as name=value (values in Python's notation).
+`options=None` compiles without the options for CPUs, as pmap does. Of metrics the means are saved.
 """
 
 import ast
@@ -18,6 +19,9 @@ def main(output, *assignments):
     """Runs the steps and writes the parameters as whole arrays."""
     runtime.start()
     fields = {name: ast.literal_eval(value) for name, value in (a.split("=", 1) for a in assignments)}
+    if "options" in fields:
+        options = fields.pop("options")
+        parallel._compiler_options = lambda: options
     config = tiny.config(**fields)
     devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     arm = arms.create(config, lambda step: 1e-3, devices.collectives)
@@ -30,6 +34,7 @@ def main(output, *assignments):
     for _ in range(5):
         state, sums = step(state, next(batches))
     whole = devices.gather({"params": state.params, "ema": state.ema, "extras": state.extras, "sums": sums})
+    whole["means"] = {name: total / count for name, (total, count) in whole.pop("sums").items()}
     if jax.process_index() == 0:
         np.savez(output, **{jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(whole)})
 
