@@ -24,6 +24,7 @@ ROWS = (
     ("training",),
     ("evaluation",),
     ("sweeps",),
+    ("scaling",),
     ("restoration",),
     ("recognition",),
     ("serving",),

@@ -66,11 +66,14 @@ class Costs(NamedTuple):
     """What XLA counts of a program; NaN where it does not count.
 
     `flops` are floating-point operations on all devices; of branches the dearest counts. `peak_bytes` are held at once
-    on one device: arguments, results and temporaries, less what results share with arguments.
+    on one device: arguments, results and temporaries, less what results share with arguments. `moved_bytes` are what
+    one device's operations read and write, each by itself. `program` is one device's program as text.
     """
 
     flops: float
     peak_bytes: float
+    moved_bytes: float = math.nan
+    program: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,10 +226,11 @@ class Parallel:
         compiled = program.lower(*arguments).compile()
         counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
         flops = counted.get("flops", math.nan) * self.num_devices  # a program is one device's share
-        if memory is None:
-            return Costs(flops, math.nan)
-        held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        return Costs(flops, held - memory.alias_size_in_bytes)
+        held = math.nan
+        if memory is not None:
+            held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+            held -= memory.alias_size_in_bytes
+        return Costs(flops, held, counted.get("bytes accessed", math.nan), compiled.as_text())
 
     def replicate(self, tree: Any) -> Any:
         """Places host arrays, equal in every process, whole on every device."""
@@ -328,18 +332,20 @@ def _shardings(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.sharding, tree)
 
 
-def create(mesh: Mapping[str, int], strategy: str = "jit") -> Parallel:
+def create(mesh: Mapping[str, int], strategy: str = "jit", num_devices: int = 0) -> Parallel:
     """Makes the mesh of `config.parallel.mesh` over all devices of all processes.
 
     Args:
       mesh: devices along the axes `data`, `fsdp` and `spatial`; -1 in one of them takes all that are left.
       strategy: one of `STRATEGIES`.
+      num_devices: how many of the devices, the first ones; 0: all.
 
     Raises:
       UserError: the axes do not multiply to the number of devices, rows of an image would lie in several processes, or
         `pmap` is to split parameters or images.
     """
-    made = _mesh_over(jax.devices(), layout.sizes(mesh, strategy, jax.device_count()))
+    devices = jax.devices()[: num_devices or None]
+    made = _mesh_over(devices, layout.sizes(mesh, strategy, len(devices)))
     bands = made.devices.reshape(-1, made.shape["spatial"])
     if any(device.process_index != group[0].process_index for group in bands for device in group):
         raise UserError(

@@ -1,0 +1,58 @@
+"""How training scales: python -m experiments.scaling --config=configs/scaling.py --workdir=runs/scaling.
+
+Times and counts the training step on every number of devices that is here (of CPUs it simulates them), trains networks
+of several sizes, and writes WORKDIR/report/: strong and weak scaling, step times predicted for pods, and the laws of
+loss by compute, size and images. The same command goes on where it was stopped, and machines of other sizes add their
+cells when they are given the same workdir one after another. Exit status: 0 when the report is written, 128 plus the
+signal's number when one ended it, 1 with one sentence for a mistake that the user can mend.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import program
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The study: a file of configs/, fields as --config.x=y.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder for cells, trainings and the report.")
+flags.mark_flags_as_required(["config", "workdir"])
+
+
+def main() -> int:
+    """Makes the study by the flags; returns the process's exit status."""
+    import jax
+
+    from faceflax.errors import UserError
+    from faceflax.evaluation.benchmark import training
+    from faceflax.scaling import measuring, report, settings, sizes
+    from faceflax.training import runtime, workdir
+
+    config, folder = _CONFIG.value, Path(_WORKDIR.value)
+    settings.validate(config)
+    if not _WORKDIR.value:
+        raise UserError("--workdir is empty; name a folder")
+    with workdir.locked(folder):
+        runs = sizes.runs(config, folder)
+        stopped_by = training.train(runs, _command, workers=config.laws.workers)
+        if stopped_by:
+            print("stopped; run the same command to go on", flush=True)
+            return 128 + stopped_by
+        runtime.start(simulated_cpus=max(config.counts))
+        cells = measuring.measure(config, folder, lambda line: print(line, flush=True))
+        if jax.process_index() > 0:
+            return 0
+        points = sizes.points(runs)
+        written = report.write(config, cells, points, folder / "report", measuring.provenance(config))
+    print(f"wrote {', '.join(path.name for path in written)} to {folder / 'report'}")
+    return 0
+
+
+def _command(config: Path, workdir: Path) -> list[str]:
+    arguments = [f"--config=configs/saved.py:{config}", f"--workdir={workdir}"]
+    return [sys.executable, "-m", "experiments.train", *arguments]
+
+
+if __name__ == "__main__":
+    program.run(main)

@@ -1,0 +1,1 @@
+"""How training scales: over devices, measured and predicted, and with the network's size and the data."""

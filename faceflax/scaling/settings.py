@@ -1,0 +1,66 @@
+"""A scaling study's configuration: which experiment, on how many devices laid out how, and which networks and data.
+
+A file in `configs/` defines `get_config()`, which gives `create` an experiment's configuration and changes what it
+needs. The fields are locked. Comments give each field's unit.
+"""
+
+from ml_collections import ConfigDict
+
+from faceflax import config as config_lib
+from faceflax.errors import UserError
+from faceflax.training import layout
+
+LAYOUTS = ("data", "fsdp", "spatial", "pmap")
+"""All devices along one axis of the mesh, under jit; or all along `data`, under pmap."""
+
+
+def create(experiment: ConfigDict) -> ConfigDict:
+    """Returns a new study of `experiment` (see `faceflax.config.default`)."""
+    config = ConfigDict()
+    config.experiment = experiment
+
+    config.counts = (1, 2, 4, 8)  # devices; of CPUs as many are simulated
+    config.layouts = ("data", "fsdp", "pmap")
+    config.strong_batch = 16  # images a step, over all devices, however many
+    config.weak_batch = 2  # images a step and device
+    config.rounds = 5  # timings of each cell
+    config.steps = 4  # of one timing
+
+    config.pods = ConfigDict()  # what is predicted for devices that are not here
+    config.pods.weak_batch = 64  # images a step and device
+    config.pods.strong_batch = 2048  # images a step
+    config.pods.share_of_peak = 0.4  # of a device's peak operations, where that kind was not measured
+    config.pods.overlap = 0.0  # share of the devices' talk that hides behind their work
+
+    config.laws = ConfigDict()  # trainings of other sizes; each of `widths` with each of `depths`
+    config.laws.widths = (8, 16, 32)  # config.model.width
+    config.laws.depths = (1, 2)  # blocks at each scale
+    config.laws.shares = (25, 50)  # % of the training split, of which the largest network is trained as well
+    config.laws.seeds = (0,)
+    config.laws.workers = 0  # trainings at once; 0: one for each GPU, else one
+    config.lock()
+    return config
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises `UserError` for a study that cannot be made."""
+    config_lib.validate(config.experiment)
+    least = {"strong_batch": 1, "weak_batch": 1, "rounds": 1, "steps": 1}
+    for name, limit in least.items():
+        if config[name] < limit:
+            raise UserError(f"config.{name} is {config[name]}; it must be at least {limit}")
+    if not config.counts or min(config.counts) < 1:
+        raise UserError(f"config.counts {tuple(config.counts)} must hold numbers of devices, as (1, 2, 4, 8)")
+    for name in config.layouts:
+        if name not in LAYOUTS:
+            raise UserError(f'config.layouts has "{name}"; write some of {", ".join(LAYOUTS)}')
+    if not 0 < config.pods.share_of_peak <= 1 or not 0 <= config.pods.overlap <= 1:
+        raise UserError("config.pods.share_of_peak and config.pods.overlap are shares: write numbers up to 1")
+    if not all(0 < share < 100 for share in config.laws.shares):
+        raise UserError(f"config.laws.shares {tuple(config.laws.shares)} must hold percentages between 0 and 100")
+
+
+def mesh(name: str, count: int) -> dict[str, int]:
+    """The mesh of `count` devices in the layout `name`."""
+    axis = "data" if name == "pmap" else name
+    return dict.fromkeys(layout.AXES, 1) | {axis: count}
