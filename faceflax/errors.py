@@ -2,9 +2,14 @@
 
 import contextlib
 import errno
+import json
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
+
+_CONTROLS = {"Cc", "Zl", "Zp"}  # categories of Unicode that move a terminal's cursor, or end a line
+_TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # that change the order of what is read
 
 
 class UserError(Exception):
@@ -22,7 +27,7 @@ def run_main(main: Callable[[], int | None]) -> None:
         status = main()
         sys.stdout.flush()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(1)
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EPIPE):
@@ -35,3 +40,20 @@ def run_main(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def printable(text: str) -> str:
+    """Returns text with file names in it as one line that a terminal shows and does not obey.
+
+    Bytes that are no UTF-8, which a stream would refuse, become U+FFFD; control characters, line ends and what turns
+    the order of reading are written as JSON writes them, so that JSON stays the same JSON.
+    """
+    return "".join(map(_printable_letter, text))
+
+
+def _printable_letter(letter: str) -> str:
+    category = unicodedata.category(letter)
+    if category == "Cs":
+        return "\ufffd"
+    is_control = category in _CONTROLS or unicodedata.bidirectional(letter) in _TURNS
+    return json.dumps(letter)[1:-1] if is_control else letter

@@ -1,10 +1,13 @@
-"""How a program ends whose words nobody can take."""
+"""How a program ends whose words nobody can take, and what people read of names that are not meant to be read."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+
+from faceflax.errors import UserError, printable, run_main
 
 PROGRAM = "from faceflax.errors import run_main; run_main(lambda: print('said' * 9999, flush={flush}))"
 
@@ -21,3 +24,30 @@ def test_what_cannot_be_said_is_one_sentence(flush, place):
     reason = "Broken pipe" if place == "closed" else "No space left on device"
     assert done.stderr == f"error: what was to be said could not be written: {reason}\n"
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Zoë 写真 👩‍🚀.jpg", "Zoë 写真 👩‍🚀.jpg"),
+        ("a\nerror: b.jpg", r"a\nerror: b.jpg"),
+        ("\x1b[2Jred\x07\x7f.jpg", r"\u001b[2Jred\u0007\u007f.jpg"),
+        ("\x9b31m\x85\u2028.jpg", r"\u009b31m\u0085\u2028.jpg"),
+        ("gpj.\u202ecod.jpg", r"gpj.\u202ecod.jpg"),
+        (b"caf\xe9\xff.jpg".decode(errors="surrogateescape"), "caf\ufffd\ufffd.jpg"),
+        ("\ud800.jpg", "\ufffd.jpg"),
+    ],
+)
+def test_a_name_is_one_line_that_a_terminal_does_not_obey(name, shown, capsys):
+    def fail():
+        raise UserError(f"{name}: is wrong")
+
+    assert printable(name) == shown
+    with pytest.raises(SystemExit):
+        run_main(fail)
+    assert capsys.readouterr().err == f"error: {shown}: is wrong\n"
+
+
+def test_json_stays_the_same_json():
+    values = {"path": 'a\n"\x1b\x7f\x85\u202e\\.jpg'}
+    assert json.loads(printable(json.dumps(values, ensure_ascii=False))) == values

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import cv2
 
-from faceflax.errors import UserError
+from faceflax.errors import UserError, printable
 
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
@@ -62,8 +62,3 @@ def reported(on_failure: Callable[[str], None]) -> Iterator[None]:
         if is_fatal(error):
             raise
         on_failure(str(error))
-
-
-def printable(text: str) -> str:
-    """File names may hold bytes that are no UTF-8, which a stream would refuse."""
-    return os.fsencode(text).decode(errors="replace")
