@@ -42,6 +42,16 @@ def test_a_file_that_nobody_foresaw_is_one_failure(folder, monkeypatch, error):
     assert failure.tag == beam.FAILURES and failure.value[0] == "0.png" and failure.value[1].startswith("0.png: ")
 
 
+def test_what_another_chain_prepared_is_not_taken_for_ours(folder, monkeypatch):
+    from faceflax.datasets.normalized_faces.normalized_faces import NormalizedFacesConfig
+
+    names = [NormalizedFacesConfig(folder=folder, settings=SETTINGS).name for _ in range(2)]
+    monkeypatch.setattr(chain, "REVISION", chain.REVISION + 1)
+    names.append(NormalizedFacesConfig(folder=folder, settings=SETTINGS).name)
+    names.append(NormalizedFacesConfig(folder=folder, settings=Settings(size=65)).name)
+    assert names[0] == names[1] and len(set(names)) == 3
+
+
 @pytest.mark.slow
 def test_the_builder_makes_what_the_chain_makes(folder, tmp_path, monkeypatch):
     import tensorflow_datasets as tfds

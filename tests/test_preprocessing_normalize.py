@@ -1,11 +1,13 @@
 """`faceflax normalize` from the command line: names, records, resuming, videos, and sentences for what is bad."""
 
 import argparse
+import contextlib
 import json
 import os
 import struct
 import time
 from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ import numpy as np
 import pytest
 
 from faceflax import cli
-from faceflax.preprocessing import acquire, chain, command, frontalise, mesh, normalising
+from faceflax.preprocessing import acquire, chain, command, frontalise, inputs, mesh, normalising
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
@@ -32,9 +34,27 @@ def networks(monkeypatch):
     monkeypatch.setenv("FACEFLAX_CACHE", str(Path("~/.cache/faceflax").expanduser()))
 
 
-def normalize(*arguments, workers=1):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["normalize", *map(str, arguments), "--workers", str(workers)])
+class _Here:
+    """A process that is this one, so that tests may change what it does."""
+
+    def __init__(self, count, context, start, arguments):
+        start(*arguments)
+
+    def shutdown(self, **_):
+        return None
+
+    def submit(self, function, *arguments):
+        future = Future()
+        future.set_result(function(*arguments))
+        return future
+
+
+def normalize(*arguments, workers=None):
+    """The command's status; it does its work in this process unless a number of others is given."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as caught:
+        if workers is None:
+            patch.setattr(command, "ProcessPoolExecutor", _Here)
+        cli.main(["normalize", *map(str, arguments), "--workers", str(workers or 1)])
     return caught.value.code
 
 
@@ -109,7 +129,7 @@ def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     write(tmp_path / "a.png", Photograph(FACES[0], None))
     arguments = (tmp_path / "a.png", "--out", tmp_path / "out", "--size", "64")
     for chain_revision, is_kept in ((1, False), (1, True), (2, False)):
-        monkeypatch.setattr(normalising, "_CHAIN", chain_revision)
+        monkeypatch.setattr(chain, "REVISION", chain_revision)
         assert normalize(*arguments) == 0
         assert ("(1 were done already)" in capsys.readouterr().out) == is_kept
     record = json.loads((tmp_path / "out" / "a.json").read_text())
@@ -117,6 +137,65 @@ def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     (tmp_path / "out" / "a.json").write_text(json.dumps(record))
     assert normalize(*arguments) == 0
     assert "already" not in capsys.readouterr().out
+
+
+def test_an_interrupted_change_of_size_is_not_taken_for_what_was_there(tmp_path, capsys, monkeypatch):
+    """Neither record says that the crops are whole; what a former run made in excess is removed all the same."""
+    source, out = tmp_path / "a.png", tmp_path / "out"
+    write(source, Photograph(two_faces(), None))
+    assert normalize(source, "--out", out, "--size", "64") == 0
+
+    def interrupted(path, value):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(normalising, "write_json", interrupted)
+        assert normalize(source, "--out", out, "--size", "48") == 130
+    assert not (out / "a.json").exists() and read(out / "a.png").pixels.shape == (48, 48, 3)
+    assert normalize(source, "--out", out, "--size", "64", "--only-largest") == 0
+    assert "already" not in capsys.readouterr().out.splitlines()[-1]
+    assert names(out) == ["a.json", "a.png"] and read(out / "a.png").pixels.shape == (64, 64, 3)
+
+
+def test_a_file_that_came_later_does_not_take_anothers_result(tmp_path, capsys):
+    folder, out = tmp_path / "in", tmp_path / "out"
+    write(folder / "a.tif", Photograph(FACES[0], None))
+    write(folder / "a.png", Photograph(two_faces(), None))
+    for _ in range(2):
+        assert normalize(folder / "a.tif", "--out", out, "--size", "64") == 0
+        assert normalize(folder / "*.png", "--out", out, "--size", "64") == 0
+    assert names(out) == ["a.json", "a.png", "a.png+2.png", "a.png.json", "a.png.png"]
+    assert json.loads((out / "a.json").read_text())["source"] == "a.tif"
+    assert capsys.readouterr().out.count("(1 were done already)") == 2
+    assert normalize(folder, "--out", out, "--size", "64") == 0
+    assert names(out) == ["a.png+2.png", "a.png.json", "a.png.png", "a.tif.json", "a.tif.png"]
+    write(tmp_path / "other" / "a.TIF", Photograph(FACES[0], None))
+    (out / "a.json").write_text(json.dumps({"source": "a.heic", "faces": [], "refused": []}))
+    assert normalize(tmp_path / "other" / "a.TIF", "--out", out, "--size", "64") == 1
+    assert f"{out / 'a.png'} is there already, of another file; choose another --out" in capsys.readouterr().err
+
+
+def test_results_are_never_taken_for_photographs(tmp_path, capsys):
+    """Not when the folder, a pattern or a shell's list of names holds them."""
+    folder = tmp_path / "in"
+    write(folder / "a.tif", Photograph(two_faces(), None))
+    video(folder / "clip.avi", 1)
+    assert normalize(folder / "a.tif", folder / "clip.avi", "--out", folder, "--size", "64") == 0
+    before = names(folder)
+    capsys.readouterr()
+    results = sorted(folder.rglob("*.png"))
+    assert len(results) == 3
+    for given, sentence in (
+        ([folder], "as photographs the next time"),
+        ([folder / "**" / "*"], "no image fits it"),
+        (results[:2], "its result would overwrite"),
+        (results[2:], "a face that faceflax normalize made"),
+        ([folder / "clip"], "a face that faceflax normalize made"),
+    ):
+        assert normalize(*given, "--out", folder, "--size", "64") == 1
+        error = capsys.readouterr().err
+        assert error.count(sentence) == error.count("\n") == len(given) and names(folder) == before
+    assert normalize(results[1], "--out", tmp_path / "out", "--size", "64") == 0  # elsewhere it is a picture as others
 
 
 def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
@@ -262,17 +341,39 @@ def _die_of_one(work, settings):
     return Outcome(failure=work.source)
 
 
-def test_who_kills_a_process_is_named_alone(monkeypatch, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_who_kills_a_process_is_named_alone(monkeypatch, tmp_path, workers):
     died = "3: the process that read it died; it may need too much memory"
-    assert sorted(_run_ten(_die_of_one, monkeypatch, tmp_path)) == sorted([died, *"012456789"])
+    assert sorted(_run_ten(_die_of_one, monkeypatch, tmp_path, workers)) == sorted([died, *"012456789"])
 
 
-def _run_ten(normalise, monkeypatch, folder):
-    """What two processes say of the sources "0" to "9"."""
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_process_that_died_before_its_work_is_replaced(monkeypatch, tmp_path, workers):
+    made = []
+
+    class Dead(_Here):
+        def __init__(self, *_):
+            made.append(self)
+            self.is_dead = len(made) == 1
+
+        def submit(self, function, work, settings):
+            if self.is_dead:
+                raise BrokenProcessPool
+            return super().submit(function, work, settings)
+
+    monkeypatch.setattr(command, "ProcessPoolExecutor", Dead)
+    monkeypatch.setattr(command, "_normalise", lambda work, settings: Outcome(failure=work.source))
+    works = [normalising.Work(str(number), tmp_path / f"{number}.png") for number in range(3)]
+    assert sorted(each.failure for each in command._run_all(works, chain.Settings(), workers)) == list("012")
+    assert len(made) == workers + 1
+
+
+def _run_ten(normalise, monkeypatch, folder, workers=2):
+    """What processes say of the sources "0" to "9"."""
     monkeypatch.setattr(command, "_normalise", normalise)
     monkeypatch.setattr(command, "_start", _start_nothing)
     works = [normalising.Work(str(number), folder / f"{number}.png") for number in range(10)]
-    return [outcome.failure for outcome in command._run_all(works, chain.Settings(), 2)]
+    return [outcome.failure for outcome in command._run_all(works, chain.Settings(), workers)]
 
 
 def _start_nothing(settings):
@@ -351,9 +452,55 @@ def test_no_secret_of_an_address_is_shown(source, shown):
 def test_patterns_stand_for_files(tmp_path):
     for name in ("a.png", "sub/b.png", "sub/c.jpg", "[d].png"):
         write(tmp_path / name, Photograph(FACES[0], None))
-    expand = acquire.expand
-    assert expand([f"{tmp_path}/**/*.png"]) == [tmp_path / name for name in ("[d].png", "a.png", "sub/b.png")]
-    assert expand([f"{tmp_path}/[d].png", "x*"]) == [tmp_path / "[d].png", Path("x*")]
+    write(tmp_path / ".cache" / "e.png", Photograph(FACES[0], None))
+    for name in ("loop", "again"):  # of which a pattern would follow each into the other, without end
+        (tmp_path / name).symlink_to(tmp_path)
+    found = [tmp_path / name for name in ("[d].png", "a.png", "sub/b.png")]
+    assert acquire.expand(f"{tmp_path}/**/*.png") == found and acquire.expand("x*") == []
+    assert acquire.expand(f"{tmp_path}/*/*.png") == found[2:]
+    assert acquire.expand(f"{tmp_path}/.c*/*.png") == [tmp_path / ".cache" / "e.png"]
+    assert acquire.expand(f"{tmp_path}/a**[g]") == [tmp_path / "a.png"]
+    write(tmp_path / "[2024]" / "f.png", Photograph(FACES[0], None))
+    assert acquire.expand(f"{tmp_path}/[2024]/*.png") == [tmp_path / "[2024]" / "f.png"]
+    assert not acquire.is_pattern(f"{tmp_path}/[2024]/g.png")
+    with contextlib.chdir(tmp_path):
+        assert acquire.expand("s*/b.*") == [Path("sub/b.png")] and acquire.expand("[2024]/?.png") == [
+            Path("[2024]/f.png")
+        ]
+    assert acquire.is_pattern(f"{tmp_path}/*") and not acquire.is_pattern(f"{tmp_path}/[d].png")
+
+
+def test_a_pattern_takes_what_a_folder_gives(tmp_path):
+    for name in (
+        "a.png",
+        "sub/b.png",
+        ".c.png",
+        "notes.txt",
+        "out/d.png",
+        "out/sub/e.png",
+        "masks/a.png",
+        "masks/b.png",
+        "masks/sub/b.png",
+    ):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    os.mkfifo(tmp_path / "in" / "pipe.png")
+    for given in ("*", "**", "**/*", "**/*.png", ""):
+        jobs, failures = inputs.plan([tmp_path / "in" / given], tmp_path / "in" / "out", tmp_path / "in" / "masks")
+        sources = {job.source.relative_to(tmp_path / "in").as_posix() for job in jobs}
+        assert sources == {"a.png", "sub/b.png"}
+    jobs, failures = inputs.plan([tmp_path / "in" / "*.txt"], tmp_path / "in" / "out", None)
+    assert not jobs and "no image fits it" in failures[0]
+
+
+def test_two_boxes_of_one_face_are_one(monkeypatch):
+    """As the mesh leads both to the same points, the first, which is larger, counts."""
+    points = 100 * TEMPLATE
+    found = [Face(np.array([0.0, 0, 90, 90]) + shift, points + shift / 5, 0.9) for shift in (0, 25, 200)]
+    monkeypatch.setattr(chain.detection, "load_detector", lambda: lambda pixels: found)
+    monkeypatch.setattr(chain.mesh, "load_mesh", lambda: lambda pixels, face: None)
+    made = chain.load_chain(chain.Settings(size=64))(faces.background(300, 300))
+    assert [each.face for each in made] == [found[0], found[2]]
 
 
 def test_faces_in_profile_are_refused_with_a_reason(tmp_path, capsys):

@@ -32,17 +32,36 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def expand(inputs: list[str]) -> list[Path]:
-    """Returns the files and folders that names and patterns (`*`, `?`, `[a]`, `**` for any depth) stand for, in order.
+def is_pattern(given: str) -> bool:
+    """Whether `given` is a pattern (`*`, `?`, `[a]`, `**` for any depth); files and folders of that name go first."""
+    return _fixed(given) is not None
 
-    A pattern that nothing fits is returned as it is, to be reported as missing.
+
+def _fixed(given: str) -> int | None:
+    """How many parts of a name come before the first that is a pattern; None if none is."""
+    ways = [Path(given), *Path(given).parents][::-1]
+    ways = ways if Path(given).is_absolute() else ways[1:]
+    return next((i for i, way in enumerate(ways) if glob.has_magic(way.name) and not os.path.lexists(way)), None)
+
+
+def expand(pattern: str) -> list[Path]:
+    """Returns the files and folders that fit a pattern, in order.
+
+    As where a folder is named, links to folders are not followed, and hidden files and folders fit only what names
+    them by a dot. A folder before the first `*` may have brackets in its name.
     """
-    found: list[Path] = []
-    for given in inputs:
-        has_pattern = glob.has_magic(given) and not os.path.lexists(given)
-        matches = sorted(glob.glob(given, recursive=True)) if has_pattern else []  # noqa: PTH207 (Path has no ~/**/x)
-        found += [Path(match) for match in matches or [given]]
-    return found
+    parts = Path(pattern).parts
+    fixed = _fixed(pattern)
+    free = [part if part == "**" else part.replace("**", "*") for part in parts[fixed:]]
+    has_dot = any(part.startswith(".") for part in free)
+    found = Path(*parts[:fixed]).glob("/".join(free))
+    return sorted({path for path in found if _is_plain(path, fixed, has_dot)})
+
+
+def _is_plain(path: Path, fixed: int, has_dot: bool) -> bool:
+    """Whether nothing on the way to `path`, after its first `fixed` parts, is hidden or a link to a folder."""
+    ways = [Path(*path.parts[: end + 1]) for end in range(fixed, len(path.parts))]
+    return all((has_dot or not way.name.startswith(".")) and not (way.is_symlink() and way.is_dir()) for way in ways)
 
 
 def shown(source: str) -> str:

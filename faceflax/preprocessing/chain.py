@@ -7,11 +7,15 @@ from typing import Any
 import cv2
 import numpy as np
 
+from faceflax import __version__
 from faceflax.preprocessing import alignment, denoise, detection, frontalise, mesh, relight
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.mesh import Mesh
 
+# Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
+# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
+REVISION = 4
 _LEAST_SIZE = 48  # pixels; CLAHE's tiles and the noise's wavelets need some
 
 
@@ -38,6 +42,10 @@ class Settings:
     max_yaw: float = 60.0
     min_side: float = 20.0
     only_largest: bool = False
+
+    def made_by(self) -> dict[str, Any]:
+        """Returns what has to be the same for two files' crops to be of one set, as JSON has it."""
+        return {"version": __version__, "chain": REVISION, "settings": dataclasses.asdict(self)}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -69,8 +77,13 @@ def load_chain(settings: Settings) -> Normalise:
 
     def normalise(pixels: np.ndarray) -> list[Normalised]:
         faces = detect(pixels)
-        faces = faces[:1] if settings.only_largest else faces
-        return [normalise_face(pixels, face, measure(pixels, face), settings) for face in faces]
+        found: list[Normalised] = []
+        for face in faces[:1] if settings.only_largest else faces:
+            measured = measure(pixels, face)
+            refined = mesh.refine(face, measured)
+            if not any(detection.are_one(refined, other.face) for other in found):
+                found.append(normalise_face(pixels, refined, measured, settings))
+        return found
 
     return normalise
 

@@ -22,7 +22,7 @@ from faceflax.preprocessing.alignment import TEMPLATES
 from faceflax.preprocessing.chain import Settings
 from faceflax.preprocessing.images import SUFFIXES
 from faceflax.preprocessing.inputs import plan
-from faceflax.preprocessing.normalising import Outcome, Work, normalise_source
+from faceflax.preprocessing.normalising import Outcome, Work, normalise_source, settle
 from faceflax.progress import progress_bar
 
 _FURTHER = re.compile(r"(.+)\+\d+")  # the name of a picture's second face and those after it
@@ -90,9 +90,15 @@ def _settings(arguments: argparse.Namespace) -> Settings:
 
 def _plan(arguments: argparse.Namespace, out: Path) -> tuple[list[Work], list[str]]:
     live = [source for source in arguments.inputs if acquire.is_live(source)]
-    files = acquire.expand([source for source in arguments.inputs if not acquire.is_live(source)])
+    files = [Path(source) for source in arguments.inputs if source not in live]
     jobs, failures = plan(files, out, None, SUFFIXES + acquire.VIDEO_SUFFIXES)
-    works = [Work(os.fspath(job.source), job.output, arguments.every, arguments.frames) for job in jobs]
+    works = []
+    for job in jobs:
+        try:
+            output = settle(job.source, job.output, out)
+            works.append(Work(os.fspath(job.source), output, arguments.every, arguments.frames))
+        except UserError as error:
+            failures.append(str(error))
     started = time.strftime("%Y%m%d-%H%M%S")
     for source in dict.fromkeys(live):
         output = _new_name(out, source, started, {work.output for work in works})
@@ -114,13 +120,13 @@ def _new_name(out: Path, source: str, started: str, taken: Container[Path]) -> P
 
 def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work], list[str]]:
     """The works without those whose first face would have the name of another's further face, or of its frame."""
-    first = {work.output for work in works}
+    count = collections.Counter(work.output for work in works)
     folders = {work.output.with_suffix("") for work in works if work.has_frames}
     kept = []
     for work in works:
         further = _FURTHER.fullmatch(work.output.stem)
-        is_taken = further and work.output.with_name(f"{further[1]}.png") in first
-        if is_taken or work.output.parent in folders:
+        is_taken = further and work.output.with_name(f"{further[1]}.png") in count
+        if is_taken or count[work.output] > 1 or work.output.parent in folders:
             name = acquire.shown(work.source)
             failures.append(f"{name}: {work.output} may be a face of another source too; rename one or run it apart")
         else:
@@ -129,10 +135,6 @@ def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work
 
 
 def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Outcome]:
-    if workers == 1:
-        _start(settings)
-        yield from map(functools.partial(_normalise, settings=settings), works)
-        return
     waiting = collections.deque((work, 1) for work in works)
     # Each process is a pool of its own, so that its death is seen to be of the one source that it had.
     idle = [_new_process(settings) for _ in range(workers)]
@@ -141,7 +143,7 @@ def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Ou
         while waiting or running:
             while waiting and idle:
                 process, (work, attempt) = idle.pop(), waiting.popleft()
-                running[process.submit(_normalise, work, settings)] = process, work, attempt
+                running[_submit(process, work, settings)] = process, work, attempt
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 process, work, attempt = running.pop(future)
                 try:
@@ -161,6 +163,16 @@ def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Ou
     finally:
         for process in [*idle, *(process for process, _, _ in running.values())]:
             process.shutdown(wait=False, cancel_futures=True)
+
+
+def _submit(process: ProcessPoolExecutor, work: Work, settings: Settings) -> Future:
+    """Gives a process a source; one that died before it had any breaks this attempt, too."""
+    try:
+        return process.submit(_normalise, work, settings)
+    except BrokenProcessPool as error:
+        broken: Future = Future()
+        broken.set_exception(error)
+        return broken
 
 
 def _new_process(settings: Settings) -> ProcessPoolExecutor:

@@ -48,6 +48,9 @@ def told_of(source: str) -> Iterator[None]:
         yield
     except MemoryError as error:
         raise UserError(f"{source}: there is not enough memory for it; make it smaller or run it apart") from error
+    except OSError as error:
+        place = f" at {error.filename}" if error.filename else ""
+        raise UserError(f"{source}: cannot be worked on: {error.strerror or error}{place}") from error
     except (ValueError, cv2.error) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{source}: cannot be worked on, which is a fault of faceflax: {reason}") from error

@@ -52,6 +52,11 @@ class Face:
         return Face(box, alignment.transform(matrix, self.points), self.score)
 
 
+def are_one(one: Face, other: Face) -> bool:
+    """Whether two faces, by boxes too far apart to be taken for one, turned out to have the same points."""
+    return np.linalg.norm(one.points - other.points, axis=1).mean() < np.linalg.norm(one.points[1] - one.points[0]) / 2
+
+
 Detect = Callable[[np.ndarray], list[Face]]
 """uint8 RGB [H, W, 3] -> the faces in it, largest first."""
 

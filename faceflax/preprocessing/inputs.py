@@ -25,13 +25,14 @@ def plan(
 ) -> tuple[list[Job], list[str]]:
     """Returns the images to restore, in order, and one sentence for each input that cannot be.
 
-    A file becomes `out/NAME.png`; of a folder all images at any depth, `out/SUBFOLDER/NAME.png`. Where several files
-    would share such a name, each has its suffix in it, `out/NAME.jpg.png`, whatever their order; if these are one too,
-    it goes to the first by path. Hidden files, links to folders, and what lies below `out` and `masks` are passed over.
-    A file named twice is restored once. No file that is read is ever written.
+    A file becomes `out/NAME.png`, also one that fits a pattern; of a folder all images at any depth,
+    `out/SUBFOLDER/NAME.png`. Where several files would share such a name, each has its suffix in it,
+    `out/NAME.jpg.png`, whatever their order; if these are one too, it goes to the first by path. Of folders and of what
+    fits a pattern, hidden files, links to folders, other files than images, and what lies below `out` and `masks` are
+    passed over; `out` itself is no input. A file named twice is restored once. No file that is read is ever written.
 
     Args:
-      inputs: files and folders.
+      inputs: files, folders and patterns of their names.
       out: folder of the results.
       masks: None; one mask for all; or a folder of masks that lie in it as the results do in `out`, of any suffix; a
         result with its file's suffix in its name may have a mask without. Videos have none.
@@ -103,7 +104,11 @@ def _sources(
 ) -> Iterator[tuple[Path, Path]]:
     """Yields each file with its name below `out`; adds a sentence to `failures` for an input that holds none."""
     for given in inputs:
-        if given.is_dir():
+        if acquire.is_pattern(os.fspath(given)):
+            yield from _fitting(given, kept_out, failures, suffixes)
+        elif given.is_dir() and os.path.realpath(given) in kept_out[:1]:
+            failures.append(f"{given}: results in it would be read as photographs the next time; choose another --out")
+        elif given.is_dir():
             count = 0
             for path in _images_below(given, kept_out, failures, suffixes):
                 count += 1
@@ -116,6 +121,26 @@ def _sources(
             failures.append(f"{given}: neither a file nor a folder; save what it gives to a file first")
         else:
             failures.append(f"{acquire.shown(str(given))}: no such file or folder")
+
+
+def _fitting(
+    pattern: Path, kept_out: Sequence[str], failures: list[str], suffixes: tuple[str, ...]
+) -> Iterator[tuple[Path, Path]]:
+    """As `_sources`, of what fits a pattern and would be taken out of a folder."""
+    count = 0
+    for path in acquire.expand(os.fspath(pattern)):
+        folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
+        if any(folder.is_relative_to(kept) for kept in kept_out):
+            continue
+        if path.is_dir():
+            found = [(below, below.relative_to(path)) for below in _images_below(path, kept_out, failures, suffixes)]
+        else:
+            found = [(path, Path(path.name))] * (path.is_file() and path.name.lower().endswith(suffixes))
+        count += len(found)
+        yield from found
+    if not count:
+        shown, kinds = acquire.shown(os.fspath(pattern)), ", ".join(suffixes)
+        failures.append(f"{shown}: no image fits it (a file ending in {kinds}, not hidden, and not below --out)")
 
 
 def _images_below(

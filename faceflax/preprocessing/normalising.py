@@ -2,22 +2,19 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from faceflax import __version__
 from faceflax.errors import UserError
 from faceflax.files import write_json
 from faceflax.preprocessing import acquire, console, images
 from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
-# Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
-# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
-_CHAIN = 3
 NO_FACE = "no face found; a face needs about 20 pixels"
 
 
@@ -59,6 +56,29 @@ class Outcome:
     is_fatal: bool = False
 
 
+def settle(source: Path, output: Path, out: Path) -> Path:
+    """Returns where the first face of a file goes: `output`, or beside it with the file's suffix in its name.
+
+    The latter where another file of the same stem has the former by an earlier run, as a.png after a.jpg. Raises
+    `UserError` when both are another's, and when the file is itself a face that an earlier run put below `out`.
+    """
+    if Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(out)) and _is_made(source):
+        raise UserError(f"{source}: a face that faceflax normalize made; choose an --out apart from the photographs")
+    outputs = (output, output.with_name(f"{source.stem}{source.suffix.lower()}.png"))
+    free = [each for each in outputs if _earlier(each.with_suffix(".json")).get("source") in (None, _name(source))]
+    if not free:
+        raise UserError(f"{source}: {output} is there already, of another file; choose another --out")
+    return free[0]
+
+
+def _is_made(source: Path) -> bool:
+    """Whether a record beside a picture, or beside its folder if it is a video's, says that it is a face of its own."""
+    path = source.absolute()
+    stems = {path.stem, path.stem.rpartition("+")[0] or path.stem}
+    records = [*(path.with_name(f"{stem}.json") for stem in stems), Path(f"{path.parent}.json")]
+    return any(record.parent / face["file"] == path for record in records for face in _earlier(record).get("faces", ()))
+
+
 def normalise_source(work: Work, settings: Settings, chain: Normalise) -> Outcome:
     """Writes the faces of a source and its record, unless they are there, made of the same file in the same way.
 
@@ -78,27 +98,33 @@ def _normalise(work: Work, settings: Settings, chain: Normalise) -> Outcome:
         return _outcome(work, kept, is_new=False)
     record = identity | {"faces": [], "refused": []}
     for output, photograph in _pictures(work):
-        _normalise_picture(output, photograph, chain, record, work.output.parent)
+        _normalise_picture(output, photograph, chain, record, work)
     _remove_stale(work, record)
     _remove_renamed(work, identity)
     write_json(work.record, record)
+    _aside(work.record).unlink(missing_ok=True)
     return _outcome(work, record, is_new=True)
 
 
 def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     """What has to be the same for faces to be kept; live sources are never the same."""
-    made_by = {"version": __version__, "chain": _CHAIN, "settings": dataclasses.asdict(settings)}
-    name = acquire.shown(work.source).encode(errors="replace").decode()
+    name, made_by = _name(work.source), settings.made_by()
     if acquire.is_live(work.source):
         return {"source": name, **made_by}
     try:
         status = Path(work.source).stat()
     except OSError as error:
         raise UserError(f"{work.source}: cannot be read: {error.strerror or error}") from error
-    file = {"source": Path(name).name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
+    file = {"source": name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     if work.has_frames:
         file |= {"every": work.every, "limit": work.limit}
     return file | made_by
+
+
+def _name(source: str) -> str:
+    """What a record says that its source is: a live one's address without secrets, or a file's own name."""
+    name = acquire.shown(source) if acquire.is_live(source) else Path(source).name
+    return name.encode(errors="replace").decode()
 
 
 def _kept(work: Work, identity: dict[str, Any]) -> dict[str, Any] | None:
@@ -119,6 +145,27 @@ def _read(path: Path) -> dict[str, Any]:
     return record if is_record else {}
 
 
+def _aside(record: Path) -> Path:
+    return record.with_name(f".{record.name}")
+
+
+def _set_aside(work: Work) -> None:
+    """Hides the record of an earlier run before its faces are overwritten.
+
+    If that is interrupted, no record says of some of either kind that they are whole; what was to be removed is known.
+    """
+    try:
+        if work.record.is_file():
+            work.record.replace(_aside(work.record))
+    except OSError as error:
+        raise UserError(f"cannot write {work.record}: {error.strerror}; choose another --out") from error
+
+
+def _earlier(record: Path) -> dict[str, Any]:
+    """The record of an earlier run, also if a run after it was interrupted."""
+    return _read(record) or _read(_aside(record))
+
+
 def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
     """Yields each picture of the source, with the file of its first face."""
     if not work.has_frames:
@@ -129,18 +176,19 @@ def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
 
 
 def _normalise_picture(
-    output: Path, photograph: Photograph, chain: Normalise, record: dict[str, Any], folder: Path
+    output: Path, photograph: Photograph, chain: Normalise, record: dict[str, Any], work: Work
 ) -> None:
     """Writes the faces of one picture and adds them to the record."""
-    count = 0
-    for found in chain(images.to_srgb8(photograph)):
+    faces, count = chain(images.to_srgb8(photograph)), 0
+    _set_aside(work)
+    for found in faces:
         if found.pixels is None:
             record["refused"].append({"picture": output.stem} | found.record)
             continue
         count += 1
         file = output if count == 1 else output.with_name(f"{output.stem}+{count}.png")
         images.write(file, _as_photograph(found, photograph))
-        record["faces"].append({"file": file.relative_to(folder).as_posix()} | found.record)
+        record["faces"].append({"file": file.relative_to(work.output.parent).as_posix()} | found.record)
 
 
 def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
@@ -154,9 +202,8 @@ def _remove_stale(work: Work, record: dict[str, Any]) -> None:
     if acquire.is_live(work.source):
         return
     made = {face["file"] for face in record["faces"]}
-    _remove_faces(
-        work.output, [face["file"] for face in _read(work.record).get("faces", []) if face["file"] not in made]
-    )
+    earlier = [face["file"] for face in _earlier(work.record).get("faces", [])]
+    _remove_faces(work.output, [file for file in earlier if file not in made])
 
 
 def _remove_renamed(work: Work, identity: dict[str, Any]) -> None:
@@ -170,10 +217,11 @@ def _remove_renamed(work: Work, identity: dict[str, Any]) -> None:
     stems = {source.stem, source.stem + source.suffix.lower()}
     for stem in stems - {work.output.stem}:
         other = work.output.with_name(f"{stem}.png")
-        record = _read(other.with_suffix(".json"))
+        record = _earlier(other.with_suffix(".json"))
         if all(record.get(name) == identity[name] for name in ("source", "bytes", "modified_ns")):
             _remove_faces(other, [face["file"] for face in record["faces"]])
-            other.with_suffix(".json").unlink()
+            for path in (other.with_suffix(".json"), _aside(other.with_suffix(".json"))):
+                path.unlink(missing_ok=True)
 
 
 def _remove_faces(output: Path, names: list[str]) -> None:

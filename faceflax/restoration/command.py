@@ -64,7 +64,7 @@ def _check(arguments: argparse.Namespace) -> None:
 
 def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
     masks = Path(arguments.mask) if arguments.mask and arguments.mask != AUTO else None
-    jobs, failures = plan(acquire.expand(arguments.inputs), out, masks)
+    jobs, failures = plan([Path(name) for name in arguments.inputs], out, masks)
     batch_size = min(arguments.batch_size, max(1, len(jobs)))
     restorer = restorers.load(arguments.model, arguments.fidelity, batch_size)
     finder = _load_finder(Path(arguments.segmenter), batch_size) if arguments.segmenter else None

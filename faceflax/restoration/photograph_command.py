@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     """
     options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
     masks = Path(arguments.mask) if arguments.mask else None
-    planned, failures = plan(acquire.expand(arguments.inputs), out, masks, SUFFIXES + acquire.VIDEO_SUFFIXES)
+    planned, failures = plan([Path(name) for name in arguments.inputs], out, masks, SUFFIXES + acquire.VIDEO_SUFFIXES)
     videos = [job for job in planned if acquire.is_video(job.source)]
     if videos and (masks or options.is_compared):
         failures += [_no_photograph(job, "--mask" if masks else "--compare") for job in videos]

@@ -50,16 +50,11 @@ def load_locator() -> Locate:
             measured = measure(pixels, face)
             is_sure = measured is not None and measured.score >= mesh.LEAST_SCORE
             refined = mesh.refine(face, measured)
-            if not any(_are_one(refined, other.face) for other in found):
+            if not any(detection.are_one(refined, other.face) for other in found):
                 found.append(Located(refined, measured if is_sure else None))
         return found
 
     return locate
-
-
-def _are_one(one: Face, other: Face) -> bool:
-    """Whether two boxes, too far apart to be taken for one, led to the points of the same face."""
-    return np.linalg.norm(one.points - other.points, axis=1).mean() < np.linalg.norm(one.points[1] - one.points[0]) / 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

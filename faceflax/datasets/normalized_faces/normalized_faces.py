@@ -18,14 +18,14 @@ FAILURES = "failures"
 
 @dataclasses.dataclass(kw_only=True)
 class NormalizedFacesConfig(tfds.core.BuilderConfig):
-    """A folder as it is now, and how its faces are normalised."""
+    """A folder as it is now, and how its faces are normalised: a name for both, and for the chain's revision."""
 
     name: str = ""
     folder: Path
     settings: Settings = Settings()
 
     def __post_init__(self) -> None:
-        chosen = json.dumps(dataclasses.asdict(self.settings), sort_keys=True).encode()
+        chosen = json.dumps(self.settings.made_by(), sort_keys=True).encode()
         self.name = f"{listing.config_name(self.folder)}-{hashlib.sha256(chosen).hexdigest()[:8]}"
 
 
