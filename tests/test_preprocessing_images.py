@@ -107,6 +107,17 @@ def test_exif_orientation_turns_colour_and_alpha(orientation, kind, tmp_path):
     np.testing.assert_array_equal(photograph.alpha, expected[..., 3])
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("width", [31, 20])
+def test_alpha_of_one_colour_is_turned_as_exif_says(orientation, width, tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    plain = np.dstack([np.full((20, width, 3), 7, np.uint8), RGBA[:, :width, 3]])
+    data = encode(Image.fromarray(plain), "PNG", exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    np.testing.assert_array_equal(images.read(save(tmp_path, data)).alpha, expected[..., 3])
+
+
 def test_jpeg_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x112] = 6
@@ -264,19 +275,33 @@ def test_damage_anywhere_in_a_container_is_one_sentence(tmp_path, kind):
     assert refused > 20
 
 
-def test_gif_is_read_and_an_animation_refused(tmp_path):
+def test_gif_is_read(tmp_path):
     palette = COLOUR.convert("P", palette=Image.Palette.ADAPTIVE)
     data = encode(palette, "GIF")
     photograph = images.read(save(tmp_path, data))
     np.testing.assert_array_equal(photograph.pixels, np.asarray(palette.convert("RGB")))
     assert photograph.alpha is None and sizes.claimed(tmp_path / "photo") == (31, 20)
+    grey = Image.fromarray(RGBA[..., 0])
+    np.testing.assert_array_equal(images.read(save(tmp_path, encode(grey, "GIF"))).pixels, RGBA[..., 0])
     clear = encode(palette, "GIF", transparency=palette.getpixel((3, 2)))
     alpha = images.read(save(tmp_path, clear)).alpha
     assert alpha[2, 3] == 0 < alpha.max()
-    moving = encode(COLOUR, "GIF", save_all=True, append_images=[COLOUR.rotate(90)])
-    for bad, reason in ((moving, "an animation of 2 pictures; make a video"), (data[:200], "damaged or cut short")):
-        with pytest.raises(UserError, match=reason):
-            images.read(save(tmp_path, bad))
+    with pytest.raises(UserError, match="damaged or cut short"):
+        images.read(save(tmp_path, data[:200]))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG", "AVIF", "TIFF"])
+def test_a_file_of_several_pictures_is_refused(tmp_path, kind):
+    data = encode(COLOUR, kind, save_all=True, append_images=[COLOUR.rotate(180)])
+    with pytest.raises(UserError, match="holds 2 pages; save each" if kind == "TIFF" else "animation of 2 pictures"):
+        images.read(save(tmp_path, data))
+    assert images.read(save(tmp_path, encode(COLOUR, kind, save_all=True))).pixels.shape == (20, 31, 3)
+
+
+@pytest.mark.parametrize("kind", ["TIFF", "MPO"])
+def test_a_preview_beside_a_picture_is_no_page(tmp_path, kind):
+    data = encode(COLOUR, kind, save_all=True, append_images=[COLOUR.resize((8, 5))])
+    assert images.read(save(tmp_path, data)).pixels.shape == (20, 31, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
@@ -292,6 +317,8 @@ def test_cmyk_is_read_as_pillow_does(tmp_path, kind):
 def test_profile_and_exif_come_out_again(tmp_path, kind):
     exif = Image.Exif()
     exif[0x10F], exif[0x112] = "some maker", 3
+    exif.get_ifd(0x8769).update({0xA002: 31, 0xA003: 20, 0x9003: "2026:01:02 03:04:05"})
+    exif[0x8769] = exif.get_ifd(0x8769)
     data = encode(COLOUR, kind, exif=exif, icc_profile=SRGB)
     photograph = images.read(save(tmp_path, data))
     assert photograph.profile == SRGB
@@ -299,7 +326,9 @@ def test_profile_and_exif_come_out_again(tmp_path, kind):
     with Image.open(tmp_path / "out.png") as written:
         assert written.info["icc_profile"] == SRGB
         tags = written.getexif()
+        details = tags.get_ifd(0x8769)
     assert tags[0x10F] == "some maker" and tags[0x112] == 1
+    assert details == {0x9003: "2026:01:02 03:04:05"}  # and no size, which the result may not have
     again = images.read(tmp_path / "out.png")
     np.testing.assert_array_equal(again.pixels, photograph.pixels)  # not turned a second time
     assert again.exif and again.profile == SRGB

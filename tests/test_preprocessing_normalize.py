@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import time
+import zlib
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -38,7 +39,7 @@ class _Here:
     """A process that is this one, so that tests may change what it does."""
 
     def __init__(self, count, context, start, arguments):
-        start(*arguments)
+        command._start(*arguments)
 
     def shutdown(self, **_):
         return None
@@ -215,17 +216,22 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
     }
     for name, (data, _) in bad.items():
         (source / os.fsdecode(name)).write_bytes(data)
+    words = cv2.imencode(".png", FACES[3])[1].tobytes()  # of which libpng would say that its profile is damaged
+    body = b"iCCPx\0\0damaged"
+    block = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+    (source / "words.png").write_bytes(words[:33] + block + words[33:])
     (source / os.fsdecode(b"fa\xe7e.png")).write_bytes(cv2.imencode(".png", FACES[2][..., ::-1])[1].tobytes())
-    assert normalize(source, tmp_path / "none.png", "--out", tmp_path / "out", "--size", "64") == 1
+    arguments = (source, tmp_path / "none.png", "--out", tmp_path / "out", "--size", "64")
+    assert normalize(*arguments, workers=1) == 1
     captured = capfd.readouterr()
-    assert captured.out == f"normalised 2 of 10 sources, 2 faces, into {tmp_path / 'out'}\n"
+    assert captured.out == f"normalised 3 of 11 sources, 3 faces, into {tmp_path / 'out'}\n"
     lines = captured.err.splitlines()
     assert len(lines) == len(bad) + 1 and all(line.startswith("error: ") for line in lines)
     for name, (_, reason) in bad.items():
         shown = name.decode(errors="replace")
         assert [line for line in lines if shown in line and reason in line], (shown, lines)
     assert [line for line in lines if "none.png: no such file" in line]
-    assert normalize(source, "--out", tmp_path / "out", "--size", "64") == 1  # nothing is forgotten by a second run
+    assert normalize(*arguments) == 1 and capfd.readouterr().err.count("error: ") == len(lines)  # nothing is forgotten
 
 
 @pytest.mark.parametrize(
@@ -371,7 +377,7 @@ def test_a_process_that_died_before_its_work_is_replaced(monkeypatch, tmp_path, 
 def _run_ten(normalise, monkeypatch, folder, workers=2):
     """What processes say of the sources "0" to "9"."""
     monkeypatch.setattr(command, "_normalise", normalise)
-    monkeypatch.setattr(command, "_start", _start_nothing)
+    monkeypatch.setattr(command, "_start_process", _start_nothing)
     works = [normalising.Work(str(number), folder / f"{number}.png") for number in range(10)]
     return [outcome.failure for outcome in command._run_all(works, chain.Settings(), workers)]
 

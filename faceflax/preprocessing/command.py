@@ -7,6 +7,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import sys
 import time
 from collections.abc import Container, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -176,7 +177,7 @@ def _submit(process: ProcessPoolExecutor, work: Work, settings: Settings) -> Fut
 
 
 def _new_process(settings: Settings) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start, (settings,))
+    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_process, (settings,))
 
 
 @functools.cache
@@ -184,10 +185,15 @@ def _chain(settings: Settings) -> chain.Normalise:
     return chain.load_chain(settings)
 
 
+def _start_process(settings: Settings) -> None:
+    """As `_start`, with nobody to hear what libpng, libjpeg and OpenCV say of damaged files: our own words follow."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+    _start(settings)
+
+
 def _start(settings: Settings) -> None:
     """Makes a process ready; one thread each, as there are as many processes as cores."""
     cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     _chain(settings)
 
 

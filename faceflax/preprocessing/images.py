@@ -15,6 +15,9 @@ from faceflax.preprocessing import colour, headers, pillow
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 MAX_PIXELS = 100_000_000
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV turns the image as its EXIF tag says
+# By EXIF's orientation: quarter turns to the left, after it is mirrored or not.
+_TURNS = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True)}
+_TURNS |= {5: (1, True), 6: (3, False), 7: (3, True), 8: (1, False)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,7 @@ def read(path: Path) -> Photograph:
     """Returns the photograph in a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or (with `faceflax[heic]`) HEIC file.
 
     Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
-    100 million pixels by its header, or pixels of neither 8 nor 16 bits.
+    100 million pixels by its header, pixels of neither 8 nor 16 bits, an animation, or pages.
     """
     return decode(path, read_bytes(path))
 
@@ -73,10 +76,12 @@ def _decode(encoded: bytes) -> Photograph:
     if width * height > MAX_PIXELS:
         raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed")
     headers.check(encoded)
+    pillow.check_single(encoded)
     profile, exif = pillow.metadata(encoded)
     if is_for_pillow:
         pixels, alpha = pillow.decode(encoded)
-        pixels, profile = _in_colours(pixels, profile)
+        if pixels.ndim == 3:
+            pixels, profile = _in_colours(pixels, profile)
         return Photograph(pixels, alpha, profile, exif)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
@@ -115,17 +120,19 @@ def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
 
 
 def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
-    """The alpha channel, upright, or None. OpenCV gives it only unturned, so the turn is found from the colours."""
+    """The alpha channel, upright, or None.
+
+    OpenCV gives it only unturned, so it is turned as the colours were: as EXIF says, unless the colours say otherwise.
+    """
     if encoded.startswith(b"\xff\xd8"):
         return None
     stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if stored.ndim != 3 or stored.shape[2] != 4:
         return None
-    for turns in range(4):
-        for mirrored in (False, True):
-            turned = np.rot90(stored[:, ::-1] if mirrored else stored, turns)
-            if np.array_equal(turned[..., :3], oriented):
-                return np.ascontiguousarray(turned[..., 3])
+    for turns, mirrored in (_TURNS.get(pillow.orientation(encoded), _TURNS[1]), *_TURNS.values()):
+        turned = np.rot90(stored[:, ::-1] if mirrored else stored, turns)
+        if np.array_equal(turned[..., :3], oriented):
+            return np.ascontiguousarray(turned[..., 3])
     raise ValueError("its transparency cannot be read; save it without")
 
 

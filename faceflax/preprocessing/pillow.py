@@ -12,10 +12,13 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # What Pillow's readers raise on damaged files; RuntimeError is AVIF's, EOFError and ValueError are HEIC's.
 _DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError, ValueError)
 _ORIENTATION = 0x112
+_DETAILS, _EXTENT = 0x8769, (0xA002, 0xA003)  # EXIF's own block, and the width and height in it
+_BLOCKS = {_DETAILS, 0x8825}  # and that of places
 # How a TIFF file stores its pixels (TIFF 6.0): strips and tiles, samples, palette, inks, JPEG tables, YCbCr, further
 # images; none of it is so in another file. Its profile is read apart.
 _STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 320, 322, 323, 324, 325, 330, 332}
 _STORAGE |= {338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 34675}
+_ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}
 _GIF = (b"GIF87a", b"GIF89a")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
@@ -68,16 +71,43 @@ def size(encoded: bytes) -> tuple[int, int]:
         raise ValueError("its header is damaged or cut short") from error
 
 
-def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns uint8 RGB [H, W, 3], upright, and alpha [H, W] or None.
+def check_single(encoded: bytes) -> None:
+    """Raises `ValueError` for an animation (GIF, WebP, PNG or AVIF) and for a TIFF file of pages.
 
-    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged, and for a
-    GIF that moves.
+    A second picture of another size, as for a preview, is no page. Damage is for those to tell who decode.
     """
     try:
         with _open(encoded) as image:
-            if encoded.startswith(_GIF) and image.n_frames > 1:
-                raise _RefusedError(f"an animation of {image.n_frames} pictures; make a video of it, as by ffmpeg")
+            count = getattr(image, "n_frames", 1) if image.format in _ANIMATED | {"TIFF"} else 1
+            if count > 1 and image.format == "TIFF":
+                first = image.size
+                image.seek(1)
+                count = count if image.size == first else 1
+    except (*_DAMAGED, Image.DecompressionBombError):
+        return
+    if count > 1 and image.format == "TIFF":
+        raise ValueError(f"it holds {count} pages; save each in a file of its own")
+    if count > 1:
+        raise ValueError(f"an animation of {count} pictures; make a video of it, as by ffmpeg")
+
+
+def orientation(encoded: bytes) -> int:
+    """Returns EXIF's orientation of a file, from 1 to 8; 1, upright, where it says nothing that can be read."""
+    try:
+        with _open(encoded) as image:
+            return image.getexif().get(_ORIENTATION, 1)
+    except (*_DAMAGED, Image.DecompressionBombError):
+        return 1
+
+
+def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
+    """Returns uint8 RGB [H, W, 3], or [H, W] of a GIF whose colours are all grey, upright; and alpha [H, W] or None.
+
+    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged.
+    """
+    try:
+        with _open(encoded) as image:
+            is_gif = image.format == "GIF"
             image = ImageOps.exif_transpose(image)
             if image.mode == "CMYK":
                 image = _from_cmyk(image)
@@ -87,7 +117,9 @@ def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
         raise
     except _DAMAGED as error:
         raise ValueError("the file is damaged or cut short") from error
-    return np.ascontiguousarray(pixels[..., :3]), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
+    is_grey = is_gif and bool((pixels[..., :3] == pixels[..., :1]).all())
+    colours = pixels[..., 0] if is_grey else pixels[..., :3]
+    return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
 
 
 def _from_cmyk(image: Image.Image) -> Image.Image:
@@ -105,13 +137,15 @@ def _from_cmyk(image: Image.Image) -> Image.Image:
 def metadata(encoded: bytes) -> tuple[bytes, bytes]:
     """Returns the colour profile (ICC) and the EXIF block of a file, each empty where there is none that can be read.
 
-    The EXIF block says that the image is upright, as it is once it is read, has no thumbnail, and says nothing of how
-    the file stores its pixels. A profile that is not of RGB or grey is left out.
+    The EXIF block says that the image is upright, as it is once it is read, has no thumbnail, and says nothing of its
+    size and of how the file stores its pixels. A profile that is not of RGB or grey is left out.
     """
     try:
         with _open(encoded) as image:
             profile = image.info.get("icc_profile") or b""
             exif = image.getexif()
+            for block in _BLOCKS & set(exif):
+                exif.get_ifd(block)  # of a TIFF file, which is closed later
     except (*_DAMAGED, Image.DecompressionBombError):
         return b"", b""
     profile = profile if profile[16:20] in (b"RGB ", b"GRAY") else b""
@@ -121,6 +155,8 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
         return profile, b""
     exif[_ORIENTATION] = 1
     try:
+        for tag in _EXTENT if _DETAILS in exif else ():
+            exif.get_ifd(_DETAILS).pop(tag, None)
         return profile, exif.tobytes().removeprefix(b"Exif\0\0")
     except (ValueError, TypeError, KeyError, OSError):  # tags of types that their own standard does not know
         return profile, b""
