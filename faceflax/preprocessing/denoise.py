@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 LEAST_SIGMA = 4.5
-"""Of 255. Of 460 clean faces at 128 and 256 pixels none is estimated above 3.9; noise of 5 is removed with profit."""
+"""Of 255. Clean faces are estimated below it, and faces with noise of 5 above (`docs/preprocessing.md`)."""
 
 STRENGTH = 0.65
-"""In sigmas: best or within 0.1 dB of it from 10 to 25, where OpenCV's patches are 3x3."""
+"""In sigmas, for OpenCV's patches of 3x3."""
 
 DARK_STRENGTH = 1.2
 """As `STRENGTH`, in dark pictures, where black cuts noise off so that less of it is estimated than there is."""

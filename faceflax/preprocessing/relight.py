@@ -1,7 +1,7 @@
 """Light on a face: exposure, side light, contrast and colour cast, each changed only where it is out of the usual.
 
-The usual ranges are those of 1,500 synthetic and 27 real faces aligned as FFHQ's (`docs/preprocessing.md`). Every curve
-rises and none exceeds white, so that no highlight is clipped.
+The ranges are such that most photographs in good light stay as they are: `docs/preprocessing.md` tells how many. Every
+curve rises and none exceeds white, so that no highlight is clipped.
 """
 
 import cv2
