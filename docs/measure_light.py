@@ -2,7 +2,7 @@
 
 python docs/measure_light.py [--split train] [--count 400]
 
-On faces of mini_faces, which are framed as FFHQ's and in good light, at 128 pixels: the share that each correction would
+On faces of mini_faces, framed as FFHQ's and in good light, at 128 pixels: the share that each correction would
 touch, and the noise that is estimated of them, as they are and with noise of 5 of 255 added.
 """
 

@@ -2,15 +2,23 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from faceflax import __version__
-from faceflax.errors import run_main
+from faceflax.errors import UserError, run_main
 from faceflax.recognition.commands import arguments as recognition
 
 
+class _Parser(argparse.ArgumentParser):
+    """Wrong arguments are one sentence with exit status 1, as all else that is wrong."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises `UserError`."""
+        raise UserError(f"{message}; `{self.prog} --help` tells what can be given")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
+    parser = _Parser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_datasets(commands)
@@ -261,5 +269,9 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Runs the command in `argv` (default: the process's arguments) and exits with its status."""
-    arguments = _parser().parse_args(argv)
-    run_main(lambda: arguments.run(arguments))
+
+    def run() -> int:
+        arguments = _parser().parse_args(argv)
+        return arguments.run(arguments)
+
+    run_main(run)

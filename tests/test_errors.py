@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from faceflax import cli
 from faceflax.errors import UserError, printable, run_main
 
 PROGRAM = "from faceflax.errors import run_main; run_main(lambda: print('said' * 9999, flush={flush}))"
@@ -46,6 +47,24 @@ def test_a_name_is_one_line_that_a_terminal_does_not_obey(name, shown, capsys):
     with pytest.raises(SystemExit):
         run_main(fail)
     assert capsys.readouterr().err == f"error: {shown}: is wrong\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("normalize", "a.jpg"), "the following arguments are required: --out; `faceflax normalize --help` tells"),
+        (("normalize", "a.jpg", "--out", "x", "--size", "abc"), "argument --size: invalid int value: 'abc'"),
+        (("restore", "a.jpg", "--out", "x", "--new"), "unrecognized arguments: --new; `faceflax --help` tells"),
+        (("gallery", "show"), "required"),
+        (("nonsense",), "invalid choice: 'nonsense'"),
+        ((), "the following arguments are required: COMMAND"),
+    ],
+)
+def test_wrong_arguments_are_one_sentence(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    error = capsys.readouterr().err
+    assert caught.value.code == 1 and sentence in error and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_json_stays_the_same_json():

@@ -97,7 +97,7 @@ def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
     write(tmp_path / "in" / "1.png", Photograph(two_faces(), None))
     (out / "2.png").unlink()
     assert normalize(*arguments) == 0
-    assert "(1 were done already)" in capsys.readouterr().out
+    assert "(done already: 1)" in capsys.readouterr().out
     changed = {name for name in names(out) if (out / name).stat().st_mtime_ns != before.get(name)}
     assert changed == {"1.json", "1.png", "1+2.png", "2.json", "2.png"}
     write(tmp_path / "in" / "1.png", Photograph(FACES[1], None))
@@ -120,7 +120,7 @@ def test_a_second_run_agrees_where_names_come_to_clash(tmp_path, capsys):
     assert json.loads((out / "a.tif.json").read_text())["source"] == "a.TIF"
     capsys.readouterr()
     assert normalize(folder / "a.TIF", folder / "a.png", "--out", out, "--size", "64") == 0
-    assert names(out) == both and "(2 were done already)" in capsys.readouterr().out
+    assert names(out) == both and "(done already: 2)" in capsys.readouterr().out
     (folder / "a.TIF").unlink()
     assert normalize(*arguments) == 0
     assert names(out) == ["a+2.png", "a.json", "a.png", "a.tif.json", "a.tif.png"]
@@ -132,7 +132,7 @@ def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     for chain_revision, is_kept in ((1, False), (1, True), (2, False)):
         monkeypatch.setattr(chain, "REVISION", chain_revision)
         assert normalize(*arguments) == 0
-        assert ("(1 were done already)" in capsys.readouterr().out) == is_kept
+        assert ("(done already: 1)" in capsys.readouterr().out) == is_kept
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     del record["chain"]  # as the first version wrote it
     (tmp_path / "out" / "a.json").write_text(json.dumps(record))
@@ -167,7 +167,7 @@ def test_a_file_that_came_later_does_not_take_anothers_result(tmp_path, capsys):
         assert normalize(folder / "*.png", "--out", out, "--size", "64") == 0
     assert names(out) == ["a.json", "a.png", "a.png+2.png", "a.png.json", "a.png.png"]
     assert json.loads((out / "a.json").read_text())["source"] == "a.tif"
-    assert capsys.readouterr().out.count("(1 were done already)") == 2
+    assert capsys.readouterr().out.count("(done already: 1)") == 2
     assert normalize(folder, "--out", out, "--size", "64") == 0
     assert names(out) == ["a.png+2.png", "a.png.json", "a.png.png", "a.tif.json", "a.tif.png"]
     write(tmp_path / "other" / "a.TIF", Photograph(FACES[0], None))
@@ -277,11 +277,26 @@ def test_wrong_arguments_are_one_sentence(tmp_path, capsys, arguments, sentence)
     assert sentence in error and error.count("\n") == 1 and not (tmp_path / "out").exists()
 
 
+def test_a_name_that_is_nearly_too_long_is_one_sentence(tmp_path, capsys):
+    write(tmp_path / "in" / f"{'n' * 236}.png", Photograph(FACES[0], None))
+    (tmp_path / "in" / f"{'n' * 251}.png").touch()
+    for size in (64, 48):
+        assert normalize(tmp_path / "in", "--out", tmp_path / "out", "--size", size) == 1
+        said = capsys.readouterr()
+        assert said.out.startswith("normalised 1 of 2 sources, 1 face, into")
+        assert "its name is too long" in said.err and said.err.count("\n") == 1
+
+
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     write(tmp_path / "a.png", Photograph(FACES[0], None))
     (tmp_path / "out").write_text("a file")
-    assert normalize(tmp_path / "a.png", "--out", tmp_path / "out") == 1
-    assert capsys.readouterr().err.startswith("error: cannot make the folder")
+    for out, sentence in (
+        (tmp_path / "out", "is a file; name a folder"),
+        (tmp_path / "out" / "sub", "cannot make the"),
+    ):
+        assert normalize(tmp_path / "a.png", "--out", out) == 1
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and sentence in error and error.count("\n") == 1
 
 
 def video(path, count=6):
@@ -395,7 +410,7 @@ def test_a_video_gives_every_nth_frame(tmp_path, capfd):
     places = [np.mean(face["points"], axis=0)[0] for face in record["faces"]]
     np.testing.assert_allclose(np.diff(places), 6, atol=1.5)
     assert normalize(tmp_path / "clip.avi", *options) == 0
-    assert "(1 were done already)" in capfd.readouterr().out
+    assert "(done already: 1)" in capfd.readouterr().out
 
 
 def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):

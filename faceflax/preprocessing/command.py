@@ -204,7 +204,8 @@ def _normalise(work: Work, settings: Settings) -> Outcome:
 def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:
     faces, refused = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("faces", "refused"))
     kept = sum(not outcome.is_new for outcome in outcomes)
-    text = f"normalised {len(done)} of {total} sources, {faces} faces, into {console.printable(os.fspath(out))}"
-    notes = [f"{kept} were done already"] * (kept > 0)
-    notes += [f"{refused} faces were refused, see the records"] * (refused > 0)
+    sources, made = console.counted(total, "source"), console.counted(faces, "face")
+    text = f"normalised {len(done)} of {sources}, {made}, into {console.printable(os.fspath(out))}"
+    notes = [f"done already: {kept}"] * (kept > 0)
+    notes += [f"faces refused: {refused}, see the records"] * (refused > 0)
     return f"{text} ({'; '.join(notes)})" if notes else text

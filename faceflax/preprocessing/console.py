@@ -16,6 +16,12 @@ _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 def make_folder(out: Path) -> None:
     """Makes the folder of the results; raises `UserError`, before any work, when nothing can be written there."""
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out} is a file; name a folder")
+    _make_folder(out)
+
+
+def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -28,7 +34,12 @@ def make_place(out: Path) -> None:
     """As `make_folder`, where the result is the one file `out`; also raises `UserError` where that is a folder."""
     if out.is_dir() or not out.name:
         raise UserError(f"--out {out} is a folder; name the file to write")
-    make_folder(out.parent)
+    _make_folder(out.parent)
+
+
+def counted(number: int, noun: str) -> str:
+    """Returns "1 face", "2 faces"."""
+    return f"{number} {noun}{'s' * (number != 1)}"
 
 
 def report(failure: str) -> None:

@@ -15,6 +15,7 @@ from faceflax.preprocessing import acquire, console, images
 from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
+_LONGEST = 240  # bytes of a name, of the 255 that most file systems allow; the suffix and "+2" come to it
 NO_FACE = "no face found; a face needs about 20 pixels"
 
 
@@ -60,10 +61,13 @@ def settle(source: Path, output: Path, out: Path) -> Path:
     """Returns where the first face of a file goes: `output`, or beside it with the file's suffix in its name.
 
     The latter where another file of the same stem has the former by an earlier run, as a.png after a.jpg. Raises
-    `UserError` when both are another's, and when the file is itself a face that an earlier run put below `out`.
+    `UserError` when both are another's, when no file can have a name so long, and when the file is itself a face that
+    an earlier run put below `out`.
     """
     if Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(out)) and _is_made(source):
         raise UserError(f"{source}: a face that faceflax normalize made; choose an --out apart from the photographs")
+    if len(os.fsencode(output.name)) > _LONGEST:
+        raise UserError(f"{source}: its name is too long, as those of its results would be longer; shorten it")
     outputs = (output, output.with_name(f"{source.stem}{source.suffix.lower()}.png"))
     free = [each for each in outputs if _earlier(each.with_suffix(".json")).get("source") in (None, _name(source))]
     if not free:
