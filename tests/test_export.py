@@ -19,7 +19,7 @@ from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import aligned, exported, exporting, networks, restorers
-from tests import untrained
+from tests import faces, untrained
 
 SIZE = 16
 KINDS = tuple(exporting.FORMATS)
@@ -123,14 +123,19 @@ def test_a_file_says_what_it_holds(files, workdir):
 def test_onnx_restores_files_without_jax(files, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     write(tmp_path / "in.png", Photograph(pixels, None))
+    restore_without_jax(files["onnx"], tmp_path)
+    np.testing.assert_array_equal(read(tmp_path / "out" / "in.png").pixels, pixels)  # untrained, it returns its input
+
+
+def restore_without_jax(model, folder):
+    """Restores in.png of a folder into its folder out, in a process that has onnxruntime and no jax."""
     code = (
         "import sys; sys.modules['jax'] = None\n"  # importing it raises
         "from faceflax.cli import main; main(sys.argv[1:])"
     )
-    command = ["restore", "in.png", "--aligned", "--out", "out", "--model", str(files["onnx"])]
+    command = ["restore", "in.png", "--aligned", "--out", "out", "--model", str(model)]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
-    subprocess.run([sys.executable, "-c", code, *command], check=True, cwd=tmp_path, env=environment)
-    np.testing.assert_array_equal(read(tmp_path / "out" / "in.png").pixels, pixels)  # untrained, it returns its input
+    subprocess.run([sys.executable, "-c", code, *command], check=True, cwd=folder, env=environment)
 
 
 def test_stablehlo_restores_files(files, tmp_path):
@@ -143,6 +148,32 @@ def test_stablehlo_restores_files(files, tmp_path):
         )
     assert caught.value.code == 0
     np.testing.assert_array_equal(read(tmp_path / "out" / "in.png").pixels, pixels)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_model_that_comes_with_faceflax_is_exported(kind, tmp_path):
+    """Any batch agrees to 1e-4 with the model; onnx restores a photograph's face without jax."""
+    path = tmp_path / f"cnn.{kind}"
+    assert export("--format", kind, "--out", path) == 0
+    size, restore, description = restorers.load(str(path), None, 3)
+    own = restorers.load("cnn", None, 3)
+    assert size == own.size and description == own.description and description["manifest"]["commit"]
+    clean = np.stack(faces.load(3, size)).astype(np.float32) / 255
+    noisy = np.clip(clean + np.random.default_rng(0).normal(0, 0.1, clean.shape), 0, 1).astype(np.float32)
+    mask = np.zeros((3, size, size, 1), np.float32)
+    mask[1, 40:70, 50:90] = 1
+    for count in (1, 3):
+        expected = own.restore(noisy[:count], mask[:count])
+        assert np.abs(expected - noisy[:count]).max() > 0.05
+        np.testing.assert_allclose(restore(noisy[:count], mask[:count]), expected, atol=1e-4)
+    if kind == "onnx":
+        pixels = np.round(255 * noisy[0]).astype(np.uint8)
+        write(tmp_path / "in.png", Photograph(pixels, None))
+        restore_without_jax(path, tmp_path)
+        expected = own.restore(pixels[None].astype(np.float32) / 255, mask[:1])[0]
+        difference = read(tmp_path / "out" / "in.png").pixels - 255.0 * np.clip(expected, 0, 1)
+        assert np.abs(difference).max() < 0.6
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -173,6 +204,8 @@ def strip(kind, path):
     [
         ({"--format": "torch"}, '--format "torch" does not exist'),
         ({"--model": "nowhere"}, 'no model "nowhere": it is not a workdir or file, nor one of those that come'),
+        ({"--model": __file__}, "is not a workdir of a trained model"),
+        ({"--model": str(Path(__file__).parent)}, "is not a workdir of a trained model"),
         ({"--out": "."}, "is a folder"),
         ({"--fidelity": "0.5"}, "no such GAN"),
     ],

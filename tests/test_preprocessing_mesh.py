@@ -66,12 +66,12 @@ def test_a_mirrored_face_looks_the_other_way(detect, measure):
         assert np.linalg.norm(apart, axis=1).mean() < 0.06 * 256 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
 
 
-def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure):
+@pytest.mark.parametrize("number", [0, 1, 6])  # of the first eight, the last two vary most
+def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure, number):
     """Turned by up to 45 degrees, at half to twice the size: within 2% of the distance between the eyes."""
-    (face,) = faces.load(1, 256)
-    corners = np.array([(0, 0), (1, 0), (0, 1), (1, 1), (0.5, 0.5)])
+    face = faces.load(8, 256)[number]
     brought_back = []
-    for degrees in (-45, -20, 0, 20, 45):
+    for degrees in (-45, 0, 45):
         for scale in (0.5, 1, 2):
             placement = placed(256 * scale, degrees, (390, 390))
             picture = faces.scene([(face, placement)], 780, 780)
@@ -79,7 +79,7 @@ def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure):
             refined = mesh.refine(found, measure(picture, found))
             assert refined is not found
             inverse = np.linalg.inv(np.vstack([placement, (0, 0, 1)]))[:2]
-            brought_back.append(transform(inverse, align(refined.points, 1).to_photograph(corners)))
+            brought_back.append(transform(inverse, align(refined.points, 1).to_photograph(TEMPLATE)))
     apart = np.linalg.norm(brought_back - np.median(brought_back, axis=0), axis=2)
     assert apart.mean(axis=1).max() < 0.02 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
 
