@@ -120,7 +120,7 @@ def _new_name(out: Path, source: str, started: str, taken: Container[Path]) -> P
 
 
 def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work], list[str]]:
-    """The works without those whose first face would have the name of another's further face, or of its frame."""
+    """The works without those whose first face would have the name of another's face, or of its frame."""
     count = collections.Counter(work.output for work in works)
     folders = {work.output.with_suffix("") for work in works if work.has_frames}
     kept = []
@@ -186,7 +186,7 @@ def _chain(settings: Settings) -> chain.Normalise:
 
 
 def _start_process(settings: Settings) -> None:
-    """As `_start`, with nobody to hear what libpng, libjpeg and OpenCV say of damaged files: our own words follow."""
+    """As `_start`, with nobody to hear what libpng and libjpeg say of damaged files: our own words follow."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     _start(settings)
 
@@ -194,6 +194,7 @@ def _start_process(settings: Settings) -> None:
 def _start(settings: Settings) -> None:
     """Makes a process ready; one thread each, as there are as many processes as cores."""
     cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     _chain(settings)
 
 
