@@ -53,8 +53,8 @@ def _assert_equal(path, reference, but=()):
 def one_device(tmp_path_factory):
     """Returns a function that gives what one device makes of the steps, with further fields.
 
-    The reference is compiled as what is compared with it: within five steps the discriminator makes 1e-4 of the rounding
-    that other options of the compiler or smaller parts of the batch bring, on one device too.
+    The reference is compiled as what is compared with it: within five steps the discriminator makes 1e-4 of the
+    rounding that other options of the compiler or smaller parts of the batch bring, on one device too.
     """
 
     @functools.cache
