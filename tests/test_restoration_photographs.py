@@ -106,6 +106,9 @@ def test_a_report_goes_with_each_photograph(tmp_path):
     *good, bad = report["faces"]
     assert [face["restored"] for face in good] == [True] * 3 and not bad["restored"] and "five points" in bad["reason"]
     assert good[0]["box"] == [5, 10, 45, 50] and len(good[0]["points"]) == 5 and good[0]["score"] == 0.9
+    assert [face["taken_back"] for face in good] == [
+        1.0
+    ] * 3 and "taken_back" not in bad  # the network returns its input
     assert good[0]["pixels_per_model_pixel"] == pytest.approx(SIDE / SIZE) and good[0]["yaw"] is None
 
 

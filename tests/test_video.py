@@ -1,9 +1,14 @@
 """Videos: frames, rate, size and sound are kept, faces do not flicker, and failures leave nothing behind."""
 
+import contextlib
+import fractions
+import gc
 import json
 import os
 import re
 import subprocess
+import weakref
+from unittest import mock
 
 import cv2
 import imageio_ffmpeg
@@ -12,7 +17,7 @@ import pytest
 
 from faceflax import cli
 from faceflax.errors import UserError
-from faceflax.preprocessing import acquire
+from faceflax.preprocessing import acquire, console
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.landmarks import TEMPLATE
 from faceflax.restoration import film, restorers, subjects, video
@@ -105,7 +110,8 @@ def test_frames_rate_size_and_sound_are_kept(tmp_path, in_turn, shape, suffix):
     assert sound.split("Audio: ")[1].split()[0] == before.split("Audio: ")[1].split()[0]
     report = json.loads(output.with_suffix(".json").read_text())
     assert report["frames"] == FRAMES and report["rate"] == "30000/1001" and report["model"]["fingerprint"] == "c0ffee"
-    assert report["faces"] == [{"number": 1, "first_frame": 0, "last_frame": FRAMES - 1, "frames": FRAMES}]
+    face = {"number": 1, "first_frame": 0, "last_frame": FRAMES - 1, "frames": FRAMES, "taken_back": 1.0}
+    assert report["faces"] == [face]
 
 
 def packets(path, stream):
@@ -263,13 +269,79 @@ def test_a_video_that_is_cut_short_is_named_and_leaves_nothing(tmp_path, in_turn
         sizes = [int(line.split(",")[4]) for line in listed if line[0] == "0"]
         end = data.index(b"mdat") + 4 + sum(sizes[:9])
     source.write_bytes(data[:end])
-    with pytest.raises(UserError, match=r"in\.\w+: is cut short.* ffmpeg -i in"):
+    with pytest.raises(UserError, match=r"in\.\w+: is cut short") as caught:
         restore(source, tmp_path / "out" / source.name, locator())
     assert not (tmp_path / "out").exists()
+    subprocess.run(str(caught.value).split(": ")[-1], shell=True, capture_output=True, check=True)  # as it is told
+    assert film.probe(tmp_path / f"in-part.{suffix}").shape == (96, 128)
     frames = acquire.frames(str(source))
     assert next(frames)[0] == 0
     with pytest.raises(UserError, match="is cut short"):
         list(frames)
+
+
+def test_a_full_disk_ends_the_run_with_its_reason(tmp_path, in_turn, monkeypatch):
+    record(tmp_path / "in.mp4")
+    full = tmp_path / "ffmpeg"
+    full.write_text("#!/bin/sh\ncat >/dev/null\necho 'Error writing trailer: No space left on device' >&2\nexit 228\n")
+    full.chmod(0o755)
+    start = subprocess.Popen
+
+    def replaced(command, **options):
+        is_writer = options.get("stdin") == subprocess.PIPE
+        return start([str(full)] if is_writer else command, **options)
+
+    monkeypatch.setattr(film.subprocess, "Popen", replaced)
+    with pytest.raises(UserError, match=r"cannot write .*in\.mp4: No space left on device; free space") as caught:
+        restore(tmp_path / "in.mp4", tmp_path / "out" / "in.mp4", locator())
+    assert console.is_fatal(caught.value) and not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("frames", [60, 240])
+def test_memory_does_not_grow_with_the_film(tmp_path, monkeypatch, frames):
+    """Each face is there for ten frames; crops and meshes are held of a bounded number of them."""
+    crops, meshes = weakref.WeakSet(), weakref.WeakSet()
+    cut, most, shown = subjects.cut, [], iter(range(frames))
+
+    class Long(film.Film):
+        def frames(self):
+            for number in range(frames):
+                yield np.full((96, 128, 3), number % 256, np.uint8)
+
+    def kept(*arguments):
+        crop = cut(*arguments)
+        crops.add(crop)
+        return crop
+
+    def locate(pixels):
+        number = next(shown)
+        place = np.array([80.0 * (number // 10 % 2), 20.0])
+        mesh = _Mesh(np.hstack([place + SIDE * np.random.default_rng(0).random((468, 2)), np.zeros((468, 1))]))
+        meshes.add(mesh)
+        most.append((len(crops), len(meshes)))
+        return [Located(Face(np.concatenate([place, place + SIDE]), place + SIDE * TEMPLATE, 0.9), mesh)]
+
+    @contextlib.contextmanager
+    def nowhere(*_):
+        yield mock.Mock()
+
+    monkeypatch.setattr(video.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(video, "_MOST_PIXELS", 12 * 96 * 128)
+    monkeypatch.setattr(film, "probe", lambda path: Long(path, (96, 128), fractions.Fraction(25)))
+    monkeypatch.setattr(film, "writing", nowhere)
+    monkeypatch.setattr(subjects, "cut", kept)
+    count, num_faces = restore(tmp_path / "in.mp4", tmp_path / "out.mp4", locate)
+    assert (count, num_faces) == (frames, frames // 10)
+    gc.collect()
+    assert max(number for number, _ in most) <= 60 and max(number for _, number in most) <= 30
+    assert len(meshes) <= 2 and not crops
+
+
+class _Mesh:
+    angles = (0.0, 0.0, 0.0)
+
+    def __init__(self, points):
+        self.points = points
 
 
 def test_an_ffmpeg_that_dies_publishes_nothing(tmp_path, in_turn, monkeypatch):
@@ -318,7 +390,7 @@ def test_the_command_takes_videos_and_photographs(tmp_path, in_turn, monkeypatch
     assert refused.count("--compare is for photographs, and this is a video; restore it apart") == 2
     assert not list((tmp_path / "out").iterdir())
     captured = run()
-    assert f"restored 1 faces through 24 frames into {tmp_path / 'out' / 'sub' / 'film.mp4'}\n" in captured.out
+    assert f"restored 1 face through 24 frames into {tmp_path / 'out' / 'sub' / 'film.mp4'}\n" in captured.out
     assert "bad.mkv: is no video" in captured.err
     made = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
     assert made == ["sub/film.json", "sub/film.mp4"]

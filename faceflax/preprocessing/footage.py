@@ -1,8 +1,11 @@
 """Video files as ffmpeg lists them (imageio-ffmpeg ships one): whether a file is whole, and when its frames show."""
 
+import array
 import re
 import shlex
 import subprocess
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +20,9 @@ _MOST_LOST = (
     1.0,
     0.02,
 )  # seconds, and share of the claim, whichever is more, by which headers of whole files are wrong
-_STAMP = re.compile(r"(?!-9223372036854775808)-?\d+")  # that number stands for none
+_NO_STAMP = -(2**63)  # that number stands for none
+_INTEGER = re.compile(r"-?\d+")
+_UNIT = re.compile(r"#tb (\d+): (\d+)/(\d+)")
 _HIDDEN = 4  # flag of a packet that is decoded and not shown
 
 
@@ -34,13 +39,25 @@ def packet_times(path: Path) -> np.ndarray:
     Without those that an edit list hides; empty where some have no time of their own, as hidden ones of VP8. Raises
     `UserError` when the file is cut short or cannot be read.
     """
-    listed, said = _list(path, [*_INPUT, "-c", "copy"])
-    units = {stream: _unit(listed, stream) for stream in re.findall(r"^#tb (\d+):", listed, re.MULTILINE)}
-    packets = [[field.strip() for field in line.split(",")] for line in listed.splitlines() if line[:1].isdigit()]
-    timed = [packet for packet in packets if _STAMP.fullmatch(packet[2])]
-    check_end(path, said, max(((int(packet[2]) + int(packet[3])) * units[packet[0]] for packet in timed), default=None))
-    shown = [packet for packet in packets if packet[0] == "0" and not _is_hidden(packet)]
-    return _in_order([packet[2] for packet in shown], units.get("0", 0.0))
+    units: dict[str, float] = {}
+    stamps, end = array.array("q"), None
+
+    def take(line: str) -> None:
+        nonlocal end
+        if unit := _UNIT.match(line):
+            units[unit[1]] = int(unit[2]) / int(unit[3])
+        if not line[:1].isdigit():
+            return
+        fields = [field.strip() for field in line.split(",")]
+        stamp, duration = _number(fields[2]), _number(fields[3])
+        if _NO_STAMP not in (stamp, duration):
+            end = max((stamp + duration) * units[fields[0]], end or 0.0)
+        if fields[0] == "0" and not _is_hidden(fields):
+            stamps.append(stamp)
+
+    said = _list(path, [*_INPUT, "-c", "copy"], take)
+    check_end(path, said, end)
+    return _in_order(stamps, units.get("0", 0.0))
 
 
 def frame_times(path: Path) -> np.ndarray:
@@ -48,10 +65,18 @@ def frame_times(path: Path) -> np.ndarray:
 
     Hidden packets (of VP8) and such as cannot be decoded, after a cut that is not at a key frame, give none.
     """
-    listed, said = _list(path, ["-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"])
+    unit, stamps = 0.0, array.array("q")
+
+    def take(line: str) -> None:
+        nonlocal unit
+        if found := _UNIT.match(line):
+            unit = int(found[2]) / int(found[3])
+        if line.startswith("0,"):
+            stamps.append(_number(line.split(",")[2]))
+
+    said = _list(path, ["-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "demux"], take)
     check_end(path, said)
-    stamps = [line.split(",")[2].strip() for line in listed.splitlines() if line.startswith("0,")]
-    return _in_order(stamps, _unit(listed, "0"))
+    return _in_order(stamps, unit)
 
 
 def check_end(path: Path, said: str, end: float | None = None) -> None:
@@ -64,18 +89,26 @@ def check_end(path: Path, said: str, end: float | None = None) -> None:
     is_less = None not in (end, claim) and claimed - end > max(_MOST_LOST[0], _MOST_LOST[1] * claimed)
     if is_less or _CUT.search(said):
         where = f" at {end:.1f} of {claimed:.1f} seconds" if None not in (end, claim) else ""
-        command = f"ffmpeg -i {shlex.quote(path.name)} -c copy {shlex.quote(f'part{path.suffix}')}"
+        whole = path.with_name(f"{path.stem}-part{path.suffix}")
+        command = shlex.join([executable(), "-i", f"file:{path}", "-c", "copy", f"file:{whole}"])
         raise UserError(f"{path}: is cut short{where}; get it whole, or make a video of what there is: {command}")
 
 
-def _list(path: Path, options: list[str]) -> tuple[str, str]:
-    """The list of packets or frames that ffmpeg makes, and what it said."""
+def _list(path: Path, options: list[str], take: Callable[[str], None]) -> str:
+    """Gives each line of the list of packets or frames that ffmpeg makes to `take`; returns what it said.
+
+    A film may have more packets than memory has room for their lines.
+    """
     command = [executable(), "-hide_banner", "-nostats", "-i", f"file:{path}", *options, "-f", "framecrc", "pipe:1"]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    said = done.stderr.decode(errors="replace")
-    if done.returncode:
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process:
+            for line in process.stdout:
+                take(line.decode(errors="replace"))
+        errors.seek(0)
+        said = errors.read().decode(errors="replace")
+    if process.returncode:
         raise UserError(f"{path}: cannot be read as a video: ffmpeg says: {last_line(said)}")
-    return done.stdout.decode(errors="replace"), said
+    return said
 
 
 def last_line(said: str) -> str:
@@ -83,18 +116,17 @@ def last_line(said: str) -> str:
     return (said.strip().splitlines() or ["no reason given"])[-1]
 
 
-def _unit(listed: str, stream: str) -> float:
-    unit = re.search(rf"^#tb {stream}: (\d+)/(\d+)", listed, re.MULTILINE)
-    return int(unit[1]) / int(unit[2]) if unit else 0.0
+def _number(field: str) -> int:
+    return int(field) if _INTEGER.fullmatch(field.strip()) else _NO_STAMP
 
 
-def _is_hidden(packet: list[str]) -> bool:
-    flags = [int(field[2:], 16) for field in packet[6:] if field.startswith("F=")]
+def _is_hidden(fields: list[str]) -> bool:
+    flags = [int(field[2:], 16) for field in fields[6:] if field.startswith("F=")]
     return bool(flags and flags[0] & _HIDDEN)
 
 
-def _in_order(stamps: list[str], unit: float) -> np.ndarray:
-    if not unit or not all(_STAMP.fullmatch(stamp) for stamp in stamps):
+def _in_order(stamps: array.array, unit: float) -> np.ndarray:
+    if not unit or _NO_STAMP in stamps:
         return np.zeros(0)
     seconds = np.sort(np.array(stamps, np.int64)) * unit
     return seconds if (np.diff(seconds) > 0).all() else np.zeros(0)

@@ -1,11 +1,27 @@
 """Work done in threads ahead of those who wait for it, and never more of it than memory should hold."""
 
 import collections
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Yields a pool of threads that is done with all its work afterwards; after an error it begins no more of it.
+
+    An interrupt does not wait for what is under way either.
+    """
+    pool = ThreadPoolExecutor(count)
+    try:
+        yield pool
+        pool.shutdown()
+    except BaseException as error:
+        pool.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+        raise
 
 
 def submit_ahead(

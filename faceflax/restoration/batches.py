@@ -24,6 +24,11 @@ class Work(Protocol):
     num_pixels: int
 
 
+def weight(work: Work) -> int:
+    """Returns the memory that a picture and its crops take, in pixels of a picture."""
+    return work.num_pixels + sum(crop.weight for crop in work.crops)
+
+
 @dataclasses.dataclass
 class Batches:
     """The network, and how much may wait for it.
@@ -31,7 +36,7 @@ class Batches:
     Attributes:
       restore: restores `size` crops at once.
       size: crops in a batch.
-      most_pixels: pictures of more pixels do not wait until a batch is full.
+      most_pixels: pictures of more pixels, or crops of as much memory, do not wait until a batch is full.
     """
 
     restore: RestoreBatch
@@ -51,7 +56,7 @@ class Batches:
             waiting += [(work, crop) for crop in work.crops]
             while len(waiting) >= self.size or (waiting and is_first):
                 waiting, is_first = self._restore_first(waiting), False
-            if waiting and sum(work.num_pixels for work in inside) > self.most_pixels:
+            if waiting and sum(map(weight, inside)) > self.most_pixels:
                 waiting = self._restore_first(waiting)
             while inside and len(inside[0].restored) == len(inside[0].crops):
                 yield inside.pop(0)

@@ -22,6 +22,31 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     Raises `UserError` when nothing can be restored at all: no model, no detector.
     """
     options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
+    jobs, films, failures = _plan(arguments, out, options)
+    with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
+        locator = pool.submit(subjects.load_locator)
+        restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
+        locate = locator.result()
+    for failure in failures:
+        console.report(failure)
+    written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options)
+    where = console.printable(str(out))
+    if jobs or not films:
+        count = counted(len(jobs) + len(failures), "photograph")
+        print(f"restored {counted(faces, 'face')} in {written} of {count} into {where}")
+    made = _restore_videos(films, restorer, locate, arguments.batch_size, options)
+    if len(films) > 1:
+        print(f"restored {made} of {counted(len(films), 'video')} into {where}")
+    return 0 if not failures and written + made == len(jobs) + len(films) else 1
+
+
+def counted(count: int, noun: str) -> str:
+    """Returns "1 face", "2 faces"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _plan(arguments: argparse.Namespace, out: Path, options: Options) -> tuple[list[Job], list[Job], list[str]]:
+    """The photographs and the videos to restore, and a sentence for each that cannot be."""
     masks = Path(arguments.mask) if arguments.mask else None
     planned, failures = plan([Path(name) for name in arguments.inputs], out, masks, SUFFIXES + acquire.VIDEO_SUFFIXES)
     videos = [job for job in planned if acquire.is_video(job.source)]
@@ -30,19 +55,7 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
         videos = []
     jobs, clashes = _keep_names_apart([job for job in planned if not acquire.is_video(job.source)], options)
     films, more = _plan_videos(videos, jobs)
-    failures += clashes + more
-    with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
-        locator = pool.submit(subjects.load_locator)
-        restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
-        locate = locator.result()
-    for failure in failures:
-        console.report(failure)
-    written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options)
-    if jobs or not films:
-        count, where = len(jobs) + len(failures), console.printable(str(out))
-        print(f"restored {faces} faces in {written} of {count} photographs into {where}")
-    written += sum(_restore_video(job, restorer, locate, arguments.batch_size, options) for job in films)
-    return 0 if written == len(jobs) + len(films) + len(failures) else 1
+    return jobs, films, failures + clashes + more
 
 
 def _restore_photographs(
@@ -61,6 +74,17 @@ def _restore_photographs(
         )
 
 
+def _restore_videos(films: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
+    """Restores the videos one after the other; returns how many could be."""
+    made = 0
+    try:
+        for job in films:
+            made += _restore_video(job, restorer, locate, batch_size, options)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{made} of {counted(len(films), 'video')} are done") from error
+    return made
+
+
 def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
     """Restores one video; returns 1, or 0 where it could not be."""
     with progress_bar() as progress, console.reported(console.report), console.told_of(str(job.source)):
@@ -74,7 +98,8 @@ def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int
             options=options,
             advance=lambda: progress.advance(bar),
         )
-        print(f"restored {faces} faces through {frames} frames into {console.printable(str(job.output))}")
+        into = console.printable(str(job.output))
+        print(f"restored {counted(faces, 'face')} through {counted(frames, 'frame')} into {into}")
         return 1
     return 0
 

@@ -15,8 +15,8 @@ from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import paste, report, subjects
-from faceflax.restoration.ahead import Behind, submit_ahead
-from faceflax.restoration.batches import Batches
+from faceflax.restoration.ahead import Behind, submit_ahead, threads
+from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Crop, Locate, Subject
 
@@ -36,6 +36,15 @@ class Options:
     only_centre: bool = False
     times: int = 1
     is_compared: bool = False
+
+    def check_size(self, source: Path, shape: tuple[int, int]) -> None:
+        """Raises `UserError` where the result of a picture of `shape` (H, W) has more pixels than an input may have."""
+        height, width = (side * self.times for side in shape)
+        if width * height > images.MAX_PIXELS:
+            raise UserError(
+                f"{source}: enlarged it has {width}x{height} pixels, more than the {images.MAX_PIXELS // 10**6} "
+                "million that are allowed; choose a smaller --upscale"
+            )
 
 
 @dataclasses.dataclass(eq=False)
@@ -102,26 +111,41 @@ def restore_files(
             counts[0] += 1
         advance()
 
+    def fail(failure: str) -> None:
+        on_failure(failure)
+        advance()
+
+    try:
+        with threads(os.cpu_count()) as pool:
+            works = _works(jobs, locate, restorer.size, options, pool, 2 * batch_size, fail)
+            writing = Behind(pool, settle, 2 * batch_size, _MOST_PIXELS)
+            for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
+                load = weight(work) + work.num_pixels * (options.times**2 - 1)
+                writing.submit(load, _finish, work, restorer.description, options)
+            writing.close()
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{counts[0]} of {len(jobs)} photographs are done") from error
+    return counts[0], counts[1]
+
+
+def _works(
+    jobs: Sequence[Job],
+    locate: Locate,
+    size: int,
+    options: Options,
+    pool: ThreadPoolExecutor,
+    most_ahead: int,
+    on_failure: Callable[[str], None],
+) -> Iterator[_Work]:
+    """The photographs with their faces cut out, in order, without those that cannot be restored."""
+
     def read(job: Job) -> _Work:
         with told_of(str(job.source)):
-            return _read(job, locate, restorer.size, options)
+            return _read(job, locate, size, options)
 
-    def works() -> Iterator[_Work]:
-        for _, future in submit_ahead(pool, read, jobs, 2 * batch_size, _claimed_pixels, _MOST_PIXELS):
-            work = None
-            with reported(on_failure):
-                work = future.result()
-            if work is None:
-                advance()
-            else:
-                yield work
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        writing = Behind(pool, settle, 2 * batch_size, _MOST_PIXELS)
-        for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works()):
-            writing.submit(work.num_pixels * options.times**2, _finish, work, restorer.description, options)
-        writing.close()
-    return counts[0], counts[1]
+    for _, future in submit_ahead(pool, read, jobs, most_ahead, _claimed_pixels, _MOST_PIXELS):
+        with reported(on_failure):
+            yield future.result()
 
 
 def _claimed_pixels(job: Job) -> int:
@@ -135,6 +159,7 @@ def _claimed_pixels(job: Job) -> int:
 
 def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     photograph = images.read(job.source)
+    options.check_size(job.source, photograph.pixels.shape[:2])
     missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
     found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
     if not found:
@@ -155,9 +180,10 @@ def _put_together(work: _Work, model: dict, options: Options) -> int:
     after, missing = before.copy(), work.missing
     if missing is not None:
         missing = paste.enlarge(missing.view(np.uint8), options.times) > 0
+    taken_back = []
     for crop, restored in zip(work.crops, work.restored, strict=True):
         try:
-            subjects.put_back(after, crop, restored, missing, options.times)
+            taken_back.append(subjects.put_back(after, crop, restored, missing, options.times))
         except ValueError as error:
             raise UserError(f"{work.job.source}: {error}") from error
     alpha = work.photograph.alpha
@@ -169,5 +195,6 @@ def _put_together(work: _Work, model: dict, options: Options) -> int:
         pair = dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=beside)
         images.write(comparison_path(output), pair)
     shape = work.photograph.pixels.shape[:2]
-    write_json(report_path(output), report.photograph(work.job.source, output, shape, work.subjects, model))
+    faces = report.faces(work.subjects, taken_back)
+    write_json(report_path(output), report.photograph(work.job.source, output, shape, faces, model))
     return len(work.crops)

@@ -12,8 +12,8 @@ from faceflax.restoration.subjects import Located, Subject
 _KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
 
 
-def photograph(source: Path, output: Path, shape: tuple[int, int], subjects: list[Subject], model: dict) -> dict:
-    """Returns the report on a photograph of `shape` (H, W) in pixels, made with the model of that description.
+def photograph(source: Path, output: Path, shape: tuple[int, int], faces_done: list[dict], model: dict) -> dict:
+    """Returns the report on a photograph of `shape` (H, W) in pixels, with these faces, made with that model.
 
     Boxes are x0, y0, x1, y1 and points x, y, in pixels from the photograph's upper left corner.
     """
@@ -22,7 +22,7 @@ def photograph(source: Path, output: Path, shape: tuple[int, int], subjects: lis
         "result": str(output),
         "width": shape[1],
         "height": shape[0],
-        "faces": [_face(subject) for subject in subjects],
+        "faces": faces_done,
         **origin(model),
     }
 
@@ -44,12 +44,17 @@ def _without_secrets(argument: str) -> str:
     return acquire.shown(argument)
 
 
-def _face(subject: Subject) -> dict[str, Any]:
-    return found(subject.located) | (
-        {"restored": False, "reason": subject.skipped}
-        if subject.crop is None
-        else {"restored": True, "pixels_per_model_pixel": _rounded(subject.crop.step)}
-    )
+def faces(subjects: list[Subject], taken_back: list[float | None]) -> list[dict[str, Any]]:
+    """Returns what was done to each face; `taken_back` is of those with a crop, as `subjects.put_back` returns it."""
+    shares = iter(taken_back)
+    return [_face(subject, None if subject.crop is None else next(shares)) for subject in subjects]
+
+
+def _face(subject: Subject, taken_back: float | None) -> dict[str, Any]:
+    if subject.crop is None:
+        return found(subject.located) | {"restored": False, "reason": subject.skipped}
+    done = {"restored": True, "pixels_per_model_pixel": _rounded(subject.crop.step)}
+    return found(subject.located) | done | ({} if taken_back is None else {"taken_back": _rounded(taken_back)})
 
 
 def found(located: Located) -> dict[str, Any]:

@@ -82,6 +82,11 @@ class Crop:
         """Side of a crop's pixel in the photograph's: above 1 the face is larger there than the network sees it."""
         return float(np.sqrt(abs(np.linalg.det(self.place.inverse[:, :2]))))
 
+    @property
+    def weight(self) -> int:
+        """Memory that it takes until it is put back, in pixels of a photograph, of 3 bytes each."""
+        return sum(kept.nbytes for kept in (self.image, self.missing, self.mask, self.own, self.image)) // 3
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Subject:
@@ -155,7 +160,14 @@ def cut(photograph: Photograph, place: Alignment, mask: np.ndarray) -> Crop:
     return Crop(place, colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32), mask, own, profile)
 
 
-def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.ndarray | None, times: int) -> None:
+def put_back(
+    pixels: np.ndarray,
+    crop: Crop,
+    restored: np.ndarray,
+    missing: np.ndarray | None,
+    times: int,
+    steady: Callable[[np.ndarray], np.ndarray] = lambda spared: spared,
+) -> float | None:
     """Puts what the network made of a crop into `pixels`, in place.
 
     Args:
@@ -164,6 +176,11 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
       restored: float32 [S, S, 3].
       missing: bool, as `pixels`: where holes were given they alone change; None: the face changes.
       times: how much `pixels` were enlarged.
+      steady: of a video, makes of this frame's `paste.spared` what is spared with regard to the frames before.
+
+    Returns:
+      the share of the network's change that was taken back, as `paste.spared` says, averaged over what of the face
+      shows; None where holes were given, of which nothing is.
 
     Raises:
       ValueError: `restored` is not finite.
@@ -171,10 +188,13 @@ def put_back(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.n
     if not np.isfinite(restored).all():
         raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
     place = paste.enlarged(crop.place, times)
-    if missing is None:
-        restored = restored + np.float32(paste.spared(restored, crop.image, crop.mask)) * (crop.image - restored)
-        kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
-        matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
-        paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
-    else:
+    if missing is not None:
         paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
+        return None
+    spared = steady(paste.spared(restored, crop.image))
+    restored = restored + spared[..., None] * (crop.image - restored)
+    kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
+    matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
+    paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
+    shown = float(crop.mask.sum())
+    return float((spared * crop.mask).sum() / shown) if shown else 0.0

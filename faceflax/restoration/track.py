@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,21 @@ class OneEuro:
         return 1 / (1 + self._rate / (2 * np.pi * cutoff))
 
 
+class Seen(NamedTuple):
+    """What is known of a face that was followed, once it is gone: a film has more of them than memory has room for.
+
+    Attributes:
+      number: counts the faces of a video from 1.
+      first, last: numbers of the frames that it was found in.
+      found: in how many of them.
+    """
+
+    number: int
+    first: int
+    last: int
+    found: int
+
+
 @dataclasses.dataclass(eq=False)
 class Track:
     """One face through the frames.
@@ -48,8 +64,8 @@ class Track:
       points: [5, 2], smoothed.
       mesh: the last one that the network was sure of, or None.
       weight: how much of the restored face shows, 0 to 1.
-      first, last: numbers of the frames that it was found in.
-      found: in how many of them.
+      first, last, found: as of `Seen`.
+      mask: what `blended_mask` took last, smoothed.
     """
 
     number: int
@@ -63,6 +79,10 @@ class Track:
     smooth: OneEuro
     mask: np.ndarray | None = None
 
+    def seen(self) -> Seen:
+        """Returns what outlasts it."""
+        return Seen(self.number, self.first, self.last, self.found)
+
     def blended_mask(self, mask: np.ndarray) -> np.ndarray:
         """Returns the mask [S, S] of this frame, smoothed over the last ones and faded with the track."""
         self.mask = mask if self.mask is None else self.mask + _MASK_SHARE * (mask - self.mask)
@@ -75,7 +95,7 @@ class Tracker:
     def __init__(self, rate: float):
         """Makes a tracker for `rate` frames a second."""
         self.tracks: list[Track] = []
-        self.ended: list[Track] = []
+        self.ended: list[Seen] = []
         self._rate, self._frame, self._numbers = rate, -1, itertools.count(1)
 
     def update(self, found: list[Located]) -> list[Track]:
@@ -90,9 +110,13 @@ class Tracker:
             self._advance(track, seen[pairs[track_index]] if track_index in pairs else None)
         for index in sorted(set(range(len(seen))) - set(pairs.values())):
             self._begin(seen[index])
-        self.ended += [track for track in self.tracks if track.weight <= 0]
+        self.ended += [track.seen() for track in self.tracks if track.weight <= 0]
         self.tracks = [track for track in self.tracks if track.weight > 0]
         return list(self.tracks)
+
+    def seen(self) -> list[Seen]:
+        """Returns the faces of all frames so far, by their numbers."""
+        return sorted([*self.ended, *(track.seen() for track in self.tracks)])
 
     def _advance(self, track: Track, located: Located | None) -> None:
         if located is None:

@@ -1,6 +1,7 @@
 """Restores the faces of a video: followed through its frames, restored in batches across them, put back steadily."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,18 +15,19 @@ from faceflax.files import write_json
 from faceflax.preprocessing import alignment
 from faceflax.preprocessing.images import Photograph
 from faceflax.restoration import film, paste, report, subjects
-from faceflax.restoration.ahead import Behind, submit_ahead
+from faceflax.restoration.ahead import Behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches
 from faceflax.restoration.film import Film
 from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Crop, Locate, Located
-from faceflax.restoration.track import Track, Tracker
+from faceflax.restoration.track import Seen, Track, Tracker
 
 _MOST_PIXELS = 32e6  # of frames being searched, waiting for a batch, and being written, each
 _LEAST_NEW = 0.4  # share of the new frame in what is shown of a face at rest
 _MOVED = 0.06  # difference between frames, in parts of white, from which nothing of the old one is kept
 _SIGMA = 0.02  # of the crop's side, over which that difference is averaged
+_SPARED_SHARE = 0.25  # of a new frame in what is taken back of the network's change
 
 
 @dataclasses.dataclass(eq=False)
@@ -54,23 +56,59 @@ def restore_file(
 ) -> tuple[int, int]:
     """Restores one video and writes it with a report; returns the numbers of its frames and of the faces followed.
 
-    Frames, their rate, size and sound are kept. `advance` is called once for each frame. Raises `UserError` when it is
-    no video, no face is found in it, or the result cannot be written.
+    Frames, their rate, size and sound are kept. `advance` is called once for each frame. Memory does not grow with the
+    video but by a few numbers for each face, and 8 bytes for each frame to know when it shows. Raises `UserError` when
+    it is no video, no face is found in it, its result would be too large, or cannot be written.
     """
     source_film = film.probe(source)
-    tracker = Tracker(float(source_film.rate))
-    steady = _Steady()
-    shape = tuple(side * options.times for side in source_film.shape)
-    count = 0
+    options.check_size(source, source_film.shape)
+    tracker, steady = Tracker(float(source_film.rate)), _Steady()
+    with film.writing(output, tuple(side * options.times for side in source_film.shape), source_film) as writer:
+
+        def finish(frame: _Frame) -> None:
+            writer.write(_put_back(frame, steady, options.times))
+
+        with threads(os.cpu_count()) as pool:
+            frames = _searched(source_film, tracker, locate, restorer.size, options, pool, 4 * batch_size)
+            batches = Batches(restorer.restore, batch_size, _MOST_PIXELS).run(frames)
+            count = _paste_in_order(batches, finish, 4 * batch_size, options.times, advance)
+        seen = tracker.seen()
+        if not seen:
+            raise UserError(f"{source}: no face found in any of its {count} frames")
+    faces = [_describe(face, steady.taken_back(face.number)) for face in seen]
+    write_json(output.with_suffix(".json"), _report(source_film, output, count, faces, restorer.description))
+    return count, len(seen)
+
+
+def _searched(
+    source_film: Film,
+    tracker: Tracker,
+    locate: Locate,
+    size: int,
+    options: Options,
+    pool: ThreadPoolExecutor,
+    most_ahead: int,
+) -> Iterator[_Frame]:
+    """The frames in order, with the crops of the faces that are followed through them."""
 
     def search(pixels: np.ndarray) -> list[Located]:
         found = locate(pixels)
         return subjects.nearest_to_middle(found, pixels.shape) if options.only_centre else found
 
-    def frames() -> Iterator[_Frame]:
-        ahead = max(2, int(_MOST_PIXELS / np.prod(source_film.shape)))
-        for pixels, future in submit_ahead(pool, search, source_film.frames(), min(ahead, 4 * batch_size)):
-            yield _cut(pixels, tracker.update(future.result()), restorer.size)
+    ahead = max(2, int(_MOST_PIXELS / np.prod(source_film.shape)))
+    for pixels, future in submit_ahead(pool, search, source_film.frames(), min(ahead, most_ahead)):
+        yield _cut(pixels, tracker.update(future.result()), size)
+
+
+def _paste_in_order(
+    frames: Iterator[_Frame],
+    finish: Callable[[_Frame], None],
+    most_behind: int,
+    times: int,
+    advance: Callable[[], None],
+) -> int:
+    """Finishes the frames one after the other in a thread of their own; returns how many."""
+    count = 0
 
     def settle(future: Future) -> None:
         nonlocal count
@@ -78,24 +116,13 @@ def restore_file(
         count += 1
         advance()
 
-    with (
-        ThreadPoolExecutor(os.cpu_count()) as pool,
-        ThreadPoolExecutor(1) as in_order,
-        film.writing(output, shape, source_film) as writer,
-    ):
-        pasting = Behind(in_order, settle, 4 * batch_size, _MOST_PIXELS)
-
-        def finish(frame: _Frame) -> None:
-            writer.write(_put_back(frame, steady, options.times))
-
-        for frame in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(frames()):
-            pasting.submit(frame.num_pixels * options.times**2, finish, frame)
+    with threads(1) as in_order:
+        pasting = Behind(in_order, settle, most_behind, _MOST_PIXELS)
+        for frame in frames:
+            weight = frame.num_pixels * times**2 + sum(crop.weight for crop in frame.crops)
+            pasting.submit(weight, finish, frame)
         pasting.close()
-        tracks = tracker.ended + tracker.tracks
-        if not tracks:
-            raise UserError(f"{source}: no face found in any of its {count} frames")
-    write_json(output.with_suffix(".json"), _report(source_film, output, count, tracks, restorer.description))
-    return count, len(tracks)
+    return count
 
 
 def _cut(pixels: np.ndarray, tracks: list[Track], size: int) -> _Frame:
@@ -116,6 +143,8 @@ class _Steady:
 
     def __init__(self):
         self._last: dict[int, np.ndarray] = {}
+        self._spared: dict[int, np.ndarray] = {}
+        self._shares: dict[int, tuple[float, int]] = {}  # their sum and number
 
     def __call__(self, track: Track, restored: np.ndarray) -> np.ndarray:
         """Returns `restored` [S, S, 3], averaged with what was shown before it where nothing moved."""
@@ -127,10 +156,28 @@ class _Steady:
         self._last[track.number] = restored
         return restored
 
+    def spare(self, track: Track, spared: np.ndarray) -> np.ndarray:
+        """Returns what is taken back, [S, S], averaged over the last frames, so that it does not flicker."""
+        last = self._spared.get(track.number)
+        self._spared[track.number] = spared if last is None else last + _SPARED_SHARE * (spared - last)
+        return self._spared[track.number]
+
+    def count(self, track: Track, taken_back: float) -> None:
+        """Takes note of the share of the network's change that was taken back in a frame."""
+        total, frames = self._shares.get(track.number, (0.0, 0))
+        self._shares[track.number] = (total + taken_back, frames + 1)
+
+    def taken_back(self, number: int) -> float:
+        """Returns the mean of that share over a track's frames; 1 for one that never showed."""
+        total, frames = self._shares.get(number, (1.0, 1))
+        return total / frames
+
     def forget_all_but(self, tracks: list[Track]) -> None:
         """Lets go of what tracks showed that have ended."""
         numbers = {track.number for track in tracks}
-        self._last = {number: shown for number, shown in self._last.items() if number in numbers}
+        for kept in (self._last, self._spared):
+            for number in kept.keys() - numbers:
+                del kept[number]
 
 
 def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
@@ -138,18 +185,20 @@ def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
     pixels = pixels if pixels is not frame.pixels else pixels.copy()
     for track, crop, restored in zip(frame.tracks, frame.crops, frame.restored, strict=True):
         try:
-            subjects.put_back(pixels, crop, steady(track, restored), None, times)
+            shown, spare = steady(track, restored), functools.partial(steady.spare, track)
+            steady.count(track, subjects.put_back(pixels, crop, shown, None, times, spare))
         except ValueError as error:
             raise UserError(str(error)) from error
     steady.forget_all_but(frame.tracks)
     return pixels
 
 
-def _report(source_film: Film, output: Path, count: int, tracks: list[Track], model: dict) -> dict:
-    faces = [
-        {"number": track.number, "first_frame": track.first, "last_frame": track.last, "frames": track.found}
-        for track in sorted(tracks, key=lambda track: track.number)
-    ]
+def _describe(face: Seen, taken_back: float) -> dict:
+    known = {"number": face.number, "first_frame": face.first, "last_frame": face.last, "frames": face.found}
+    return known | {"taken_back": round(taken_back, 2)}
+
+
+def _report(source_film: Film, output: Path, count: int, faces: list[dict], model: dict) -> dict:
     height, width = source_film.shape
     known = {"source": str(source_film.path), "result": str(output), "width": width, "height": height}
     return known | {"frames": count, "rate": str(source_film.rate), "faces": faces} | report.origin(model)
