@@ -251,8 +251,9 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--model",
         action="append",
-        metavar="WORKDIR|FILE",
-        help="a further model to choose, the first one before those of `faceflax models`; may be repeated",
+        metavar="NAME|WORKDIR|FILE",
+        help="a model to choose, listed before those of `faceflax models`; of these a name, to be chosen at first; may "
+        "be repeated",
     )
     parser.add_argument("--aligned", action="store_true", help="only face crops, so that no face detector is needed")
     parser.add_argument("--max-megabytes", type=float, default=20, metavar="N", help="of a file (default: %(default)s)")

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import uuid
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from faceflax.errors import UserError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_unfinished: set[Path] = set()  # temporary paths that are being written
 
 
 @contextlib.contextmanager
@@ -19,14 +23,23 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     temporary = path.with_name(f".{path.stem[:40]}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    _unfinished.add(temporary)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"cannot write {path}: {reason}; free space or choose another place") from error
+        advice = "free space or choose another place" if error.errno in _FULL else "choose another place"
+        raise UserError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
     finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished() -> None:
+    """Removes what other threads are writing, for a process that ends without waiting for them."""
+    for temporary in list(_unfinished):
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 

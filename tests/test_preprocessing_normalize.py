@@ -570,6 +570,18 @@ def test_a_frontal_face_is_not_turned():
     np.testing.assert_array_equal(crop, made.crop(FACES[0]))
 
 
+def test_a_face_that_looks_too_far_aside_is_left_with_a_reason():
+    made = Alignment(64, np.array([[0.5, 0, 0], [0, 0.5, 0]]))
+    for yaw, is_turned in ((frontalise.MOST_YAW - 1, True), (frontalise.MOST_YAW + 1, False)):
+        c, s = np.cos(np.deg2rad(yaw)), np.sin(np.deg2rad(yaw))
+        measured = mesh.Mesh(128 * mesh.template() @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]).T, 1.0)
+        crop, turned = frontalise.frontalise(FACES[0], measured, made, TEMPLATE)
+        assert turned == pytest.approx(-yaw if is_turned else 0)
+        assert np.array_equal(crop, made.crop(FACES[0])) != is_turned
+        record = frontalise.describe(measured, turned)
+        assert ("reason" in record) != is_turned and record["turned"] == pytest.approx(turned)
+
+
 def test_a_name_that_another_source_may_write_is_refused(tmp_path):
     for name in ("group.jpg", "group+2.jpg", "film/000000.jpg", "alone+2.jpg", "film.mp4"):
         (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)

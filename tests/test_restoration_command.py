@@ -74,7 +74,7 @@ def test_cameras_and_streams_are_one_sentence_each_and_the_rest_is_done(tmp_path
     live = ("97", "rtsp://me:secret@127.0.0.1:9/live?key=1")
     assert restore(*live, tmp_path / "a.png", "--aligned", "--out", tmp_path / "out", "--model", model) == 1
     captured = capsys.readouterr()
-    assert captured.out.startswith("restored 1 of 1 images")
+    assert captured.out.startswith("restored 1 of 1 image into")
     assert captured.err.count("a camera or stream is for faceflax normalize") == captured.err.count("\n") == 2
     assert "secret" not in captured.err and "key" not in captured.err
     assert restore(*live, "--out", tmp_path / "out") == 1
@@ -238,6 +238,20 @@ def test_a_pipe_is_told_and_not_waited_for(tmp_path, model, capsys):
     captured = capsys.readouterr()
     assert captured.out.startswith("restored 1 of 2 images")
     assert f"{tmp_path / 'pipe.png'}: neither a file nor a folder" in captured.err and captured.err.count("\n") == 1
+
+
+def test_a_video_among_crops_and_a_folder_in_a_results_place(tmp_path, model, capsys):
+    face(tmp_path / "a.png")
+    touch(tmp_path / "film.mp4")
+    (tmp_path / "out" / "a.png").mkdir(parents=True)
+    command = (tmp_path / "a.png", tmp_path / "film.mp4", "--aligned", "--out", tmp_path / "out", "--model", model)
+    assert restore(*command) == 1
+    captured = capsys.readouterr()
+    assert (
+        "film.mp4: --aligned is for images, and this is a video, whose faces are found; restore it wi" in captured.err
+    )
+    assert "a.png: Is a directory; choose another place" in captured.err and captured.err.count("\n") == 2
+    assert captured.out.startswith("restored 0 of 2 images")
 
 
 def test_inputs_that_hold_nothing(tmp_path):

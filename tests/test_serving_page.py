@@ -47,6 +47,11 @@ def test_a_face_is_uploaded_damaged_restored_and_downloaded(tmp_path):
         sentence = "The file cannot be used: not a JPEG, PNG, WebP, BMP,"
         wait_for(lambda: sentence in text(driver, ".toast-body"), "a word on a bad file")
         driver.get(home)
+        cv2.imwrite(str(tmp_path / "face.tiff"), face[..., ::-1])
+        upload(driver, tmp_path / "face.tiff")  # which Chromium cannot show, as HEIC
+        seen = "return [...document.querySelectorAll('#photo img')].map(i => i.naturalWidth).join()"
+        wait_for(lambda: driver.execute_script(seen) == "64", "what a browser can show of it")
+        driver.get(home)
         upload(driver, tmp_path / "face.png")
         element(driver, "#editor canvas")
         press(driver, "restore")

@@ -103,7 +103,7 @@ def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settin
     template = alignment.TEMPLATES[settings.template]
     if settings.frontal and is_measured:
         crop, turned = frontalise.frontalise(pixels, measured, own, template)
-        record["frontal"] = {"turned": round(turned, 1)}
+        record["frontal"] = frontalise.describe(measured, turned)
     else:
         crop = own.crop(pixels)
     crop, done = _clean(crop, relight.oval(size, template), settings)

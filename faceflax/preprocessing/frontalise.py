@@ -6,6 +6,7 @@ goes on doing so, as what that hides, such as the underside of the nose, is hidd
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,25 +17,29 @@ from faceflax.preprocessing.mesh import Mesh
 
 LEAST_YAW = 4.0
 """Degrees; a face that looks less to a side is left as it is."""
+MOST_YAW = 20.0
+"""Degrees; a face that looks farther to a side is left as it is, as what is made of it is no longer like it."""
 
 _REACH = 1.0  # sides of the crop around it, where the surroundings stop moving along with the face
 _SEEN = (0.15, 0.5)  # cosines between the surface's normal and the view, from hidden to seen
 
 
-def frontalise(pixels: np.ndarray, measured: Mesh, made: Alignment, template: np.ndarray) -> tuple[np.ndarray, float]:
+def frontalise(
+    pixels: np.ndarray, measured: Mesh, made: Alignment, template: np.ndarray, most_yaw: float = MOST_YAW
+) -> tuple[np.ndarray, float]:
     """Returns a crop, uint8 RGB, of the face turned to the front, and by how many degrees of yaw it was turned.
 
-    Meant for up to about 45 degrees: beyond, half of the face is a mirror image of the other. What surrounds the face
-    is bent to fit.
+    What surrounds the face is bent to fit.
 
     Args:
       pixels: the photograph, uint8 RGB [H, W, 3].
       measured: the face's mesh.
       made: the alignment of the face as it is.
       template: the points [5, 2] that the turned face is brought to, in parts of the crop's side.
+      most_yaw: degrees, beyond which a face is left as it is.
     """
     yaw = measured.angles[0]
-    if abs(yaw) < LEAST_YAW:
+    if not LEAST_YAW <= abs(yaw) <= most_yaw:
         return made.crop(pixels), 0.0
     margin = made.size // 2  # what comes into view lies beside the crop
     wide = made.matrix + (0, 0, margin)
@@ -50,6 +55,17 @@ def frontalise(pixels: np.ndarray, measured: Mesh, made: Alignment, template: np
     weights = pull(weights[:, None], far_weights[:, None]).astype(np.float32)
     weights = cv2.GaussianBlur(weights, (0, 0), made.size / 64)[..., None]
     return np.round(weights * own + (1 - weights) * mirrored).astype(np.uint8), -yaw
+
+
+def describe(measured: Mesh, turned: float) -> dict[str, Any]:
+    """Returns by how many degrees a face was turned, and why not where it looks too far to a side, as JSON."""
+    yaw = abs(measured.angles[0])
+    if yaw <= MOST_YAW:
+        return {"turned": round(turned, 1)}
+    return {
+        "turned": 0.0,
+        "reason": f"it looks to a side by {yaw:.0f} degrees, more than the {MOST_YAW:g} that are turned",
+    }
 
 
 def _turned(measured: Mesh, targets: np.ndarray) -> np.ndarray:

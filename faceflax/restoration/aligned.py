@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
@@ -15,7 +15,7 @@ from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration.ahead import submit_ahead
+from faceflax.restoration.ahead import submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
 HOLE_COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
@@ -164,36 +164,47 @@ def restore_files(
     """
     written = 0
 
-    def settle(futures: Iterable[Future]) -> None:
+    def settle(future: Future) -> None:
         nonlocal written
-        for future in futures:
-            with reported(on_failure):
-                future.result()
-                written += 1
-            advance()
+        with reported(on_failure):
+            future.result()
+            written += 1
+        advance()
 
-    def prepared() -> Iterator[tuple[Job, Prepared]]:
-        for job, future in submit_ahead(
-            pool, functools.partial(_read, size=size, is_searched=find is not None), jobs, 2 * batch_size
-        ):
-            crop = None
-            with reported(on_failure):
-                crop = future.result()
-            if crop is None:
-                advance()
-            else:
-                yield job, crop
+    def fail(failure: str) -> None:
+        on_failure(failure)
+        advance()
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        crops, writing = prepared(), []
-        while batch := list(itertools.islice(crops, batch_size)):
-            if find is not None:
-                batch = _search(batch, find)
-            restored = restore(np.stack([crop.image for _, crop in batch]), np.stack([crop.mask for _, crop in batch]))
-            settle(writing)
-            writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
-        settle(writing)
+    try:
+        with threads(os.cpu_count()) as pool:
+            crops, writing = _prepared(jobs, size, find is not None, pool, 2 * batch_size, fail), []
+            while batch := list(itertools.islice(crops, batch_size)):
+                batch = batch if find is None else _search(batch, find)
+                images, masks = (np.stack([getattr(crop, name) for _, crop in batch]) for name in ("image", "mask"))
+                restored = restore(images, masks)
+                for future in writing:
+                    settle(future)
+                writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
+            for future in writing:
+                settle(future)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"{written} of {len(jobs)} images are done") from error
     return written
+
+
+def _prepared(
+    jobs: Sequence[Job],
+    size: int,
+    is_searched: bool,
+    pool: ThreadPoolExecutor,
+    most_ahead: int,
+    on_failure: Callable[[str], None],
+) -> Iterator[tuple[Job, Prepared]]:
+    """The images at the model's size, in order, without those that cannot be read."""
+    read = functools.partial(_read, size=size, is_searched=is_searched)
+    for job, future in submit_ahead(pool, read, jobs, most_ahead):
+        with reported(on_failure):
+            yield job, future.result()
 
 
 def _search(batch: list[tuple[Job, Prepared]], find: FindBatch) -> list[tuple[Job, Prepared]]:

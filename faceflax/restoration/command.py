@@ -1,6 +1,7 @@
 """What `faceflax restore` does."""
 
 import argparse
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +12,7 @@ from faceflax.errors import UserError
 from faceflax.preprocessing import acquire, console
 from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
-from faceflax.restoration import aligned, photograph_command, restorers
+from faceflax.restoration import aligned, interruption, photograph_command, restorers
 from faceflax.restoration.restorers import Restorer
 
 AUTO = "auto"  # for --mask: the segmenter finds it
@@ -19,10 +20,19 @@ MOST_UPSCALE = 4
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restores the files that the arguments name; returns 0, or 1 when some could not be.
+    """Restores the files that the arguments name; returns 0, 1 when some could not be, or 130 after Ctrl-C.
 
     Raises `UserError` when nothing can be restored at all: no model, an output folder that cannot be written.
     """
+    try:
+        with interruption.ends_soon():
+            return _run(arguments)
+    except KeyboardInterrupt as error:
+        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr, flush=True)
+        return interruption.STATUS
+
+
+def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     out = Path(arguments.out)
     console.make_folder(out)
@@ -65,6 +75,12 @@ def _check(arguments: argparse.Namespace) -> None:
 def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
     masks = Path(arguments.mask) if arguments.mask and arguments.mask != AUTO else None
     jobs, failures = plan([Path(name) for name in arguments.inputs], out, masks)
+    failures += [
+        f"{job.source}: --aligned is for images, and this is a video, whose faces are found; restore it without"
+        for job in jobs
+        if acquire.is_video(job.source)
+    ]
+    jobs = [job for job in jobs if not acquire.is_video(job.source)]
     batch_size = min(arguments.batch_size, max(1, len(jobs)))
     restorer = restorers.load(arguments.model, arguments.fidelity, batch_size)
     finder = _load_finder(Path(arguments.segmenter), batch_size) if arguments.segmenter else None
@@ -72,7 +88,7 @@ def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
         console.report(failure)
     written = _restore(jobs, restorer, finder, batch_size)
     total = len(jobs) + len(failures)
-    print(f"restored {written} of {total} images into {console.printable(str(out))}")
+    print(f"restored {written} of {photograph_command.counted(total, 'image')} into {console.printable(str(out))}")
     return 0 if written == total else 1
 
 

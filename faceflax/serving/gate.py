@@ -46,7 +46,7 @@ class Gate:
         if refusal is None:
             await self._app(scope, receive, send_guarded)
             return
-        await _pass_over(receive, _UPLOADS * self._limits.megabytes * 1e6)
+        await _pass_over(receive, 2 * self._limits.megabytes * 1e6 + _OVERHEAD)
         status, detail = refusal
         await send_guarded(
             {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json")]}

@@ -26,7 +26,10 @@ from faceflax.serving.restoring import Models
 
 _QUEUE = "network"  # all that computes waits in one line
 _MOST_PAINTED = 16  # paintings that the browser sent and did not use yet; each is a few pictures in memory
+_MOST_FILES = 6  # in one request: a photograph, and of the editor its background, its one layer and both together
+_MOST_REDRAWN = 1000  # names of our own pictures, which the browser sends back at once
 _EDITOR_SIDE = 1024  # pixels; damaged pictures are smaller
+_SHOWN = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif")  # what every browser shows itself
 _FONTS = ("ui-sans-serif", "system-ui", "sans-serif")  # names of the system's own, as others would be fetched
 
 
@@ -77,6 +80,7 @@ class _Page:
     def __init__(self, site: Site):
         self._site = site
         self._requests = RateLimit(site.limits.per_minute)
+        self._redrawn: collections.deque[str] = collections.deque(maxlen=_MOST_REDRAWN)
         with _Blocks(title="faceflax", analytics_enabled=False) as self.blocks:
             gr.Markdown("# faceflax\nRestores the faces in a photograph. Pictures are forgotten after half an hour.")
             with gr.Row(equal_height=False):
@@ -98,6 +102,7 @@ class _Page:
         )
         # The file as it came: Gradio would decode it first, and say its own words and path of a bad one.
         self._photo.preprocess = lambda payload: None if payload is None else payload.path
+        self._given = gr.State(None, time_to_live=1800)  # its path, as what is shown may be another file
         with gr.Accordion("2. Damage it, if you like", open=True):
             with gr.Row():
                 self._task = gr.Dropdown(list(TASKS), value="noise", label="Task", elem_id="task")
@@ -150,12 +155,13 @@ class _Page:
         heavy = {"concurrency_id": _QUEUE, "concurrency_limit": 1, "api_visibility": "private"}
         light = {"queue": False, "api_visibility": "private"}
         results = [self._slider, self._download]
-        self._photo.change(self._open, self._photo, [self._working, self._editor, *results], **heavy)
+        opened = [self._photo, self._given, self._working, self._editor, *results]
+        self._photo.change(self._open, self._photo, opened, **heavy)
         self._task.change(_offer_severities, self._task, self._severity, **light)
         self._model.change(self._offer_fidelity, self._model, self._fidelity, **light)
         self._damage.click(
             self._on_damage,
-            [self._photo, self._task, self._severity, self._side, self._seed],
+            [self._given, self._task, self._severity, self._side, self._seed],
             [self._working, self._editor, *results],
             **heavy,
         )
@@ -166,12 +172,24 @@ class _Page:
             **heavy,
         )
 
-    def _open(self, photo: str | None, request: gr.Request) -> tuple:
+    def _open(self, photo: str | None, request: gr.Request) -> Any:
         if photo is None:
-            return None, None, None, gr.DownloadButton(interactive=False)
+            return None, None, None, None, None, gr.DownloadButton(interactive=False)
+        if Path(photo).name in self._redrawn:  # our own picture in the place of the visitor's
+            return gr.skip()
         with _Spoken():
             self._admit(request)
-            return photo, _painted(self._read(photo), None), None, gr.DownloadButton(interactive=False)
+            photograph = self._read(photo)
+            shown = gr.skip() if Path(photo).suffix.lower() in _SHOWN else self._redraw(photograph)
+            return shown, photo, photo, _painted(photograph, None), None, gr.DownloadButton(interactive=False)
+
+    def _redraw(self, photograph: Photograph) -> str:
+        """A PNG of what not every browser can show, such as HEIC and TIFF."""
+        folder = self._new_folder()
+        path = folder / f"{folder.name}.png"
+        images.write(path, Photograph(images.to_srgb8(photograph), None))
+        self._redrawn.append(path.name)
+        return str(path)
 
     def _on_damage(
         self, photo: str | None, task: str, severity: str, side: int, seed: int, request: gr.Request
@@ -229,6 +247,8 @@ class _Blocks(gr.Blocks):
         """Refuses URLs in what a visitor sends, for any component, before Gradio looks at it."""
         if _names_url(inputs):
             raise gr.Error("That photograph was not uploaded here; upload it.", print_exception=False)
+        if _count_files(inputs) > _MOST_FILES:
+            raise gr.Error(f"A request may name {_MOST_FILES} pictures at most.", print_exception=False)
         return await super().preprocess_data(block_fn, inputs, *others, **named)
 
 
@@ -238,6 +258,13 @@ def _names_url(sent: Any) -> bool:
         path = sent.get("path")
         return isinstance(path, str) and "://" in path or any(map(_names_url, sent.values()))
     return isinstance(sent, list) and any(map(_names_url, sent))
+
+
+def _count_files(sent: Any) -> int:
+    """How many files JSON names, each of which Gradio would decode into memory, all at once."""
+    if isinstance(sent, dict):
+        return isinstance(sent.get("path"), str) + sum(map(_count_files, sent.values()))
+    return sum(map(_count_files, sent)) if isinstance(sent, list) else 0
 
 
 class _Spoken:
