@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
             return _run(arguments)
     except KeyboardInterrupt as error:
         print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr, flush=True)
+        interruption.finish()
         return interruption.STATUS
 
 

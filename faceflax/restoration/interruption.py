@@ -5,12 +5,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType
 
 from faceflax import files
 
 STATUS = 130  # as shells expect
+_is_stopped = threading.Event()
 _PATIENCE = 1.5  # seconds for the threads to end what they are at
 
 
@@ -19,9 +21,11 @@ def ends_soon() -> Iterator[None]:
     """Within it, SIGINT raises one `KeyboardInterrupt`, and the process is over 1.5 seconds later, with status 130.
 
     A thread in the middle of a library's call cannot be stopped; what it had written in part is removed. Further
-    SIGINTs are passed over. Does nothing in a thread that is not the main one, which signals do not reach.
+    SIGINTs are passed over. Does nothing in a thread that is not the main one, which signals do not reach, and where
+    SIGINT is ignored, as by a shell's jobs in the background.
     """
-    if threading.current_thread() is not threading.main_thread():
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
     before = signal.signal(signal.SIGINT, _stop)
@@ -34,10 +38,22 @@ def ends_soon() -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _is_stopped.set()
     timer = threading.Timer(_PATIENCE, _end)
     timer.daemon = True
     timer.start()
     raise KeyboardInterrupt
+
+
+def finish() -> None:
+    """Ends the process if SIGINT came within `ends_soon`, after its threads have ended or the time is over."""
+    if not _is_stopped.is_set():
+        return
+    end = time.monotonic() + _PATIENCE
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(max(0.0, end - time.monotonic()))
+    _end()  # Python's own way out takes seconds with these libraries
 
 
 def _end() -> None:
