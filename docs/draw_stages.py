@@ -18,7 +18,7 @@ _SIDE = 192
 # Faces of the test split: number, side in the scene, turn in degrees, middle, and what is done to its light.
 _SCENE = (
     (20, 150, -20, (95, 120), "dark"),
-    (12, 120, 15, (250, 100), "orange"),
+    (14, 120, 15, (250, 100), "orange"),
     (22, 110, 0, (365, 205), "noise"),
     (7, 90, 30, (210, 230), "side"),
     (9, 60, -35, (470, 90), "none"),
