@@ -89,7 +89,7 @@ def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
         console.report(failure)
     written = _restore(jobs, restorer, finder, batch_size)
     total = len(jobs) + len(failures)
-    print(f"restored {written} of {photograph_command.counted(total, 'image')} into {console.printable(str(out))}")
+    print(f"restored {written} of {console.counted(total, 'image')} into {console.printable(str(out))}")
     return 0 if written == total else 1
 
 

@@ -32,17 +32,12 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options)
     where = console.printable(str(out))
     if jobs or not films:
-        count = counted(len(jobs) + len(failures), "photograph")
-        print(f"restored {counted(faces, 'face')} in {written} of {count} into {where}")
+        count = console.counted(len(jobs) + len(failures), "photograph")
+        print(f"restored {console.counted(faces, 'face')} in {written} of {count} into {where}")
     made = _restore_videos(films, restorer, locate, arguments.batch_size, options)
     if len(films) > 1:
-        print(f"restored {made} of {counted(len(films), 'video')} into {where}")
+        print(f"restored {made} of {console.counted(len(films), 'video')} into {where}")
     return 0 if not failures and written + made == len(jobs) + len(films) else 1
-
-
-def counted(count: int, noun: str) -> str:
-    """Returns "1 face", "2 faces"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _plan(arguments: argparse.Namespace, out: Path, options: Options) -> tuple[list[Job], list[Job], list[str]]:
@@ -81,7 +76,7 @@ def _restore_videos(films: Sequence[Job], restorer: Restorer, locate: Locate, ba
         for job in films:
             made += _restore_video(job, restorer, locate, batch_size, options)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"{made} of {counted(len(films), 'video')} are done") from error
+        raise KeyboardInterrupt(f"{made} of {console.counted(len(films), 'video')} are done") from error
     return made
 
 
@@ -99,7 +94,7 @@ def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int
             advance=lambda: progress.advance(bar),
         )
         into = console.printable(str(job.output))
-        print(f"restored {counted(faces, 'face')} through {counted(frames, 'frame')} into {into}")
+        print(f"restored {console.counted(faces, 'face')} through {console.counted(frames, 'frame')} into {into}")
         return 1
     return 0
 
