@@ -155,6 +155,16 @@ def test_enlarging_and_comparing(tmp_path, options):
         np.testing.assert_array_equal(read(pair).pixels, np.hstack([before, after]))
 
 
+def test_a_result_may_have_as_many_pixels_as_an_input(tmp_path, monkeypatch):
+    monkeypatch.setattr(photographs.images, "MAX_PIXELS", 4 * 110 * 120)
+    (job,) = jobs(tmp_path, 1)
+    assert run([job], always(*CORNERS), options=Options(times=2)) == ((1, 3), [])
+    counts, (failure,) = run([job], always(*CORNERS), options=Options(times=3))
+    assert (
+        counts == (0, 0) and "00.png: enlarged it has 360x330 pixels, more than" in failure and "--upscale" in failure
+    )
+
+
 @pytest.mark.parametrize("kind", ["grey", "16 bit", "alpha"])
 def test_depth_greyness_and_alpha_are_kept(tmp_path, kind):
     (job,) = jobs(tmp_path, 1, (110, 120) if kind == "grey" else (110, 120, 3))

@@ -241,6 +241,14 @@ def test_a_face_does_not_flicker(tmp_path, in_turn, monkeypatch):
     assert steady < 0.75 * without
 
 
+def test_what_is_taken_back_does_not_jump_from_frame_to_frame():
+    steady, track = video._Steady(), mock.Mock(number=1)
+    maps = [steady.spare(track, np.full((4, 4), number % 2, np.float32)) for number in range(20)]
+    assert np.abs(np.diff(maps, axis=0)).max() <= 0.25 and 0.3 < maps[-1].mean() < 0.7
+    steady.forget_all_but([])
+    assert (steady.spare(track, np.ones((4, 4), np.float32)) == 1).all()
+
+
 @pytest.mark.parametrize("data", [b"", b"hello", "cut"])
 def test_what_is_no_video_leaves_nothing(tmp_path, in_turn, data):
     source = tmp_path / "in.mp4"
