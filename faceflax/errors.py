@@ -1,12 +1,15 @@
 """Errors that people read: one sentence that says what is wrong and what to do, and no traceback."""
 
+import _thread
 import contextlib
 import errno
 import json
 import os
 import sys
+import threading
 import unicodedata
 from collections.abc import Callable
+from typing import Any
 
 _CONTROLS = {"Cc", "Zl", "Zp"}  # categories of Unicode that move a terminal's cursor, or end a line
 _TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # that change the order of what is read
@@ -23,6 +26,7 @@ def run_main(main: Callable[[], int | None]) -> None:
     keeps its traceback. An interrupt ends with status 130, as shells expect. What cannot be printed, to a full disk or
     a program that has ended, is an error of the first kind.
     """
+    sys.unraisablehook = _interrupt_again
     try:
         status = main()
         sys.stdout.flush()
@@ -40,6 +44,16 @@ def run_main(main: Callable[[], int | None]) -> None:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(status or 0)
+
+
+def _interrupt_again(unraisable: Any) -> None:
+    """Python passes over what is raised while it collects garbage, as JAX has it do; an interrupt must not be lost."""
+    if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+        sys.__unraisablehook__(unraisable)
+        return
+    later = threading.Timer(0.05, _thread.interrupt_main)  # when the collection has ended
+    later.daemon = True
+    later.start()
 
 
 def printable(text: str) -> str:

@@ -70,3 +70,21 @@ def test_wrong_arguments_are_one_sentence(arguments, sentence, capsys):
 def test_json_stays_the_same_json():
     values = {"path": 'a\n"\x1b\x7f\x85\u202e\\.jpg'}
     assert json.loads(printable(json.dumps(values, ensure_ascii=False))) == values
+
+
+_COLLECTS = """
+import gc, signal, time
+from faceflax.errors import run_main
+
+def main():
+    gc.callbacks.append(lambda phase, info: phase == "start" and (gc.callbacks.clear(), signal.raise_signal(2)))
+    gc.collect()
+    time.sleep(20)
+
+run_main(main)
+"""
+
+
+def test_an_interrupt_while_garbage_is_collected_is_not_lost():
+    finished = subprocess.run([sys.executable, "-c", _COLLECTS], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (130, "interrupted\n")
