@@ -28,7 +28,7 @@ def package(tmp_path, monkeypatch):
     return tmp_path / "shipped"
 
 
-def trained(folder, arm="cnn", init_from="", add=0.0):
+def trained(folder, arm="cnn", init_from="", add=0.0, step=2):
     """The workdir of a network whose averaged parameters are `add` more than those of an untrained one."""
     untrained.make_workdir(folder, SIZE, arm)
     config, params, _ = checkpoints.load_for_inference(folder)
@@ -36,7 +36,7 @@ def trained(folder, arm="cnn", init_from="", add=0.0):
     write_text(folder / "config.json", workdir.config_lib.to_json(config))
     write_json(folder / "manifest.json", MADE | {"dataset": {"name": "x", "fingerprint": "0" * 12}})
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric=config.eval.best_metric)
-    saved.save({"ema": jax.tree.map(lambda leaf: leaf + add, params)}, 2, {"psnr": 20.0})
+    saved.save({"ema": jax.tree.map(lambda leaf: leaf + add, params)}, step, {"psnr": 20.0})
     saved.close()
     return folder
 
@@ -100,3 +100,17 @@ def test_a_gan_is_shipped_after_its_cnn_and_interpolates_with_it(tmp_path, packa
     ends = {1.0: shipped.read("cnn")[1], 0.0: shipped.read("gan")[1]}
     for fidelity, expected in ends.items():
         jax.tree.map(np.testing.assert_array_equal, networks.load_restorer("gan", fidelity).params, expected)
+
+
+def test_the_shipped_cnn_may_be_trained_on_but_not_be_another(tmp_path, package):
+    ship(trained(tmp_path / "cnn", add=0.05), "cnn", "")
+    gan = trained(tmp_path / "gan", "gan", init_from="cnn", add=0.1)
+    workdir.write_origin(gan, 2)
+    ship(gan, "gan", "")
+    ship(trained(tmp_path / "later", init_from="cnn", add=0.15), "cnn", "")
+    between = networks.load_restorer("gan", 0.5).params
+    ends = shipped.read("cnn")[1], shipped.read("gan")[1]
+    jax.tree.map(lambda a, b, c: np.testing.assert_allclose(a, (b + c) / 2, rtol=1e-6), between, *ends)
+    ship(trained(tmp_path / "other", add=0.2, step=3), "cnn", "")
+    with pytest.raises(UserError, match="is of step 3, not 2"):
+        networks.load_restorer("gan", 0.5)

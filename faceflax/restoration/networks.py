@@ -34,8 +34,10 @@ _MARGIN = 2 / 128
 def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trained:
     """Reads a restorer by name or workdir; with a `fidelity` of 0 to 1, that between a GAN (0) and its CNN (1).
 
-    Its CNN is the one that it was trained from. Raises `UserError` when there is no such model, or `fidelity` is given
-    and the model is not a GAN, its CNN is gone or of another model, or `fidelity` is out of range.
+    Its CNN is the one that it was trained from; of a GAN that comes with the package the `cnn` that does, which may have
+    been trained on since: the way between them stays straight (docs/restoring.md). Raises `UserError` when there is no
+    such model, or `fidelity` is given and the model is not a GAN, its CNN is gone or of another model, or `fidelity`
+    is out of range.
     """
     trained = trained_lib.load_restorer(model)
     if fidelity is None:
@@ -50,8 +52,15 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
             f"--fidelity: the CNN that {model} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
-    cnn = trained_lib.load_restorer(origin, _origin_step(model))
+    cnn = trained_lib.load_restorer(origin, None if _is_trained_on(origin, model) else _origin_step(model))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
+
+
+def _is_trained_on(origin: str, model: str | Path) -> bool:
+    """Whether both come with the package, and behind `origin` is the very CNN that the GAN `model` was trained from."""
+    if not {origin, str(model)} <= set(shipped.names()):
+        return False
+    return shipped.manifest(model)["before"][-1] in shipped.manifest(origin)["before"]
 
 
 def _origin_step(model: str | Path) -> int:
