@@ -2,32 +2,30 @@
 
 import argparse
 import collections
-import functools
+import contextlib
 import hashlib
-import multiprocessing
 import os
 import re
+import signal
 import sys
+import threading
 import time
 from collections.abc import Container, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-
-import cv2
+from types import FrameType
 
 from faceflax import assets
 from faceflax.errors import UserError
-from faceflax.preprocessing import acquire, chain, console
+from faceflax.preprocessing import acquire, console, results
 from faceflax.preprocessing.alignment import TEMPLATES
 from faceflax.preprocessing.chain import Settings
 from faceflax.preprocessing.images import SUFFIXES
 from faceflax.preprocessing.inputs import plan
-from faceflax.preprocessing.normalising import Outcome, Work, normalise_source, settle
+from faceflax.preprocessing.normalising import Outcome, Work
+from faceflax.preprocessing.workers import run_all
 from faceflax.progress import progress_bar
 
 _FURTHER = re.compile(r"(.+)\+\d+")  # the name of a picture's second face and those after it
-_ATTEMPTS = 2  # of what a process died of; memory may be there the next time
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -46,9 +44,9 @@ def run(arguments: argparse.Namespace) -> int:
         console.report(failure)
     outcomes = []
     workers = min(arguments.workers or os.cpu_count() or 1, max(1, len(works)))
-    with progress_bar() as progress:
+    with _ended_in_order(), progress_bar() as progress, contextlib.closing(run_all(works, settings, workers)) as made:
         bar = progress.add_task("normalising", total=len(works))
-        for outcome in _run_all(works, settings, workers):
+        for outcome in made:
             if outcome.is_fatal:
                 raise UserError(outcome.failure)
             if outcome.failure:
@@ -96,7 +94,7 @@ def _plan(arguments: argparse.Namespace, out: Path) -> tuple[list[Work], list[st
     works = []
     for job in jobs:
         try:
-            output = settle(job.source, job.output, out)
+            output = results.settle(job.source, job.output, out)
             works.append(Work(os.fspath(job.source), output, arguments.every, arguments.frames))
         except UserError as error:
             failures.append(str(error))
@@ -135,71 +133,29 @@ def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work
     return kept, failures
 
 
-def _run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Outcome]:
-    waiting = collections.deque((work, 1) for work in works)
-    # Each process is a pool of its own, so that its death is seen to be of the one source that it had.
-    idle = [_new_process(settings) for _ in range(workers)]
-    running: dict[Future, tuple[ProcessPoolExecutor, Work, int]] = {}
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Within it, SIGTERM ends the command as Ctrl-C does: one line, and status 143, as shells expect."""
+    if threading.current_thread() is not threading.main_thread():  # which signals do not reach
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _stop)
     try:
-        while waiting or running:
-            while waiting and idle:
-                process, (work, attempt) = idle.pop(), waiting.popleft()
-                running[_submit(process, work, settings)] = process, work, attempt
-            for future in wait(running, return_when=FIRST_COMPLETED).done:
-                process, work, attempt = running.pop(future)
-                try:
-                    outcome = future.result()
-                except BrokenProcessPool:
-                    process.shutdown(wait=False)
-                    process = _new_process(settings)
-                    if attempt < _ATTEMPTS:
-                        waiting.appendleft((work, attempt + 1))
-                        outcome = None
-                    else:
-                        reason = "the process that read it died; it may need too much memory"
-                        outcome = Outcome(failure=f"{acquire.shown(work.source)}: {reason}")
-                idle.append(process)
-                if outcome is not None:
-                    yield outcome
+        yield
+    except _Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     finally:
-        for process in [*idle, *(process for process, _, _ in running.values())]:
-            process.shutdown(wait=False, cancel_futures=True)
+        signal.signal(signal.SIGTERM, before)
 
 
-def _submit(process: ProcessPoolExecutor, work: Work, settings: Settings) -> Future:
-    """Gives a process a source; one that died before it had any breaks this attempt, too."""
-    try:
-        return process.submit(_normalise, work, settings)
-    except BrokenProcessPool as error:
-        broken: Future = Future()
-        broken.set_exception(error)
-        return broken
+class _Terminated(BaseException):
+    """SIGTERM came."""
 
 
-def _new_process(settings: Settings) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_process, (settings,))
-
-
-@functools.cache
-def _chain(settings: Settings) -> chain.Normalise:
-    return chain.load_chain(settings)
-
-
-def _start_process(settings: Settings) -> None:
-    """As `_start`, with nobody to hear what libpng and libjpeg say of damaged files: our own words follow."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
-    _start(settings)
-
-
-def _start(settings: Settings) -> None:
-    """Makes a process ready; one thread each, as there are as many processes as cores."""
-    cv2.setNumThreads(1)
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    _chain(settings)
-
-
-def _normalise(work: Work, settings: Settings) -> Outcome:
-    return normalise_source(work, settings, _chain(settings))
+def _stop(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one changes nothing
+    raise _Terminated
 
 
 def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:

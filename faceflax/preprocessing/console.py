@@ -7,8 +7,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
-
 from faceflax.errors import UserError, printable
 
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
@@ -54,16 +52,21 @@ def is_fatal(error: UserError) -> bool:
 
 @contextlib.contextmanager
 def told_of(source: str) -> Iterator[None]:
-    """Raises a `UserError` for what a file nobody foresaw made of our code or a library's, so that the rest goes on."""
+    """Raises a `UserError` for what a file nobody foresaw made of our code or a library's, so that the rest goes on.
+
+    The sentence names the exception's class, so that a fault of ours can be reported.
+    """
     try:
         yield
+    except UserError:
+        raise
     except MemoryError as error:
         raise UserError(f"{source}: there is not enough memory for it; make it smaller or run it apart") from error
     except OSError as error:
         place = f" at {error.filename}" if error.filename else ""
         raise UserError(f"{source}: cannot be worked on: {error.strerror or error}{place}") from error
-    except (ValueError, cv2.error) as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:
+        reason = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
         raise UserError(f"{source}: cannot be worked on, which is a fault of faceflax: {reason}") from error
 
 

@@ -8,6 +8,8 @@ _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 # In a scan FF 00 stands for a byte of data, FF FF fills up, and FF 01 and FF D0 to FF D7 (restart) have no length.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]", re.DOTALL)
 _TIFF_INTEGERS = {3: "H", 4: "I"}
+_MOST_GIF_REMARKS = 4096  # blocks of them, up to 1 MB; the time that Pillow takes grows with their square
+_LEAST_GIF_BLOCK = 16  # bytes of pixels in one, on average; writers fill up 255
 
 
 def is_known(encoded: bytes) -> bool:
@@ -53,6 +55,31 @@ def check(encoded: bytes) -> None:
         whole = True
     if not whole:
         raise ValueError("the file is truncated")
+
+
+def check_gif(encoded: bytes) -> None:
+    """Raises `ValueError` where a GIF has more blocks before its second picture than any writer makes (GIF89a, 15)."""
+    place = 13 + _gif_colours(encoded[10:11])
+    left = {b"!": _MOST_GIF_REMARKS, b",": _MOST_GIF_REMARKS + len(encoded) // _LEAST_GIF_BLOCK}
+    pictures = 0
+    while place < len(encoded) and pictures < 2 and (kind := encoded[place : place + 1]) != b";":
+        if kind not in left:
+            place += 1
+            continue
+        pictures += kind == b","
+        place += 2 if kind == b"!" else 10 + _gif_colours(encoded[place + 9 : place + 10]) + 1
+        most = left[kind] - 1
+        while place < len(encoded) and encoded[place] and most > 0:
+            most -= 1
+            place += 1 + encoded[place]
+        if most <= 0:
+            raise ValueError("it is cut into too many blocks")
+        left[kind], place = most, place + 1
+
+
+def _gif_colours(flags: bytes) -> int:
+    """Bytes of the table of colours that follows."""
+    return 3 << (flags[0] & 7) + 1 if flags and flags[0] & 128 else 0
 
 
 def _is_jpeg_whole(encoded: bytes) -> bool:

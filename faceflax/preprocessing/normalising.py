@@ -1,7 +1,6 @@
 """Normalises one source into its files: an aligned face each, and a record of what was measured and done."""
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.files import write_json
-from faceflax.preprocessing import acquire, console, images
+from faceflax.preprocessing import acquire, console, images, results
 from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
-_LONGEST = 240  # bytes of a name, of the 255 that most file systems allow; the suffix and "+2" come to it
 NO_FACE = "no face found; a face needs about 20 pixels"
 
 
@@ -40,11 +37,6 @@ class Work:
         """Whether it gives many pictures: a video, camera or stream."""
         return acquire.is_live(self.source) or acquire.is_video(Path(self.source))
 
-    @property
-    def record(self) -> Path:
-        """Where the record of the source is."""
-        return self.output.with_suffix(".json")
-
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
@@ -55,32 +47,6 @@ class Outcome:
     is_new: bool = True
     failure: str = ""
     is_fatal: bool = False
-
-
-def settle(source: Path, output: Path, out: Path) -> Path:
-    """Returns where the first face of a file goes: `output`, or beside it with the file's suffix in its name.
-
-    The latter where another file of the same stem has the former by an earlier run, as a.png after a.jpg. Raises
-    `UserError` when both are another's, when no file can have a name so long, and when the file is itself a face that
-    an earlier run put below `out`.
-    """
-    if Path(os.path.realpath(source.parent)).is_relative_to(os.path.realpath(out)) and _is_made(source):
-        raise UserError(f"{source}: a face that faceflax normalize made; choose an --out apart from the photographs")
-    if len(os.fsencode(output.name)) > _LONGEST:
-        raise UserError(f"{source}: its name is too long, as those of its results would be longer; shorten it")
-    outputs = (output, output.with_name(f"{source.stem}{source.suffix.lower()}.png"))
-    free = [each for each in outputs if _earlier(each.with_suffix(".json")).get("source") in (None, _name(source))]
-    if not free:
-        raise UserError(f"{source}: {output} is there already, of another file; choose another --out")
-    return free[0]
-
-
-def _is_made(source: Path) -> bool:
-    """Whether a record beside a picture, or beside its folder if it is a video's, says that it is a face of its own."""
-    path = source.absolute()
-    stems = {path.stem, path.stem.rpartition("+")[0] or path.stem}
-    records = [*(path.with_name(f"{stem}.json") for stem in stems), Path(f"{path.parent}.json")]
-    return any(record.parent / face["file"] == path for record in records for face in _earlier(record).get("faces", ()))
 
 
 def normalise_source(work: Work, settings: Settings, chain: Normalise) -> Outcome:
@@ -100,19 +66,25 @@ def _normalise(work: Work, settings: Settings, chain: Normalise) -> Outcome:
     kept = _kept(work, identity)
     if kept is not None:
         return _outcome(work, kept, is_new=False)
-    record = identity | {"faces": [], "refused": []}
-    for output, photograph in _pictures(work):
-        _normalise_picture(output, photograph, chain, record, work)
-    _remove_stale(work, record)
+    record = identity | _place(work) | {"faces": [], "refused": []}
+    for number, (output, photograph) in enumerate(_pictures(work)):
+        found = chain(images.to_srgb8(photograph))
+        if number == 0:
+            results.begin(work.output, identity | _place(work))
+        _write_faces(output, photograph, found, record, work)
     _remove_renamed(work, identity)
-    write_json(work.record, record)
-    _aside(work.record).unlink(missing_ok=True)
+    results.finish(work.output, record, is_live=acquire.is_live(work.source))
     return _outcome(work, record, is_new=True)
+
+
+def _place(work: Work) -> dict[str, str]:
+    """Where a file was, which tells it from another of its name; its faces are kept when it moves."""
+    return {} if acquire.is_live(work.source) else {"path": os.path.realpath(work.source)}
 
 
 def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     """What has to be the same for faces to be kept; live sources are never the same."""
-    name, made_by = _name(work.source), settings.made_by()
+    name, made_by = results.name(work.source), settings.made_by()
     if acquire.is_live(work.source):
         return {"source": name, **made_by}
     try:
@@ -125,49 +97,15 @@ def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     return file | made_by
 
 
-def _name(source: str) -> str:
-    """What a record says that its source is: a live one's address without secrets, or a file's own name."""
-    name = acquire.shown(source) if acquire.is_live(source) else Path(source).name
-    return name.encode(errors="replace").decode()
-
-
 def _kept(work: Work, identity: dict[str, Any]) -> dict[str, Any] | None:
     """The record of an earlier run that made the same, if all its files are there."""
-    record = _read(work.record)
+    record = results.read(work.output)
     if acquire.is_live(work.source) or {name: record.get(name) for name in identity} != identity:
         return None
-    files = [work.output.parent / face["file"] for face in record["faces"]]
-    return record if all(file.is_file() for file in files) else None
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        is_record = all("file" in face for face in record["faces"]) and isinstance(record["refused"], list)
-    except (OSError, ValueError, TypeError, KeyError):
-        return {}
-    return record if is_record else {}
-
-
-def _aside(record: Path) -> Path:
-    return record.with_name(f".{record.name}")
-
-
-def _set_aside(work: Work) -> None:
-    """Hides the record of an earlier run before its faces are overwritten.
-
-    If that is interrupted, no record says of some of either kind that they are whole; what was to be removed is known.
-    """
-    try:
-        if work.record.is_file():
-            work.record.replace(_aside(work.record))
-    except OSError as error:
-        raise UserError(f"cannot write {work.record}: {error.strerror}; choose another --out") from error
-
-
-def _earlier(record: Path) -> dict[str, Any]:
-    """The record of an earlier run, also if a run after it was interrupted."""
-    return _read(record) or _read(_aside(record))
+    is_there = results.is_whole(record) and all(
+        (work.output.parent / face).is_file() for face in results.made(work.output, record)
+    )
+    return record if is_there else None
 
 
 def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
@@ -179,12 +117,11 @@ def _pictures(work: Work) -> Iterator[tuple[Path, Photograph]]:
         yield work.output.with_suffix("") / f"{number:06d}.png", Photograph(frame, None)
 
 
-def _normalise_picture(
-    output: Path, photograph: Photograph, chain: Normalise, record: dict[str, Any], work: Work
+def _write_faces(
+    output: Path, photograph: Photograph, faces: list[Normalised], record: dict[str, Any], work: Work
 ) -> None:
     """Writes the faces of one picture and adds them to the record."""
-    faces, count = chain(images.to_srgb8(photograph)), 0
-    _set_aside(work)
+    count = 0
     for found in faces:
         if found.pixels is None:
             record["refused"].append({"picture": output.stem} | found.record)
@@ -201,15 +138,6 @@ def _as_photograph(found: Normalised, photograph: Photograph) -> Photograph:
     return Photograph(np.ascontiguousarray(pixels), None)
 
 
-def _remove_stale(work: Work, record: dict[str, Any]) -> None:
-    """Removes faces that an earlier run made of this file and this one does not; what was live cannot be made again."""
-    if acquire.is_live(work.source):
-        return
-    made = {face["file"] for face in record["faces"]}
-    earlier = [face["file"] for face in _earlier(work.record).get("faces", [])]
-    _remove_faces(work.output, [file for file in earlier if file not in made])
-
-
 def _remove_renamed(work: Work, identity: dict[str, Any]) -> None:
     """Removes what an earlier run made of the same file under its other name: with its suffix in it, or without.
 
@@ -221,20 +149,9 @@ def _remove_renamed(work: Work, identity: dict[str, Any]) -> None:
     stems = {source.stem, source.stem + source.suffix.lower()}
     for stem in stems - {work.output.stem}:
         other = work.output.with_name(f"{stem}.png")
-        record = _earlier(other.with_suffix(".json"))
+        record = results.read(other)
         if all(record.get(name) == identity[name] for name in ("source", "bytes", "modified_ns")):
-            _remove_faces(other, [face["file"] for face in record["faces"]])
-            for path in (other.with_suffix(".json"), _aside(other.with_suffix(".json"))):
-                path.unlink(missing_ok=True)
-
-
-def _remove_faces(output: Path, names: list[str]) -> None:
-    """Removes faces by their names in a record, as far as they are those of the source that becomes `output`."""
-    for name in names:
-        file = Path(name)
-        is_ours = file.suffix == ".png" and file.parts[0].startswith(output.stem) and ".." not in file.parts
-        if is_ours and not file.is_absolute():
-            (output.parent / file).unlink(missing_ok=True)
+            results.remove(other)
 
 
 def _outcome(work: Work, record: dict[str, Any], *, is_new: bool) -> Outcome:

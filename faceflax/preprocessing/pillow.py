@@ -1,16 +1,21 @@
 """What Pillow reads better than OpenCV: colour profiles and EXIF, CMYK, and GIF, HEIC and AVIF files."""
 
 import io
+import struct
 import warnings
 
 import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
+from faceflax.preprocessing import headers
+
 # Sizes are checked before anything is decoded, and a damaged EXIF block is as none.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# What Pillow's readers raise on damaged files; RuntimeError is AVIF's, EOFError and ValueError are HEIC's.
-_DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError, ValueError)
+# What Pillow's readers raise on damaged files: RuntimeError is AVIF's, EOFError and ValueError are HEIC's, LookupError
+# GIF's, TypeError TIFF's, struct.error and AssertionError EXIF's and MPO's, whose numbers may also be 0 or too large.
+_DAMAGED = (OSError, SyntaxError, RuntimeError, EOFError, ValueError, LookupError, TypeError, AttributeError)
+_DAMAGED += (struct.error, AssertionError, ArithmeticError)
 _ORIENTATION = 0x112
 _DETAILS, _EXTENT = 0x8769, (0xA002, 0xA003)  # EXIF's own block, and the width and height in it
 _BLOCKS = {_DETAILS, 0x8825}  # and that of places
@@ -54,6 +59,8 @@ def _open(encoded: bytes) -> Image.Image:
         except ImportError as error:
             raise _RefusedError("HEIC files need pillow-heif; install faceflax[heic]") from error
         pillow_heif.register_heif_opener()
+    if encoded.startswith(_GIF):
+        headers.check_gif(encoded)
     return Image.open(io.BytesIO(encoded))
 
 
@@ -74,21 +81,28 @@ def size(encoded: bytes) -> tuple[int, int]:
 def check_single(encoded: bytes) -> None:
     """Raises `ValueError` for an animation (GIF, WebP, PNG or AVIF) and for a TIFF file of pages.
 
-    A second picture of another size, as for a preview, is no page. Damage is for those to tell who decode.
+    A second picture of another size, as for a preview, is no page. Damage is for those to tell who decode. No pictures
+    are counted, as a small file may hold very many.
     """
     try:
         with _open(encoded) as image:
-            count = getattr(image, "n_frames", 1) if image.format in _ANIMATED | {"TIFF"} else 1
-            if count > 1 and image.format == "TIFF":
-                first = image.size
-                image.seek(1)
-                count = count if image.size == first else 1
+            is_animation = image.format in _ANIMATED and image.is_animated
+            has_pages = image.format == "TIFF" and _has_second_page(image)
     except (*_DAMAGED, Image.DecompressionBombError):
         return
-    if count > 1 and image.format == "TIFF":
-        raise ValueError(f"it holds {count} pages; save each in a file of its own")
-    if count > 1:
-        raise ValueError(f"an animation of {count} pictures; make a video of it, as by ffmpeg")
+    if has_pages:
+        raise ValueError("it holds several pages; save each in a file of its own")
+    if is_animation:
+        raise ValueError("it is an animation; make a video of it, as by ffmpeg")
+
+
+def _has_second_page(image: Image.Image) -> bool:
+    first = image.size
+    try:
+        image.seek(1)
+    except EOFError:
+        return False
+    return image.size == first
 
 
 def orientation(encoded: bytes) -> int:
@@ -158,5 +172,5 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
         for tag in _EXTENT if _DETAILS in exif else ():
             exif.get_ifd(_DETAILS).pop(tag, None)
         return profile, exif.tobytes().removeprefix(b"Exif\0\0")
-    except (ValueError, TypeError, KeyError, OSError):  # tags of types that their own standard does not know
+    except _DAMAGED:  # tags of types that their own standard does not know
         return profile, b""
