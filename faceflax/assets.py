@@ -116,16 +116,6 @@ FACE_MESH = Asset(
     "1055cb9d4a9ca8b8c688902a3a5194311138ba256bcc94e336d8373a5f30c814",
 )
 
-# Six people at a table: for a test alone, which keeps nothing of it.
-GROUP_PHOTOGRAPH = Asset(
-    "insightface",
-    "0.7.3",
-    "insightface-0.7.3/insightface/data/images/t1.jpg",
-    "47f682e945b659f93a9e490b9c9c4a2a864abe64dace9e1a2893845ddfd69489",
-    "sdist",
-    "f191f719612ebb37018f41936814500544cd0f86e6fcd676c023f354c668ddf7",
-)
-
 ASSETS = (
     *FACE_PRIOR,
     ORL_FACES,

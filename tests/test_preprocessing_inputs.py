@@ -62,3 +62,27 @@ def test_a_name_that_another_source_may_write_is_refused(tmp_path):
     works, failures = command._plan(arguments, tmp_path / "out")
     assert sorted(Path(work.source).name for work in works) == ["alone+2.jpg", "film.mp4", "group.jpg"]
     assert len(failures) == 2 and all("may be a face of another source too" in failure for failure in failures)
+
+
+def test_a_mask_beside_photographs_is_no_photograph(tmp_path):
+    for name in ("a.png", "holes.png"):
+        (tmp_path / "in" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "in" / name).touch()
+    for given in (tmp_path / "in", tmp_path / "in" / "*"):
+        jobs, failures = inputs.plan([given], tmp_path / "out", tmp_path / "in" / "holes.png")
+        assert [job.source.name for job in jobs] == ["a.png"] and not failures
+    (tmp_path / "link.png").symlink_to(tmp_path / "in" / "holes.png")
+    jobs, failures = inputs.plan([tmp_path / "in"], tmp_path / "out", tmp_path / "link.png")
+    assert [job.source.name for job in jobs] == ["a.png"] and not failures
+
+
+def test_a_folder_below_the_results_is_no_input(tmp_path):
+    below = tmp_path / "out" / "sub"
+    below.mkdir(parents=True)
+    (below / "a.png").touch()
+    for given, sentence in ((below, "lies in --out, where pictures are results"), (tmp_path / "out", "the next time")):
+        jobs, (failure,) = inputs.plan([given], tmp_path / "out", None)
+        assert not jobs and failure.startswith(f"{given}: ") and sentence in failure
+    (tmp_path / "outer").mkdir()  # of which "out" is a beginning
+    (tmp_path / "outer" / "a.png").touch()
+    assert len(inputs.plan([tmp_path / "outer"], tmp_path / "out", None)[0]) == 1

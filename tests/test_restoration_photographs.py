@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflax import assets, cli
+from faceflax import cli
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.inputs import Job
@@ -388,7 +388,7 @@ def test_options_that_do_not_fit(change, sentence, tmp_path, model, capsys):
 def test_a_group_photograph_shrunk_four_times(tmp_path):
     """Six people, of whom nothing is kept."""
     locate = faces.published(subjects.load_locator)
-    large = read(faces.published(lambda: assets.fetch(assets.GROUP_PHOTOGRAPH))).pixels
+    large = faces.group_photograph()
     small = cv2.resize(large, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
     job = Job(tmp_path / "group.png", tmp_path / "out" / "group.png", None)
     write(job.source, Photograph(small, None))

@@ -28,8 +28,9 @@ def plan(
     A file becomes `out/NAME.png`, also one that fits a pattern; of a folder all images at any depth,
     `out/SUBFOLDER/NAME.png`. Where several files would share such a name, each has its suffix in it,
     `out/NAME.jpg.png`, whatever their order; if these are one too, it goes to the first by path. Of folders and of what
-    fits a pattern, hidden files, links to folders, other files than images, and what lies below `out` and `masks` are
-    passed over; `out` itself is no input. A file named twice is restored once. No file that is read is ever written.
+    fits a pattern, hidden files, links to folders, other files than images, and `masks` and `out` and what lies below
+    them are passed over; neither `out` nor a folder below it is an input. A file named twice is restored once. No file
+    that is read is ever written.
 
     Args:
       inputs: files, folders and patterns of their names.
@@ -108,6 +109,8 @@ def _sources(
             yield from _fitting(given, kept_out, failures, suffixes)
         elif given.is_dir() and os.path.realpath(given) in kept_out[:1]:
             failures.append(f"{given}: results in it would be read as photographs the next time; choose another --out")
+        elif given.is_dir() and _is_below(given, kept_out[:1]):
+            failures.append(f"{given}: lies in --out, where pictures are results; choose another --out")
         elif given.is_dir():
             count = 0
             for path in _images_below(given, kept_out, failures, suffixes):
@@ -129,8 +132,7 @@ def _fitting(
     """As `_sources`, of what fits a pattern and would be taken out of a folder."""
     count = 0
     for path in acquire.expand(os.fspath(pattern)):
-        folder = Path(os.path.realpath(path if path.is_dir() else path.parent))
-        if any(folder.is_relative_to(kept) for kept in kept_out):
+        if _is_below(path, kept_out):
             continue
         if path.is_dir():
             found = [(below, below.relative_to(path)) for below in _images_below(path, kept_out, failures, suffixes)]
@@ -158,8 +160,14 @@ def _images_below(
         for name in sorted(files):
             path = Path(parent, name)
             is_special = path.exists() and not path.is_file()  # reading a pipe would wait for ever
-            if name.lower().endswith(suffixes) and not name.startswith(".") and not is_special:
+            is_kept_out = is_special or os.path.realpath(path) in kept_out
+            if name.lower().endswith(suffixes) and not name.startswith(".") and not is_kept_out:
                 yield path
+
+
+def _is_below(path: Path, kept_out: Iterable[str]) -> bool:
+    """Whether a file or folder is one of those that are kept out, or lies below one."""
+    return any(Path(os.path.realpath(path)).is_relative_to(kept) for kept in kept_out)
 
 
 def _masks_by_stem(folder: Path) -> dict[Path, list[Path]]:

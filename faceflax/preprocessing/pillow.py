@@ -88,7 +88,9 @@ def check_single(encoded: bytes) -> None:
         with _open(encoded) as image:
             is_animation = image.format in _ANIMATED and image.is_animated
             has_pages = image.format == "TIFF" and _has_second_page(image)
-    except (*_DAMAGED, Image.DecompressionBombError):
+    except (*_DAMAGED, Image.DecompressionBombError) as error:
+        if encoded.startswith(_GIF):  # a second picture that is cut short, of which no decoder of the first would tell
+            raise ValueError("the file is damaged or cut short") from error
         return
     if has_pages:
         raise ValueError("it holds several pages; save each in a file of its own")
