@@ -34,10 +34,10 @@ _MARGIN = 2 / 128
 def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trained:
     """Reads a restorer by name or workdir; with a `fidelity` of 0 to 1, that between a GAN (0) and its CNN (1).
 
-    Its CNN is the one that it was trained from; of a GAN that comes with the package the `cnn` that does, which may have
-    been trained on since: the way between them stays straight (docs/restoring.md). Raises `UserError` when there is no
-    such model, or `fidelity` is given and the model is not a GAN, its CNN is gone or of another model, or `fidelity`
-    is out of range.
+    Its CNN is the one that it was trained from; of a GAN that comes with the package the `cnn` that does, which may
+    have been trained on since: the way between them stays straight (docs/restoring.md). Raises `UserError` when there
+    is no such model, or `fidelity` is given and the model is not a GAN, its CNN is gone or of another model, or
+    `fidelity` is out of range.
     """
     trained = trained_lib.load_restorer(model)
     if fidelity is None:
