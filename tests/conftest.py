@@ -32,14 +32,12 @@ def server(tmp_path_factory):
 @pytest.fixture(params=["embedded", "server"])
 def uri(request, tmp_path):
     """Where a gallery can be made: a folder, and an empty database server."""
-    from faceflax.recognition import store
+    from tests import galleries
 
     if request.param == "embedded":
         return str(tmp_path / "faces.db")
     uri = request.getfixturevalue("server")
-    with store.connect(uri) as opened:
-        for name in opened.call("list_collections"):
-            opened.call("drop_collection", name)
+    galleries.empty(uri)
     return uri
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet
 
 from faceflax.models.face_encoder import FaceEncoder
+from faceflax.recognition import store
 from faceflax.recognition.records import Record
 
 ENCODER = FaceEncoder("invented", "00c0ffee", 16, 32, load=dict, embed=lambda params, images: images)
@@ -34,6 +35,17 @@ def interrupt(monkeypatch, opened, step, after=None):
         return call(method, *arguments, **options)
 
     monkeypatch.setattr(opened, "call", interrupted)
+
+
+def collections_of(opened):
+    """The database's collections but that of the last turn."""
+    return [name for name in opened.call("list_collections") if not name.startswith("faceflax_turn")]
+
+
+def empty(uri):
+    with store.connect(uri) as opened:
+        for name in opened.call("list_collections"):
+            opened.drop(name)
 
 
 def bytes_below(folder):

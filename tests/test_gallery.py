@@ -8,7 +8,7 @@ import pytest
 from faceflax.errors import UserError
 from faceflax.recognition import indexes, records, store
 from faceflax.recognition.gallery import Gallery
-from tests.galleries import ENCODER, names_and_scores, record, unit_vectors
+from tests.galleries import ENCODER, collections_of, names_and_scores, record, unit_vectors
 
 
 def test_search_agrees_with_brute_force_before_and_after_opening_again(uri):
@@ -186,7 +186,7 @@ def test_an_empty_gallery_takes_another_encoder(uri):
         gallery.delete(records.condition(["Ann"]))
         assert gallery.encoder is None
         gallery.add(other, [record("Bob", encoder="other")], unit_vectors(1, 24))
-        assert gallery.encoder == "other" and len(opened.call("list_collections")) == 1
+        assert gallery.encoder == "other" and len(collections_of(opened)) == 1
     with store.connect(uri) as opened:
         assert names_and_scores(Gallery(opened).search(unit_vectors(1, 24), 2)[0]) == [("Bob", 1.0)]
 

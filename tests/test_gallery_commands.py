@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from faceflax.recognition import store
+from tests import galleries
 from tests.crowd import face, json_lines, run
 
 pytestmark = pytest.mark.usefixtures("invented")
@@ -71,9 +71,7 @@ def test_where_nobody_is_listed_it_says_so(gallery, capsys):
 
 
 def test_an_empty_gallery_is_listed_as_that(server, capsys):
-    with store.connect(server) as opened:
-        for name in opened.call("list_collections"):
-            opened.call("drop_collection", name)
+    galleries.empty(server)
     assert run("gallery", "list", "--gallery", server) == 0
     assert capsys.readouterr().out == f"{server} is empty\n"
 

@@ -12,11 +12,14 @@ from faceflax.recognition.gallery import Gallery
 from tests.galleries import ENCODER, interrupt, names_and_scores, record, unit_vectors
 
 
-@pytest.mark.parametrize("step", ["create_index", "load_collection", "create_alias"])
-def test_a_first_enrolment_interrupted_anywhere_leaves_a_gallery_that_works(uri, monkeypatch, step):
+@pytest.mark.parametrize(
+    ("step", "after"),
+    [("create_alias", None), ("create_index", None), ("load_collection", None), ("create_alias", "load_collection")],
+)
+def test_a_first_enrolment_interrupted_anywhere_leaves_a_gallery_that_works(uri, monkeypatch, step, after):
     with store.connect(uri, create=True) as opened:
         gallery = Gallery(opened)
-        interrupt(monkeypatch, opened, step)
+        interrupt(monkeypatch, opened, step, after)
         with pytest.raises(KeyboardInterrupt):
             gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
         monkeypatch.undo()
@@ -34,7 +37,7 @@ def test_a_change_of_index_interrupted_anywhere_leaves_a_gallery_that_works(uri,
         gallery = Gallery(opened)
         gallery.add(ENCODER, [record(f"p{i}", str(i)) for i in range(20)], vectors)
         monkeypatch.setattr(indexes, "EXACT_BELOW", 10)
-        interrupt(monkeypatch, opened, step)
+        interrupt(monkeypatch, opened, step, after="flush")
         with pytest.raises(KeyboardInterrupt):
             gallery.settle()
         monkeypatch.setattr(opened, "call", type(opened).call.__get__(opened))

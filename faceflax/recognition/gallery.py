@@ -1,18 +1,25 @@
 """A gallery: the vectors of enrolled faces with their records, in a database that finds the nearest ones."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import collection as collection_lib
-from faceflax.recognition import indexes
+from faceflax.recognition import indexes, scan
 from faceflax.recognition import records as records_lib
+from faceflax.recognition import turn as turn_lib
 from faceflax.recognition.collection import Collection
 from faceflax.recognition.records import Record
+from faceflax.recognition.scan import Near
 from faceflax.recognition.store import Store
+from faceflax.recognition.turn import Turn
+
+_Answer = TypeVar("_Answer")
 
 QUERIES = 250
 """Vectors searched for at once."""
@@ -41,23 +48,55 @@ class Gallery:
     Every method raises `UserError` where the store does not answer.
     """
 
-    def __init__(self, store: Store):
-        """An embedded gallery whose deletion was interrupted completes it here."""
-        self._store = store
-        self._is_marked = False
+    def __init__(self, store: Store, say: Callable[[str], None] = lambda sentence: None):
+        """An embedded gallery whose deletion was interrupted completes it here; `say` is told of longer waits."""
+        self._store, self._say = store, say
+        self._turn: Turn | None = None
+        self._marked: Collection | None = None
         self._collection: Collection | None = None
-        self._move(collection_lib.complete(store))
+        if store.is_embedded:
+            with self.writing():
+                pass
+        else:
+            self._find()
 
-    def _move(self, collection: Collection | None) -> None:
-        if collection is not None and collection != self._collection:
-            self._store.call("load_collection", collection.name)
-        self._collection = collection
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Within it nobody else writes to the gallery: what is read there is so still when it is written.
+
+        Whatever writes does so within one of its own, or within one that is open. Completes what another process left
+        unfinished. Raises `UserError` where others do not end, or one had to take this process for dead.
+        """
+        if self._turn is not None:
+            yield
+            return
+        with turn_lib.take(self._store, self._say) as self._turn:
+            try:
+                self._collection = collection_lib.complete(self._turn, self._marked)
+                if self._marked and not collection_lib.is_marked(self._store, self._marked):
+                    self._marked = None
+                yield
+            finally:
+                self._turn = None
 
     def _find(self) -> Collection | None:
         """Returns the gallery's collection, wherever another process' deletion has moved it since."""
-        if not self._store.is_embedded:
-            self._move(collection_lib.find(self._store))
+        if self._turn is None and not self._store.is_embedded:
+            found = collection_lib.find(self._store)
+            if found is not None and found != self._collection:
+                self._store.call("load_collection", found.name)
+            self._collection = found
         return self._collection
+
+    def _read(self, ask: Callable[[Collection], _Answer]) -> _Answer | None:
+        """Returns what `ask` reads of the gallery's collection, of the next where it goes away meanwhile; else None."""
+        held = self._find()
+        try:
+            return held and ask(held)
+        except UserError:
+            if self._find() in (held, None):
+                raise
+            return ask(self._collection)
 
     @property
     def uri(self) -> str:
@@ -85,8 +124,7 @@ class Gallery:
 
     def count(self, condition: str = "") -> int:
         """Returns how many records fulfil the condition (see `records.condition`)."""
-        held = self._find()
-        return collection_lib.count(self._store, held, condition) if held else 0
+        return self._read(lambda held: collection_lib.count(self._store, held, condition)) or 0
 
     def add(
         self, encoder: FaceEncoder, records: Sequence[Record], vectors: np.ndarray, *, replaces: bool = False
@@ -94,31 +132,37 @@ class Gallery:
         """Enrols unit vectors [N, D] of `encoder`; on return they are there to stay, whatever ends the process.
 
         A record takes the place of one with its id. With `replaces` the next `settle` leaves no trace of what was
-        there before, or, where that is interrupted, the next opening of an embedded gallery. Raises `UserError` where
-        `check` does.
+        there before, or, where that is interrupted, whoever writes to the gallery next, or opens an embedded one.
+        Raises `UserError` where `check` does.
         """
-        self.check(encoder)
-        if not self._is_of(encoder):
-            held = self._collection
-            first = held.next(encoder.name, encoder.version) if held else Collection(1, encoder.name, encoder.version)
-            self._collection = collection_lib.start(self._store, first, encoder.size, held)
+        with self.writing():
             self.check(encoder)
-        if replaces:
-            self._mark()
-        self._collection = collection_lib.write(self._store, self._collection, _rows(records, vectors))
+            if not self._is_of(encoder):
+                held = self._collection
+                first = (
+                    held.next(encoder.name, encoder.version) if held else Collection(1, encoder.name, encoder.version)
+                )
+                collection_lib.start(self._turn, first, encoder.size, held)
+                self._collection = first
+            if replaces:
+                self._mark()
+            collection_lib.insert(self._turn, self._collection, records_lib.to_rows(records, vectors))
 
     def _mark(self) -> None:
-        if not self._is_marked:
-            collection_lib.mark(self._store, self._collection)
-            self._is_marked = True
+        if self._marked is None:
+            self._marked = collection_lib.mark(self._turn, self._collection)
+
+    def _remove(self, condition: str) -> None:
+        self._collection = collection_lib.remove(self._turn, self._collection, condition)
+        self._marked = None
 
     def settle(self) -> None:
         """Call it after many an `add`: removes what these replaced, and brings the index to the kind and up to date."""
-        if self._is_marked:
-            self._collection = collection_lib.remove(self._store, self._collection, "")
-            self._is_marked = False
-        elif self._collection is not None:
-            collection_lib.settle(self._store, self._collection)
+        with self.writing():
+            if self._marked:
+                self._remove("")
+            elif self._collection is not None:
+                collection_lib.settle(self._turn, self._collection)
 
     @property
     def index(self) -> str | None:
@@ -127,8 +171,7 @@ class Gallery:
         return found and found.kind
 
     def _index(self) -> indexes.Index | None:
-        held = self._find()
-        return held and collection_lib.index_of(self._store, held)
+        return self._read(lambda held: collection_lib.index_of(self._store, held))
 
     def search(self, vectors: np.ndarray, k: int, condition: str = "") -> list[list[Match]]:
         """Returns up to `k` nearest records for each of the unit vectors [N, D], the nearest first.
@@ -150,13 +193,13 @@ class Gallery:
         index = self._index()
         if self._collection is None:
             return [[] for _ in vectors]
-        best: list[list[_Near]] = [[] for _ in vectors]
+        best: list[list[Near]] = [[] for _ in vectors]
         left, limit = list(range(len(vectors))), 4 * k
         asks = index is not None and (index == indexes.EXACT or not condition)
         while asks and left and limit <= DEEPEST:
             few = []
             for query, rows in zip(left, self._ask(index, vectors[left], limit, condition, ["name"]), strict=True):
-                nearest: dict[str, _Near] = {}
+                nearest: dict[str, Near] = {}
                 for row in rows:
                     nearest.setdefault(row["entity"]["name"], (float(row["distance"]), row["id"]))
                 best[query] = list(nearest.values())[:k]
@@ -178,37 +221,21 @@ class Gallery:
             params["ef"] = max(params["ef"], limit)
         at_once = max(1, min(QUERIES, MAX_ROWS // limit))
         for start in range(0, len(vectors), at_once):
-            yield from self._store.call(
-                "search",
-                self._collection.name,
-                data=vectors[start : start + at_once].tolist(),
-                anns_field="vector",
-                limit=limit,
-                filter=condition,
-                output_fields=fields,
-                search_params={"metric_type": "COSINE", "params": params},
-            )
+            options = {
+                "data": vectors[start : start + at_once].tolist(),
+                "anns_field": "vector",
+                "limit": limit,
+                "filter": condition,
+                "output_fields": fields,
+                "search_params": {"metric_type": "COSINE", "params": params},
+            }
+            yield from self._read(lambda held, options=options: self._store.call("search", held.name, **options))
 
-    def _scan(self, vectors: np.ndarray, k: int, condition: str, key: str) -> list[list["_Near"]]:
+    def _scan(self, vectors: np.ndarray, k: int, condition: str, key: str) -> list[list[Near]]:
         """Compares the vectors [N, D] with all: up to `k` nearest of each, one for each value of the field `key`."""
-        best: list[dict[str, _Near]] = [{} for _ in vectors]
-        for rows in self._pages(condition, list({"id", key, "vector"})):
-            keys, group = np.unique([row[key] for row in rows], return_inverse=True)
-            scores = vectors @ np.array([row["vector"] for row in rows], np.float32).T
-            order = np.argsort(group, kind="stable")
-            starts = np.searchsorted(group[order], np.arange(len(keys)))
-            highest = np.maximum.reduceat(scores[:, order], starts, axis=1)  # [N, keys]
-            members = np.split(order, starts[1:])
-            for query, near in enumerate(best):
-                for number in np.argsort(-highest[query], kind="stable")[:k]:
-                    row = members[number][np.argmax(scores[query, members[number]])]
-                    near[str(keys[number])] = max(
-                        near.get(str(keys[number]), (-np.inf, "")), (float(scores[query, row]), rows[row]["id"])
-                    )
-                best[query] = dict(sorted(near.items(), key=lambda item: -item[1][0])[:k])
-        return [list(near.values()) for near in best]
+        return scan.nearest(vectors, self._pages(condition, ["id", key, "vector"]), k, key)
 
-    def _matches(self, near: Sequence[Sequence["_Near"]]) -> list[list[Match]]:
+    def _matches(self, near: Sequence[Sequence[Near]]) -> list[list[Match]]:
         """Returns the records that were found, with their scores."""
         ids = sorted({id_ for row in near for _, id_ in row})
         held = {}
@@ -229,35 +256,37 @@ class Gallery:
             yield list(map(records_lib.from_row, rows)), np.array([row["vector"] for row in rows], np.float32)
 
     def _pages(self, condition: str, fields: list[str]) -> Iterator[list[dict]]:
-        held = self._find()
-        if held is not None:
-            yield from self._store.pages(held.name, condition, fields)
+        """Yields all rows; where the collection goes away meanwhile, the rest of them from the next."""
+        held, last = self._find(), ""
+        while held is not None:
+            rest = " and ".join(filter(None, (condition and f"({condition})", last and f'id > "{last}"')))
+            try:
+                for rows in self._store.pages(held.name, rest, list({"id", *fields})):
+                    yield rows
+                    last = rows[-1]["id"]  # the store pages by id
+                return
+            except UserError:
+                if self._find() == held:
+                    raise
+                held = self._collection
 
     def update(self, condition: str, change: Callable[[Record], Record]) -> int:
-        """Puts `change(record)`, with the same id, in the place of each record that fulfils the condition.
+        """Puts `change(record)` in the place of each record that fulfils the condition, also where its id is another.
 
         Returns how many these were. What they were before is gone for good then, as after `delete`.
         """
-        changed = 0
-        # The store pages by id, and what is put in the place of a record has its id: none is met twice.
-        for records, vectors in self.vectors(condition):
-            self._mark()
-            held = self._collection
-            try:
-                collection_lib.insert(self._store, held, _rows(map(change, records), vectors))
-            except UserError as error:
-                if self._find() == held:
-                    raise
-                raise self._deleted_from() from error
-            if self._find() != held:  # to write them again there would bring back who was deleted
-                raise self._deleted_from()
-            changed += len(records)
-        if changed:
-            self.settle()
+        changed, gone = 0, set()
+        with self.writing():
+            # The store pages by id: what is put in the place of a record under its id is not met again.
+            for records, vectors in self.vectors(condition):
+                self._mark()
+                rows = records_lib.to_rows(map(change, records), vectors)
+                collection_lib.insert(self._turn, self._collection, rows)
+                gone |= {record.id for record in records} - {row["id"] for row in rows}
+                changed += len(records)
+            if changed:
+                self._remove(records_lib.any_of("id", sorted(gone)) if gone else "")
         return changed
-
-    def _deleted_from(self) -> UserError:
-        return UserError(f"another process deleted from the gallery {self.uri} meanwhile; update again")
 
     def delete(self, condition: str) -> int:
         """Deletes the records that fulfil the condition, for good, and returns how many these were.
@@ -266,17 +295,8 @@ class Gallery:
         server is told to compact, and removes the files by its own garbage collection. Completes a deletion that was
         interrupted, also where nothing fulfils the condition any more.
         """
-        found = self.count(condition)
-        if found or (self._collection and collection_lib.is_unfinished(self._store, self._collection)):
-            self._collection = collection_lib.remove(self._store, self._collection, condition)
+        with self.writing():
+            found = self.count(condition)
+            if found:
+                self._remove(condition)
         return found
-
-
-_Near = tuple[float, str]  # a cosine, and the id of the record
-
-
-def _rows(records: Iterable[Record], vectors: np.ndarray) -> list[dict]:
-    return [
-        records_lib.to_row(record) | {"vector": vector}
-        for record, vector in zip(records, vectors.tolist(), strict=True)
-    ]

@@ -5,8 +5,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from faceflax.errors import UserError
 
@@ -61,6 +63,11 @@ def to_row(record: Record) -> dict[str, Any]:
     """Returns the record as the database's fields, without the vector."""
     row = {field.name: getattr(record, field.name) for field in dataclasses.fields(record)}
     return row | {"id": record.id, "sources": list(record.sources), "metadata": dict(record.metadata)}
+
+
+def to_rows(records: Iterable[Record], vectors: np.ndarray) -> list[dict[str, Any]]:
+    """Returns records as the database's fields, with their vectors [N, D]."""
+    return [to_row(record) | {"vector": vector} for record, vector in zip(records, vectors.tolist(), strict=True)]
 
 
 def from_row(row: Mapping[str, Any]) -> Record:
@@ -130,8 +137,13 @@ def condition(names: Sequence[str] = (), where: Mapping[str, str] | None = None)
 
 
 def _named(names: Sequence[str]) -> str:
-    """As they are kept, and letter for letter: other programs may have written records."""
-    return any_of("name", list(dict.fromkeys(each for name in names for each in (normalise(name), name))))
+    """As they are kept, decomposed as earlier galleries may hold them, and letter for letter."""
+    return any_of("name", list(dict.fromkeys(each for name in names for each in _spellings(name))))
+
+
+def _spellings(name: str) -> tuple[str, ...]:
+    kept = normalise(name)
+    return kept, unicodedata.normalize("NFD", kept), name
 
 
 def any_of(field: str, values: Sequence[str]) -> str:

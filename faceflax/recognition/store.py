@@ -103,6 +103,12 @@ class Store:
         params.add_index("vector", index_type=kind, metric_type="COSINE", params=dict(build))
         self.call("create_index", name, params)
 
+    def drop(self, collection: str) -> None:
+        """Drops a collection, its aliases before: Milvus refuses to drop one that has any."""
+        for alias in self.call("list_aliases", collection)["aliases"]:
+            self.call("drop_alias", alias)
+        self.call("drop_collection", collection)
+
     def close(self) -> None:
         """Closes the database. What was acknowledged is in it already."""
         self._client.close()

@@ -4,7 +4,7 @@ import argparse
 import collections
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,27 +36,18 @@ def run(arguments: argparse.Namespace) -> int:
     session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)
-        held = _held(gallery, set(people.values()))
-        files = _of_one_kind(people, held, arguments.average, failures)
+        files = _of_one_kind(people, _held(gallery, set(people.values())), arguments.average, failures)
         embedder = session.create_embedder(encoder, arguments)
         stored: list[str] = []  # a name for each photograph
         try:
-            waiting: dict[str, list[_Enrolled]] = collections.defaultdict(list)
+            waiting: list[Embedded] = []
             for faces in session.embed(embedder, files, failures, "enrolling"):
-                made = [
-                    (notes.record(people[face.path], face, encoder, held, arguments.average), face.vector)
-                    for face in faces
-                ]
                 if arguments.average:
-                    for each in made:
-                        waiting[each[0].name].append(each)
+                    waiting += faces
                 else:
-                    _add(gallery, encoder, made, held)
-                    stored += [record.name for record, _ in made]
+                    stored += _store(gallery, encoder, notes, people, faces, arguments.average, failures)
             if waiting:
-                old = {name: held.get(records.record_id(name, None)) for name in waiting}
-                _add(gallery, encoder, [averages.merge(old[name], new) for name, new in waiting.items()], held)
-                stored += [name for name, new in waiting.items() for _ in new]
+                stored += _store(gallery, encoder, notes, people, waiting, arguments.average, failures)
             gallery.settle()
         finally:
             said = f"enrolled {len(stored)} of {len(people)} photographs, {session.people(len(set(stored)))}"
@@ -90,6 +81,54 @@ class _Notes:
         )
 
 
+def _store(
+    gallery: Gallery,
+    encoder: FaceEncoder,
+    notes: _Notes,
+    people: Mapping[Path, str],
+    faces: Sequence[Embedded],
+    average: bool,
+    failures: session.Failures,
+) -> list[str]:
+    """Puts faces into the gallery, by what it holds at that moment; returns a name for each that was."""
+    with gallery.writing():
+        names = {people[face.path] for face in faces}
+        _compose(gallery, names)
+        held = _held(gallery, names)
+        files = set(_of_one_kind({face.path: people[face.path] for face in faces}, held, average, failures))
+        made = [
+            (notes.record(people[face.path], face, encoder, held, average), face.vector)
+            for face in faces
+            if face.path in files
+        ]
+        stored = [record.name for record, _ in made]
+        if average:
+            by_name: dict[str, list[_Enrolled]] = collections.defaultdict(list)
+            for each in made:
+                by_name[each[0].name].append(each)
+            old = {name: held.get(records.record_id(name, None)) for name in by_name}
+            made = [averages.merge(old[name], new) for name, new in by_name.items()]
+        if made:
+            _add(gallery, encoder, made, held)
+    return stored
+
+
+def _compose(gallery: Gallery, names: set[str]) -> None:
+    """Gives who is there under a name that is not composed, as earlier galleries have it, the name as it is kept now.
+
+    A record stays as it is where there is one in its place under that name.
+    """
+    held = _held(gallery, names)
+    old = [record for record, _ in held.values() if record.name != records.normalise(record.name)]
+    moving = [record.id for record in old if _composed(record).id not in held]
+    if moving:
+        gallery.update(records.any_of("id", moving), _composed)
+
+
+def _composed(record: Record) -> Record:
+    return dataclasses.replace(record, name=records.normalise(record.name))
+
+
 def _held(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
     """Returns what is enrolled of these people, by the records' ids."""
     ordered, held = sorted(names), {}
@@ -103,7 +142,7 @@ def _of_one_kind(
     people: Mapping[Path, str], held: Mapping[str, _Enrolled], average: bool, failures: session.Failures
 ) -> list[Path]:
     """Returns the files of people who have no records of the other kind: one vector each, or one a photograph."""
-    others = {record.name for record, _ in held.values() if record.is_average != average}
+    others = {records.normalise(record.name) for record, _ in held.values() if record.is_average != average}
     for name in sorted(others):
         has, do = ("a vector for each photograph", "leave out") if average else ("one average", "pass")
         failures.note(None, f"{name} has {has} in the gallery; {do} --average, or delete {name} there first")

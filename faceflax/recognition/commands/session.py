@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def open_gallery(uri: str, *, create: bool = False) -> Iterator[Gallery]:
     if not uri:
         raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
     with store.connect(uri, create=create) as opened:
-        yield Gallery(opened)
+        yield Gallery(opened, lambda sentence: print(plain(sentence), file=sys.stderr, flush=True))
 
 
 def choose_encoder(gallery: Gallery | None, name: str | None) -> FaceEncoder:
