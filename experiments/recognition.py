@@ -4,8 +4,6 @@ Writes the vectors of every way and task into WORKDIR/vectors/, and WORKDIR/repo
 was stopped, from the next task.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +61,8 @@ def main() -> int:
 
 
 def compare(
-    made: trial.Trial, faces: trial.Faces, config: ConfigDict, describers: Iterable[str], ways: Sequence[str]
-) -> list[trial_report.Row]:
+    made: "trial.Trial", faces: "trial.Faces", config: ConfigDict, describers: Iterable[str], ways: Sequence[str]
+) -> "list[trial_report.Row]":
     """Returns the rows of the report: clean faces, then every way under every task, by each of the encoders."""
     import jax
 
@@ -89,9 +87,9 @@ def compare(
 
 def _manifest(
     config: ConfigDict,
-    source: registry.Source,
-    describers: Mapping[str, trial.Describer],
-    restorers: Mapping[str, trial.Restorer],
+    source: "registry.Source",
+    describers: "Mapping[str, trial.Describer]",
+    restorers: "Mapping[str, trial.Restorer]",
 ) -> dict[str, Any]:
     from faceflax.training import workdir
 
@@ -103,7 +101,7 @@ def _manifest(
     }
 
 
-def _signature(config: ConfigDict, manifest: Mapping[str, Any], faces: trial.Faces) -> str:
+def _signature(config: ConfigDict, manifest: Mapping[str, Any], faces: "trial.Faces") -> str:
     data = config.data
     return (
         f"faceflax {manifest['faceflax']}; {data.dataset} {data.split} ({manifest['dataset']['fingerprint']}), "

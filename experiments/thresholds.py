@@ -7,8 +7,6 @@ are those of the set where they are worst, the ORL test people among them, and w
 folders of --others.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Mapping
@@ -62,7 +60,7 @@ def main() -> int:
 
 
 def choose(
-    embedder: Embedder, cuts: Mapping[str, Cut], rate: float, alike_rate: float
+    embedder: "Embedder", cuts: "Mapping[str, Cut]", rate: float, alike_rate: float
 ) -> tuple[float, dict[str, Scores]]:
     """Returns the threshold, rounded up to four places, and the scores of every set under every cut, by their names."""
     from faceflax.recognition import calibration
@@ -82,7 +80,7 @@ def choose(
     return threshold, scores
 
 
-def measure(embedder: Embedder, cut: Cut, name: str, split: str, framing: str) -> Scores:
+def measure(embedder: "Embedder", cut: "Cut", name: str, split: str, framing: str) -> Scores:
     """Returns the scores of the pairs of one person, and of different people, in a dataset's split."""
     from faceflax.datasets import images, registry
     from faceflax.recognition import calibration
@@ -98,7 +96,7 @@ def measure(embedder: Embedder, cut: Cut, name: str, split: str, framing: str) -
     return calibration.pair_scores(embedder.pixels(crops), np.array(people))
 
 
-def entry(encoder: FaceEncoder, threshold: float, scores: Mapping[str, Scores]) -> Calibration:
+def entry(encoder: "FaceEncoder", threshold: float, scores: Mapping[str, Scores]) -> "Calibration":
     """Returns the entry of `calibration.DEFAULTS`: the rates of the sets where the threshold does worst."""
     from faceflax.recognition.calibration import Calibration
 

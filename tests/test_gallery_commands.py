@@ -1,10 +1,14 @@
 """`faceflax gallery`: what it lists, shows, changes, deletes and exports, and for whom."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from tests import galleries
+from faceflax.recognition import store
+from faceflax.recognition.gallery import Gallery
+from tests import crowd, galleries
 from tests.crowd import face, json_lines, run
 
 pytestmark = pytest.mark.usefixtures("invented")
@@ -57,6 +61,24 @@ def test_one_person_has_one_name_however_it_is_written(tmp_path, gallery, people
     for words in (("--name", written), ("--where", f"name={written}")):
         assert run("gallery", "list", "--gallery", gallery, "--json", *words) == 0
         assert [(line["name"], line["photographs"]) for line in json_lines(capsys)] == [("Zoë", 4)]
+
+
+def test_a_name_that_is_held_decomposed_is_found_and_composed_when_enrolled_again(tmp_path, people, capsys):
+    old, where = "Zoe\N{COMBINING DIAERESIS}", tmp_path / "old.db"
+    encoder = crowd.ENCODERS["faceres"]
+    with store.connect(str(where), create=True) as opened:  # as galleries were written before names were composed
+        sources = [hashlib.sha256((people / "Zoë" / f"{i}.png").read_bytes()).hexdigest() for i in range(2)]
+        rows = [galleries.record(old, each, encoder=encoder.name, version=encoder.version) for each in sources]
+        Gallery(opened).add(encoder, rows, galleries.unit_vectors(2, encoder.size))
+    for name in (old, "Zoë"):
+        assert run("gallery", "list", "--gallery", where, "--name", name, "--json") == 0
+        assert [line["photographs"] for line in json_lines(capsys)] == [2]
+    assert run("enroll", people / "Zoë" / "1.png", "--name", "Zoë", "--aligned", "--gallery", where) == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", where, "--json") == 0
+    assert [(line["name"], line["vectors"]) for line in json_lines(capsys)] == [("Zoë", 2)]
+    assert old.encode() not in galleries.bytes_below(where)
+    assert run("gallery", "delete", "--gallery", where, "--name", old) == 0
 
 
 def test_where_nobody_is_listed_it_says_so(gallery, capsys):

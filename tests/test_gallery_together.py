@@ -1,6 +1,5 @@
 """Two processes at one gallery on a server: one writes at a time, whatever becomes of it, and both effects hold."""
 
-import contextlib
 import threading
 
 import pytest
@@ -10,7 +9,7 @@ from faceflax.recognition import records, store, turn
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery
 from tests import crowd
-from tests.galleries import ENCODER, collections_of, empty, names_and_scores, record, unit_vectors
+from tests.galleries import ENCODER, collections_of, empty, record, unit_vectors
 
 EVERYBODY = {f"p{i}" for i in range(12)}
 P5, P7 = records.condition(["p5"]), records.condition(["p7"])
@@ -37,7 +36,7 @@ def before(monkeypatch, opened, step, act):
     call, done = opened.call, set()
 
     def watched(method, *arguments, **options):
-        if method == step and ("load_collection" in done or step == "describe_index") and "act" not in done:
+        if method == step and "load_collection" in done and "act" not in done:
             done.add("act")
             act()
         done.add(method)
@@ -49,7 +48,6 @@ def before(monkeypatch, opened, step, act):
 
 def dies(monkeypatch, opened, step):
     """As `before`: there the process dies, and calls nothing any more."""
-    call = opened.call
 
     def dead(method, *arguments, **options):
         if threading.current_thread() is threading.main_thread():
@@ -60,7 +58,7 @@ def dies(monkeypatch, opened, step):
         monkeypatch.setattr(opened, "call", dead)
         raise Killed
 
-    return before(monkeypatch, opened, step, act), call
+    return before(monkeypatch, opened, step, act)
 
 
 def names(gallery):
@@ -119,7 +117,7 @@ def test_after_the_death_of_who_deletes_another_goes_on(two, server, monkeypatch
 def test_after_the_death_of_who_takes_the_turn_another_has_it(two, monkeypatch, step):
     first, second, opened, other = two
     monkeypatch.setattr(turn, "SILENCE", 5)
-    done, _ = dies(monkeypatch, opened, step)
+    done = dies(monkeypatch, opened, step)
     done.add("load_collection")
     with pytest.raises(Killed):
         first.delete(P5)
@@ -149,7 +147,13 @@ ACTS = {
 
 
 @pytest.mark.parametrize(
-    ("step", "act"), [*((step, "enrol") for step in STEPS), *(("upsert", act) for act in ACTS if act != "enrol")]
+    ("step", "act"),
+    [
+        ("create_collection", "enrol"),
+        ("alter_alias", "enrol"),
+        ("drop_collection", "enrol"),
+        *(("upsert", act) for act in ACTS),
+    ],
 )
 def test_the_second_waits_until_the_first_has_deleted(two, server, monkeypatch, step, act):
     first, second, opened, other = two
@@ -191,7 +195,7 @@ def test_who_is_at_work_is_not_taken_for_dead_and_who_waits_gives_up_in_the_end(
     assert second.delete(P5) == 1
 
 
-@pytest.mark.parametrize("step", STEPS[:-1])
+@pytest.mark.parametrize("step", ["create_collection", "delete", "upsert", "alter_alias"])
 def test_who_was_suspended_ends_and_changes_nothing(two, server, monkeypatch, step):
     first, second, opened, other = two
     monkeypatch.setattr(turn, "SILENCE", 3)
@@ -204,33 +208,26 @@ def test_who_was_suspended_ends_and_changes_nothing(two, server, monkeypatch, st
     before(monkeypatch, opened, step, meanwhile)
     with pytest.raises(UserError, match=f"^this process stood still for so long that another has written to {server}"):
         first.delete(P5)
-    expected = EVERYBODY - {"p7"} | {"new"} - ({"p5"} if STEPS.index(step) > 1 else set())
-    expected -= {"p5"} if STEPS.index(step) > 1 else set()
+    expected = EVERYBODY - {"p7"} - ({"p5"} if STEPS.index(step) > STEPS.index("delete") else set()) | {"new"}
     assert names(first) == names(second) == sorted(expected)
     second.settle()
     assert len(collections_of(other)) == 1 and names(second) == sorted(expected)
 
 
-def test_readers_see_everybody_while_the_gallery_moves(two, monkeypatch):
+READINGS = {
+    "query": lambda gallery: gallery.count(),
+    "query_iterator": lambda gallery: len(names(gallery)),
+    "search": lambda gallery: len(gallery.search(unit_vectors(1), 12)[0]),
+    "describe_index": lambda gallery: len(gallery.search_people(unit_vectors(1), 12)[0]),
+}
+
+
+@pytest.mark.parametrize("step", READINGS)
+def test_readers_see_everybody_while_the_gallery_moves(two, monkeypatch, step):
     first, second, _, other = two
-    vectors, gone = unit_vectors(12), iter(range(12))
-
-    def moving(step):
-        return before(monkeypatch, other, step, lambda: first.delete(records.condition([f"p{next(gone)}"])))
-
-    for step, read in (
-        ("query", lambda: second.count()),
-        ("query_iterator", lambda: len(names(second))),
-        ("search", lambda: len(second.search(vectors[11:], 12)[0])),
-        ("describe_index", lambda: len(second.search(vectors[11:], 12)[0])),
-        ("search", lambda: len(second.search_people(vectors[11:], 12)[0])),
-    ):
-        with monkeypatch.context():
-            done = moving(step)
-            done.add("load_collection")
-            left = 12 - len(done) * 0
-            assert read() >= 12 - 5 and "act" in done
-    assert names_and_scores(second.search(vectors[11:], 1)[0]) == [("p11", 1.0)]
+    done = before(monkeypatch, other, step, lambda: first.delete(P5))
+    done.add("load_collection")
+    assert READINGS[step](second) == 11 and "act" in done
 
 
 def test_a_long_reading_goes_on_where_it_was(two, monkeypatch):
@@ -238,7 +235,7 @@ def test_a_long_reading_goes_on_where_it_was(two, monkeypatch):
     monkeypatch.setattr(store, "_PAGE", 3)
     reading = second.records()
     read = [next(reading).name for _ in range(3)]
-    last = [name for name in EVERYBODY if name not in read][0]
+    last = min(EVERYBODY - set(read))
     assert first.delete(records.condition([last])) == 1
     read += [each.name for each in reading]
     assert sorted(read) == sorted(EVERYBODY - {last})
@@ -265,7 +262,7 @@ def test_a_database_that_refuses_to_drop_what_has_an_alias_is_obeyed(two, server
 
 
 @pytest.mark.usefixtures("invented")
-def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_path, server, monkeypatch, capsys):
+def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_path, server, monkeypatch):
     empty(server)
     words = ("enroll", "--name", "Ann", "--average", "--aligned", "--gallery", server)
     assert (
@@ -284,5 +281,3 @@ def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_pa
     with store.connect(server) as opened:
         (ann,) = Gallery(opened).records()
     assert (len(ann.sources), ann.length, ann.consent) == (1, pytest.approx(1), "")
-    with contextlib.suppress(UserError):
-        capsys.readouterr()

@@ -71,6 +71,20 @@ def find(store: Store) -> Collection | None:
         return None
 
 
+def find_loaded(store: Store, loaded: Collection | None) -> Collection | None:
+    """As `find`, ready to be read; `loaded` is so already."""
+    found = find(store)
+    if found is None or found == loaded:
+        return found
+    try:
+        store.call("load_collection", found.name)
+    except UserError:
+        if find(store) == found:
+            raise
+        return find_loaded(store, loaded)
+    return found
+
+
 def complete(turn: Turn, marked: Collection | None = None) -> Collection | None:
     """As `find`; completes what another process left unfinished. `marked` is this one's own, of `mark`.
 
@@ -103,7 +117,7 @@ def _damaged(store: Store) -> UserError:
 def _prepare(store: Store, collection: Collection) -> None:
     """Makes sure that it can be read."""
     if store.call("describe_index", collection.name, "vector") is None:
-        store.create_index(collection.name, indexes.EXACT.kind, indexes.EXACT.build)
+        store.create_index(collection.name, indexes.EXACT.kind, indexes.EXACT.build, waits=False)  # it is none
     store.call("load_collection", collection.name)
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import TypeVar
 
 import numpy as np
@@ -52,8 +52,8 @@ class Gallery:
         """An embedded gallery whose deletion was interrupted completes it here; `say` is told of longer waits."""
         self._store, self._say = store, say
         self._turn: Turn | None = None
-        self._marked: Collection | None = None
         self._collection: Collection | None = None
+        self._marked: Collection | None = None
         if store.is_embedded:
             with self.writing():
                 pass
@@ -82,10 +82,7 @@ class Gallery:
     def _find(self) -> Collection | None:
         """Returns the gallery's collection, wherever another process' deletion has moved it since."""
         if self._turn is None and not self._store.is_embedded:
-            found = collection_lib.find(self._store)
-            if found is not None and found != self._collection:
-                self._store.call("load_collection", found.name)
-            self._collection = found
+            self._collection = collection_lib.find_loaded(self._store, self._collection)
         return self._collection
 
     def _read(self, ask: Callable[[Collection], _Answer]) -> _Answer | None:
@@ -138,11 +135,9 @@ class Gallery:
         with self.writing():
             self.check(encoder)
             if not self._is_of(encoder):
-                held = self._collection
-                first = (
-                    held.next(encoder.name, encoder.version) if held else Collection(1, encoder.name, encoder.version)
-                )
-                collection_lib.start(self._turn, first, encoder.size, held)
+                before, version = self._collection, (encoder.name, encoder.version)
+                first = before.next(*version) if before else Collection(1, *version)
+                collection_lib.start(self._turn, first, encoder.size, before)
                 self._collection = first
             if replaces:
                 self._mark()
@@ -182,7 +177,7 @@ class Gallery:
         if self._collection is None:
             return [[] for _ in vectors]
         if index is None or (condition and index != indexes.EXACT):
-            return self._matches(self._scan(vectors, k, condition, "id"))
+            return self._matches(scan.nearest(vectors, self._pages(condition, ["vector"]), k, "id"))
         return [
             [Match(records_lib.from_row(row["entity"]), float(row["distance"])) for row in rows]
             for rows in self._ask(index, vectors, k, condition, collection_lib.FIELDS)
@@ -207,7 +202,8 @@ class Gallery:
                 few += [query] if len(nearest) < k and not is_all else []
             left, limit = few, 4 * limit
         if left:  # many records of few people come first: whoever else is there lies far down
-            for query, people in zip(left, self._scan(vectors[left], k, condition, "name"), strict=True):
+            pages = self._pages(condition, ["name", "vector"])
+            for query, people in zip(left, scan.nearest(vectors[left], pages, k, "name"), strict=True):
                 best[query] = people
         return self._matches(best)
 
@@ -231,19 +227,21 @@ class Gallery:
             }
             yield from self._read(lambda held, options=options: self._store.call("search", held.name, **options))
 
-    def _scan(self, vectors: np.ndarray, k: int, condition: str, key: str) -> list[list[Near]]:
-        """Compares the vectors [N, D] with all: up to `k` nearest of each, one for each value of the field `key`."""
-        return scan.nearest(vectors, self._pages(condition, ["id", key, "vector"]), k, key)
-
     def _matches(self, near: Sequence[Sequence[Near]]) -> list[list[Match]]:
         """Returns the records that were found, with their scores."""
-        ids = sorted({id_ for row in near for _, id_ in row})
-        held = {}
-        for start in range(0, len(ids), collection_lib.BATCH):
-            for record in self.records(records_lib.any_of("id", ids[start : start + collection_lib.BATCH])):
-                held[record.id] = record
+        held = self.held({id_ for row in near for _, id_ in row})
         # Who was deleted since is not there any more.
-        return [[Match(held[id_], score) for score, id_ in row if id_ in held] for row in near]
+        return [[Match(held[id_][0], score) for score, id_ in row if id_ in held] for row in near]
+
+    def held(self, ids: Set[str]) -> dict[str, tuple[Record, np.ndarray]]:
+        """Returns those of the records that are there, and their unit vectors [D], by their ids."""
+        ordered, fields, found = sorted(ids), [*collection_lib.FIELDS, "vector"], {}
+        for start in range(0, len(ordered), collection_lib.BATCH):
+            some = records_lib.any_of("id", ordered[start : start + collection_lib.BATCH])
+            ask = lambda held, some=some: self._store.call("query", held.name, filter=some, output_fields=fields)  # noqa: E731
+            for row in self._read(ask) or ():
+                found[row["id"]] = records_lib.from_row(row), np.array(row["vector"], np.float32)
+        return found
 
     def records(self, condition: str = "") -> Iterator[Record]:
         """Yields the records that fulfil the condition, in no order."""

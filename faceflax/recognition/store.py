@@ -95,13 +95,16 @@ class Store:
             schema.add_field(field, DataType[kind])
         self.call("create_collection", name, schema=schema, consistency_level="Strong")
 
-    def create_index(self, name: str, kind: str, build: Mapping[str, int]) -> None:
-        """Makes the index of Milvus's `kind` over the vectors of a collection, for cosines."""
+    def create_index(self, name: str, kind: str, build: Mapping[str, int], *, waits: bool = True) -> None:
+        """Makes the index of Milvus's `kind` over the vectors of a collection, for cosines; `waits` until it is built.
+
+        The client asks only every half second whether it is, which an empty one is at once.
+        """
         from pymilvus.milvus_client import IndexParams
 
         params = IndexParams()
         params.add_index("vector", index_type=kind, metric_type="COSINE", params=dict(build))
-        self.call("create_index", name, params)
+        self.call("create_index", name, params, sync=waits)
 
     def drop(self, collection: str) -> None:
         """Drops a collection, its aliases before: Milvus refuses to drop one that has any."""

@@ -23,6 +23,7 @@ from faceflax.evaluation.benchmark.cells import fingerprint
 from faceflax.evaluation.judges.dlib_judge import DIMENSION, DlibJudge
 from faceflax.files import atomic_path
 from faceflax.models import face_encoder
+from faceflax.recognition import embedding
 from faceflax.training import trained as trained_lib
 from faceflax.training.parallel import Parallel
 
@@ -72,7 +73,8 @@ def load_faces(source: Sequence[Mapping[str, Any]], label: str, size: int, canva
             f"recognition needs examples with the feature {label!r}; set config.data.label to one they have"
         )
     examples = [source[number] for number in range(len(source))]
-    pictures = np.stack([_frame(images.decode(example["image"]), size, canvas) for example in examples])
+    stretch = embedding.whole(size)
+    pictures = np.stack([stretch(_on_canvas(images.decode(example["image"]), canvas)) for example in examples])
     names = [example[label] for example in examples]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     person = np.array([numbers[name] for name in names])
@@ -81,15 +83,14 @@ def load_faces(source: Sequence[Mapping[str, Any]], label: str, size: int, canva
     return Faces(pictures, person)
 
 
-def _frame(image: np.ndarray, size: int, canvas: float) -> np.ndarray:
-    if canvas:
-        height, width = image.shape[:2]
-        side = round(canvas * max(height, width))
-        top, left = (side - height) // 2, (side - width) // 2
-        borders = (top, side - height - top, left, side - width - left)
-        image = cv2.copyMakeBorder(image, *borders, cv2.BORDER_REPLICATE)
-    shrinks = max(image.shape[:2]) > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+def _on_canvas(image: np.ndarray, canvas: float) -> np.ndarray:
+    if not canvas:
+        return image
+    height, width = image.shape[:2]
+    side = round(canvas * max(height, width))
+    top, left = (side - height) // 2, (side - width) // 2
+    borders = (top, side - height - top, left, side - width - left)
+    return cv2.copyMakeBorder(image, *borders, cv2.BORDER_REPLICATE)
 
 
 def load_describers(names: Iterable[str], devices: Parallel, batch_size: int) -> dict[str, Describer]:

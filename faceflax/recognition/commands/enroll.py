@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)
-        files = _of_one_kind(people, _held(gallery, set(people.values())), arguments.average, failures)
+        files = _of_one_kind(people, _composed(gallery, set(people.values())), arguments.average, failures)
         embedder = session.create_embedder(encoder, arguments)
         stored: list[str] = []  # a name for each photograph
         try:
@@ -92,9 +92,12 @@ def _store(
 ) -> list[str]:
     """Puts faces into the gallery, by what it holds at that moment; returns a name for each that was."""
     with gallery.writing():
-        names = {people[face.path] for face in faces}
-        _compose(gallery, names)
-        held = _held(gallery, names)
+        if average:
+            held = _held(gallery, {people[face.path] for face in faces})
+        else:  # found by their keys, which takes a small part of the time
+            held = gallery.held(
+                {records.record_id(people[face.path], source) for face in faces for source in (face.sha256, None)}
+            )
         files = set(_of_one_kind({face.path: people[face.path] for face in faces}, held, average, failures))
         made = [
             (notes.record(people[face.path], face, encoder, held, average), face.vector)
@@ -113,19 +116,20 @@ def _store(
     return stored
 
 
-def _compose(gallery: Gallery, names: set[str]) -> None:
-    """Gives who is there under a name that is not composed, as earlier galleries have it, the name as it is kept now.
+def _composed(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
+    """As `_held`; gives who is there under a name that is not composed, as earlier galleries have it, the one of today.
 
     A record stays as it is where there is one in its place under that name.
     """
     held = _held(gallery, names)
-    old = [record for record, _ in held.values() if record.name != records.normalise(record.name)]
-    moving = [record.id for record in old if _composed(record).id not in held]
-    if moving:
-        gallery.update(records.any_of("id", moving), _composed)
+    old = [record for record, _ in held.values() if _renamed(record).id not in held]
+    if old:
+        gallery.update(records.any_of("id", [record.id for record in old]), _renamed)
+        held = _held(gallery, names)
+    return held
 
 
-def _composed(record: Record) -> Record:
+def _renamed(record: Record) -> Record:
     return dataclasses.replace(record, name=records.normalise(record.name))
 
 
