@@ -211,7 +211,7 @@ def test_every_face_of_a_photograph_is_identified(tmp_path, gallery, people, cap
 def test_names_of_files_do_not_move_the_cursor(tmp_path, gallery, capsys):
     photograph = face(tmp_path / "a\n\x1b[2Jb.png", 1, 9)
     assert run("identify", photograph, "--aligned", "--gallery", gallery) == 0
-    assert capsys.readouterr().out.startswith(f"{tmp_path}/a\\n\\x1b[2Jb.png: Bob (")
+    assert capsys.readouterr().out.startswith(f"{tmp_path}/a\\n\\u001b[2Jb.png: Bob (")
 
 
 @pytest.mark.parametrize("threshold", ["nan", "7", "-1.5"])

@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     names = np.array([people[face.path] for face in faces])
     measured_on = f"{len(faces)} photographs of {session.people(len(set(names)))} in {folder.resolve().name}"
     vectors = session.stack(faces, encoder.size)
-    found = calibration.calibrate(encoder, vectors, names, arguments.far, session.plain(measured_on))
+    found = calibration.calibrate(encoder, vectors, names, arguments.far, console.printable(measured_on))
     calibration.save(out, found)
     print(f"threshold {found.threshold:.4f} for {encoder.name} (version {encoder.version}): {found.passing}")
     for each in calibration.by_group(vectors, names, groups, found.threshold):

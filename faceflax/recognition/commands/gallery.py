@@ -13,8 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import images, inputs
-from faceflax.preprocessing.console import reported
+from faceflax.preprocessing import console, images, inputs
 from faceflax.recognition import exporting, recall, records
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery
@@ -52,11 +51,11 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
     table = Table(Column("person", overflow="fold"), "photographs", "vectors", "enrolled last")
     for name, held in sorted(people.items()):
         last = _date(max(record.time for record in held))
-        table.add_row(Text(session.plain(name)), str(_photographs(held)), str(len(held)), last)
-    console = Console()
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(width=_WIDE)
-    console.print(table)
+        table.add_row(Text(console.printable(name)), str(_photographs(held)), str(len(held)), last)
+    terminal = Console()
+    if not terminal.is_terminal and "COLUMNS" not in os.environ:
+        terminal = Console(width=_WIDE)
+    terminal.print(table)
     session.say(f"{session.people(len(people))} in {uri}; encoder {gallery.encoder}, index {gallery.index}")
     return 0
 
@@ -82,13 +81,13 @@ def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
         return dataclasses.replace(record, **changes, metadata={**record.metadata, **metadata})
 
     count = _some(gallery.update(condition, change), gallery)
-    session.say(f"updated {count} records in {gallery.uri}")
+    session.say(f"updated {console.counted(count, 'record')} in {gallery.uri}")
     return 0
 
 
 def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
     count = _some(gallery.delete(_chosen(arguments, "deleted", "deletes")), gallery)
-    session.say(f"deleted {count} records from {gallery.uri}")
+    session.say(f"deleted {console.counted(count, 'record')} from {gallery.uri}")
     return 0
 
 
@@ -122,7 +121,7 @@ def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
     failures = session.Failures(sentences)
     digests = []
     for path, _ in files:
-        with reported(lambda sentence, path=path: failures.note(path, sentence)):
+        with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
             digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
     copied, missing = exporting.export_photographs(gallery, _condition(arguments), out, digests)
     session.say(f"{out}: {copied} photographs")

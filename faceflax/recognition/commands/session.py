@@ -29,7 +29,7 @@ def open_gallery(uri: str, *, create: bool = False) -> Iterator[Gallery]:
     if not uri:
         raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
     with store.connect(uri, create=create) as opened:
-        yield Gallery(opened, lambda sentence: print(plain(sentence), file=sys.stderr, flush=True))
+        yield Gallery(opened, lambda sentence: print(console.printable(sentence), file=sys.stderr, flush=True))
 
 
 def choose_encoder(gallery: Gallery | None, name: str | None) -> FaceEncoder:
@@ -125,7 +125,7 @@ class Failures:
         self.count += 1
         if path is not None:
             self.by_path[path] = sentence
-        console.report(plain(sentence))
+        console.report(sentence)
 
 
 def embed(embedder: Embedder, paths: Sequence[Path], failures: Failures, doing: str) -> Iterator[list[Embedded]]:
@@ -153,17 +153,9 @@ def print_json(**values: Any) -> None:
 
 def say(text: str) -> None:
     """Prints one line: names of files, and in a database of another program's, may hold what a terminal obeys."""
-    print(plain(text), flush=True)
+    print(console.printable(text), flush=True)
 
 
 def people(count: int) -> str:
     """Returns so many people, in words."""
     return "1 person" if count == 1 else f"{count} people"
-
-
-def plain(text: str) -> str:
-    """Returns the text without control characters and ends of lines, which are shown as Python writes them."""
-    return "".join(
-        character.encode("unicode_escape").decode() if records.is_control(character) else character
-        for character in console.printable(text)
-    )
