@@ -1,9 +1,10 @@
-"""Measures what `faceflax restore` does to faces that are sharp, and to the same with noise, at several sizes.
+"""Measures what `faceflax restore` does to faces that are sharp, and to the same with light damage, at several sizes.
 
 python docs/measure_sharpness.py FOLDER
 
 FOLDER holds clean faces of 256 pixels, framed as FFHQ's: the last of `faceflax datasets build synthetic_faces`.
-Prints the PSNR against the sharp photograph, in dB over the middle of the faces, before and after.
+Prints the PSNR against the sharp photograph, in dB over the middle of the faces: before, after, and after by the
+network's whole change, of which nothing was taken back.
 """
 
 import argparse
@@ -18,17 +19,18 @@ import numpy as np
 from faceflax.preprocessing.images import Photograph, read, write
 
 _SIDES = (256, 180, 128, 96, 64)
-_SIGMAS = (0, 5, 10)  # of 255
+_DAMAGES = ("none", "noise 5", "noise 10", "jpeg 50", "jpeg 30", "sr 2")  # noise's sigma is of 255
 _SHAPE, _GAP, _TOP = (336, 824), 20, 40
-_COMMAND = (sys.executable, "-c", "from faceflax.cli import main; main()")
+_RESTORE = "from faceflax.cli import main; main()"
+_RESTORE_WHOLE = f"from faceflax.restoration import paste; paste.spared = lambda *_: 0.0; {_RESTORE}"
 
 
 def main(folder: Path, model: str, count: int) -> None:
-    """Prints a table: a row for each side, a column for each noise."""
+    """Prints a table: a row for each side, a column for each damage."""
     faces = [read(path).pixels for path in sorted(folder.glob("*.jpg"))[-count * len(_SIDES) :]]
     sharp = [_scene(faces[i::count], i) for i in range(count)]
-    print(f"| side | {' | '.join(f'noise {sigma}' for sigma in _SIGMAS)} |")
-    columns = [_measure(sharp, sigma, model) for sigma in _SIGMAS]
+    columns = [_measure(sharp, damage, model) for damage in _DAMAGES]
+    print(f"| side | {' | '.join(_DAMAGES)} |")
     for side, *values in zip(_SIDES, *columns, strict=True):
         print(f"| {side} | {' | '.join(values)} |")
 
@@ -45,20 +47,37 @@ def _lefts() -> np.ndarray:
     return np.cumsum([0, *_SIDES[:-1]]) + _GAP * np.arange(1, len(_SIDES) + 1)
 
 
-def _measure(sharp: list[np.ndarray], sigma: float, model: str) -> list[str]:
-    """Before and after for each side, the mean over photographs."""
+def _damaged(scene: np.ndarray, damage: str, rng: np.random.Generator) -> np.ndarray:
+    name, _, severity = damage.partition(" ")
+    if name == "noise":
+        return np.round(np.clip(scene + rng.normal(0, int(severity), scene.shape), 0, 255)).astype(np.uint8)
+    if name == "jpeg":
+        code = cv2.imencode(".jpg", scene[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(severity)])[1]
+        return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
+    if name == "sr":
+        small = cv2.resize(scene, None, fx=1 / int(severity), fy=1 / int(severity), interpolation=cv2.INTER_AREA)
+        return cv2.resize(small, _SHAPE[::-1], interpolation=cv2.INTER_CUBIC)
+    return scene
+
+
+def _measure(sharp: list[np.ndarray], damage: str, model: str) -> list[str]:
+    """Before, after and wholly after for each side, the mean over photographs."""
     rng = np.random.default_rng(0)
-    before = [np.round(np.clip(scene + rng.normal(0, sigma, scene.shape), 0, 255)).astype(np.uint8) for scene in sharp]
+    before = [_damaged(scene, damage, rng) for scene in sharp]
     with tempfile.TemporaryDirectory() as folder:
         for i, scene in enumerate(before):
             write(Path(folder) / "in" / f"{i:02d}.png", Photograph(scene, None))
-        command = [*_COMMAND, "restore", f"{folder}/in", "--out", f"{folder}/out", "--model", model]
-        subprocess.run(command, check=True, stdout=sys.stderr)
-        after = [read(Path(folder) / "out" / f"{i:02d}.png").pixels for i in range(len(before))]
+        scenes = [before, *(_restored(Path(folder), model, program) for program in (_RESTORE, _RESTORE_WHOLE))]
     return [
-        f"{_psnr(before, sharp, side, left)} -> {_psnr(after, sharp, side, left)}"
+        ", ".join(_psnr(some, sharp, side, left) for some in scenes)
         for side, left in zip(_SIDES, _lefts(), strict=True)
     ]
+
+
+def _restored(folder: Path, model: str, program: str) -> list[np.ndarray]:
+    command = [sys.executable, "-c", program, "restore", f"{folder}/in", "--out", f"{folder}/out", "--model", model]
+    subprocess.run(command, check=True, stdout=sys.stderr)
+    return [read(folder / "out" / path.name).pixels for path in sorted((folder / "in").iterdir())]
 
 
 def _psnr(scenes: list[np.ndarray], sharp: list[np.ndarray], side: int, left: int) -> str:

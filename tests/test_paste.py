@@ -170,49 +170,33 @@ def test_a_face_without_damage_is_not_softened(step):
 
 def damaged(clean, damage):
     picture = clean.copy()
-    if damage == "light noise":
-        picture += RNG.normal(0, 8 / 255, clean.shape).astype(np.float32)
-    elif damage == "noise":
-        picture += RNG.normal(0, 20 / 255, clean.shape).astype(np.float32)
+    if "noise" in damage:
+        sigma = {"light noise": 11, "noise": 15}[damage]
+        picture += RNG.normal(0, sigma / 255, clean.shape).astype(np.float32)
     elif damage == "blur":
         picture = cv2.GaussianBlur(clean, (0, 0), 1.5)
     elif damage == "lines":
         picture[::2] += 0.2
         picture[1::2] -= 0.2
+    elif damage == "patch":
+        picture[30:38, 25:35] = 0.5
+    elif damage == "jpeg":
+        code = cv2.imencode(".jpg", np.round(255 * clean).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 50])[1]
+        picture = cv2.imdecode(code, cv2.IMREAD_COLOR).astype(np.float32) / 255
+    elif damage == "half the size":
+        picture = cv2.resize(cv2.resize(clean, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA), (SIZE, SIZE))
     return picture
 
 
-def mean_over_face(spared):
-    return float((spared * MASK).sum() / MASK.sum())
-
-
-@pytest.mark.parametrize(("damage", "most"), [("noise", 0.25), ("blur", 0.02), ("lines", 0.05)])
-def test_what_a_network_mends_is_not_taken_back(damage, most):
+@pytest.mark.parametrize("damage", ["noise", "blur", "lines", "patch", "jpeg", "half the size"])
+def test_what_a_network_mends_is_not_taken_back(damage):
     clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
-    spared = paste.spared(softened(clean), damaged(clean, damage))
-    assert spared.shape == (SIZE, SIZE) and spared.dtype == np.float32 and 0 <= spared.min() <= spared.max() <= 1
-    assert mean_over_face(spared) < most
-    assert mean_over_face(paste.spared(softened(clean), clean)) > 0.9
-
-
-def test_light_damage_is_mended_for_the_most_part():
-    clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
-    crop, restored = damaged(clean, "light noise"), softened(clean)
-    mixed = restored + paste.spared(restored, crop)[..., None] * (crop - restored)
-    errors = [float((MASK[..., None] * (one - clean) ** 2).sum()) for one in (mixed, crop)]
-    assert errors[0] < 0.7 * errors[1]
-
-
-def test_damage_in_one_place_is_mended_there_and_the_rest_stays_sharp():
-    clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
-    scratched = clean.copy()
-    scratched[22:24, 24:32] = 1.0
-    spared = paste.spared(softened(clean), scratched)
-    assert spared[21:25, 24:32].max() < 0.1 and spared[44:56, 24:40].mean() > 0.9
+    assert paste.spared(softened(clean), damaged(clean, damage), MASK) == 0
+    assert paste.spared(softened(clean), clean, MASK) == 1
 
 
 def test_what_is_spared_does_not_tremble():
     """Frames of one face differ by their noise; what is taken back of each differs little."""
     clean = faces.load(1, SIZE)[0].astype(np.float32) / 255
-    maps = [paste.spared(softened(clean), damaged(clean, "light noise")) for _ in range(6)]
-    assert np.abs(np.diff(maps, axis=0)).mean() < 0.05
+    shares = [paste.spared(softened(clean), damaged(clean, "light noise"), MASK) for _ in range(6)]
+    assert np.abs(np.diff(shares)).max() < 0.2 and all(0 < share < 1 for share in shares)

@@ -149,7 +149,7 @@ def test_enlarging_and_comparing(tmp_path, options):
     assert after.shape == before.shape
     same = (after == before).all(axis=-1)
     assert same[: 8 * options.times].all() and 0.3 < same.mean() < 0.9
-    pair = photographs.comparison_path(made[0].output)
+    pair = results.comparison_path(made[0].output)
     assert pair.exists() == options.is_compared
     if options.is_compared:
         np.testing.assert_array_equal(read(pair).pixels, np.hstack([before, after]))

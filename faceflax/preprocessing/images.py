@@ -162,6 +162,13 @@ def write(path: Path, photograph: Photograph) -> None:
 
     Raises `UserError` if it cannot.
     """
+    encoded = encode(photograph)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(encoded)
+
+
+def encode(photograph: Photograph) -> np.ndarray:
+    """Returns the bytes, uint8 [n], of the PNG that `write` writes."""
     pixels = photograph.pixels
     if photograph.alpha is not None:
         colours = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., ::-1]
@@ -170,6 +177,4 @@ def write(path: Path, photograph: Photograph) -> None:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     blocks = {cv2.IMAGE_METADATA_EXIF: photograph.exif, cv2.IMAGE_METADATA_ICCP: photograph.profile}
     blocks = {kind: np.frombuffer(block, np.uint8) for kind, block in blocks.items() if block}
-    encoded = cv2.imencodeWithMetadata(".png", pixels, list(blocks), list(blocks.values()))[1]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(encoded)
+    return cv2.imencodeWithMetadata(".png", pixels, list(blocks), list(blocks.values()))[1]

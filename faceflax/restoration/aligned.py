@@ -15,6 +15,7 @@ from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
+from faceflax.restoration import results
 from faceflax.restoration.ahead import submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
@@ -162,7 +163,7 @@ def restore_files(
     Raises:
       UserError: the disk is full or read-only, so that going on is no use.
     """
-    written = 0
+    written, taken = 0, results.files_of(jobs)
 
     def settle(future: Future) -> None:
         nonlocal written
@@ -184,7 +185,8 @@ def restore_files(
                 restored = restore(images, masks)
                 for future in writing:
                     settle(future)
-                writing = [pool.submit(_write, *pair, pixels) for pair, pixels in zip(batch, restored, strict=True)]
+                done = zip(batch, restored, strict=True)
+                writing = [pool.submit(_write, *pair, pixels, taken) for pair, pixels in done]
             for future in writing:
                 settle(future)
     except KeyboardInterrupt as error:
@@ -222,10 +224,10 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         return prepare(photograph, missing, size)
 
 
-def _write(job: Job, crop: Prepared, restored: np.ndarray) -> None:
+def _write(job: Job, crop: Prepared, restored: np.ndarray, taken: frozenset[str]) -> None:
     with told_of(str(job.source)):
         try:
             photograph = finish(crop, restored)
         except ValueError as error:
             raise UserError(f"{job.source}: {error}") from error
-        images.write(job.output, photograph)
+        results.write(job.output, photograph, taken)

@@ -18,7 +18,7 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
 from faceflax.preprocessing import acquire, footage
-from faceflax.restoration import matroska
+from faceflax.restoration import interruption, matroska, results
 
 _KEPT = (".mp4", ".mov", ".m4v", ".mkv")  # containers for H.264 that take the sound they came with; else Matroska
 _QUALITY = "16"  # of H.264, whose scale ends at 0 without loss; 18 is called visually lossless
@@ -176,21 +176,18 @@ def writing(path: Path, shape: tuple[int, int], film: Film) -> Iterator[Writer]:
             "fast",
         ]
         command += ["-crf", _QUALITY, "-map_metadata", "1", f"file:{temporary}"]
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
-        try:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": errors}
+        with interruption.running(command, **pipes) as process:
             with contextlib.suppress(BrokenPipeError):  # ffmpeg's own words follow
                 if film.times:
                     process.stdin.write(matroska.header(shape))
                 yield Writer(process, film)
                 process.stdin.close()
             status = process.wait()
-        finally:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
         if status:
             errors.seek(0)
             said = errors.read().decode(errors="replace")
             if os.strerror(errno.ENOSPC) in said:  # `atomic_path` says so, as of any file
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             raise UserError(f"cannot write {path}: ffmpeg says: {footage.last_line(said)}")
+        results.forget(path)

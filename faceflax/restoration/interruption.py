@@ -3,17 +3,21 @@
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from types import FrameType
+from typing import Any
 
 from faceflax import files
 
 STATUS = 130  # as shells expect
 _is_stopped = threading.Event()
 _PATIENCE = 1.5  # seconds for the threads to end what they are at
+_PATIENCE_WITH_CHILD = 0.2  # seconds for a process that was killed to be gone
+_children: set[subprocess.Popen] = set()
 
 
 @contextlib.contextmanager
@@ -45,11 +49,34 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
+    """Yields a process that writes a file; it is over afterwards, and also where SIGINT ends this process before."""
+    process = subprocess.Popen(command, **options)
+    _children.add(process)
+    try:
+        yield process
+    finally:
+        _kill(process)
+        _children.discard(process)
+
+
+def _kill(process: subprocess.Popen, patience: float | None = None) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait(patience)
+
+
 def finish() -> None:
-    """Ends the process if SIGINT came within `ends_soon`, after its threads have ended or the time is over."""
+    """Ends the process if SIGINT came within `ends_soon`, after its threads have ended or the time is over.
+
+    What was printed is written out, unless nobody takes it until then.
+    """
     if not _is_stopped.is_set():
         return
     end = time.monotonic() + _PATIENCE
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()  # it may wait for ever for a reader, but `_end` does not wait for it
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join(max(0.0, end - time.monotonic()))
@@ -57,7 +84,8 @@ def finish() -> None:
 
 
 def _end() -> None:
+    for process in list(_children):  # first, as one might yet open the file that it is to write
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            _kill(process, _PATIENCE_WITH_CHILD)
     files.remove_unfinished()
-    with contextlib.suppress(OSError, ValueError):
-        sys.stdout.flush()
-    os._exit(STATUS)
+    os._exit(STATUS)  # at once, so that no thread begins another

@@ -10,7 +10,7 @@ from faceflax.preprocessing import acquire, console
 from faceflax.preprocessing.images import SUFFIXES
 from faceflax.preprocessing.inputs import Job, plan
 from faceflax.progress import progress_bar
-from faceflax.restoration import film, photographs, restorers, subjects, video
+from faceflax.restoration import film, photographs, restorers, results, subjects, video
 from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Locate
@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     if jobs or not films:
         count = console.counted(len(jobs) + len(failures), "photograph")
         print(f"restored {console.counted(faces, 'face')} in {written} of {count} into {where}")
-    made = _restore_videos(films, restorer, locate, arguments.batch_size, options)
+    done = f"{written} of {console.counted(len(jobs), 'photograph')} and " if jobs else ""
+    made = _restore_videos(films, restorer, locate, arguments.batch_size, options, done)
     if len(films) > 1:
         print(f"restored {made} of {console.counted(len(films), 'video')} into {where}")
     return 0 if not failures and written + made == len(jobs) + len(films) else 1
@@ -69,14 +70,16 @@ def _restore_photographs(
         )
 
 
-def _restore_videos(films: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
-    """Restores the videos one after the other; returns how many could be."""
+def _restore_videos(
+    films: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options, done: str
+) -> int:
+    """Restores the videos one after the other; returns how many could be. `done` is what an interrupt says first."""
     made = 0
     try:
         for job in films:
             made += _restore_video(job, restorer, locate, batch_size, options)
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"{made} of {console.counted(len(films), 'video')} are done") from error
+        raise KeyboardInterrupt(f"{done}{made} of {console.counted(len(films), 'video')} are done") from error
     return made
 
 
@@ -106,12 +109,12 @@ def _no_photograph(job: Job, option: str) -> str:
 def _plan_videos(videos: Sequence[Job], jobs: Sequence[Job]) -> tuple[list[Job], list[str]]:
     """The videos to restore under names of their own suffix, and a sentence for each that cannot be."""
     read = {os.path.realpath(job.source) for job in (*videos, *jobs)}
-    written = {path for job in jobs for path in (job.output, photographs.report_path(job.output))}
+    written = {path for job in jobs for path in (job.output, results.report_path(job.output))}
     films, failures = [], []
     for video_job in videos:
         source = video_job.source
         output = video_job.output.with_suffix(film.output_suffix(source))
-        report = photographs.report_path(output)
+        report = results.report_path(output)
         if os.path.realpath(output) in read:
             failures.append(f"{source}: its result would overwrite {output}; choose another --out")
         elif {output, report} & written:
@@ -127,8 +130,8 @@ def _keep_names_apart(jobs: list[Job], options: Options) -> tuple[list[Job], lis
     taken = {os.path.realpath(path) for job in jobs for path in (job.source, job.mask, job.output) if path}
     kept, failures = [], []
     for job in jobs:
-        further = [photographs.report_path(job.output)]
-        further += [photographs.comparison_path(job.output)] if options.is_compared else []
+        further = [results.report_path(job.output)]
+        further += [results.comparison_path(job.output)] if options.is_compared else []
         clash = next((path for path in further if os.path.realpath(path) in taken), None)
         if clash is None:
             kept.append(job)

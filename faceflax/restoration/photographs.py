@@ -14,7 +14,7 @@ from faceflax.preprocessing import images, sizes
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import paste, report, subjects
+from faceflax.restoration import paste, report, results, subjects
 from faceflax.restoration.ahead import Behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.restorers import Restorer
@@ -66,16 +66,6 @@ class _Work:
         return self.photograph.pixels.shape[0] * self.photograph.pixels.shape[1]
 
 
-def report_path(output: Path) -> Path:
-    """Where the report on the photograph that becomes `output` is written."""
-    return output.with_suffix(".json")
-
-
-def comparison_path(output: Path) -> Path:
-    """Where the photograph that becomes `output` is written beside itself as it was."""
-    return output.with_name(f"{output.stem}.compare{output.suffix}")
-
-
 def restore_files(
     jobs: Sequence[Job],
     restorer: Restorer,
@@ -104,6 +94,7 @@ def restore_files(
       UserError: the disk is full or read-only, so that going on is no use.
     """
     counts = [0, 0]
+    taken = results.files_of(jobs)
 
     def settle(future: Future) -> None:
         with reported(on_failure):
@@ -121,7 +112,7 @@ def restore_files(
             writing = Behind(pool, settle, 2 * batch_size, _MOST_PIXELS)
             for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
                 load = weight(work) + work.num_pixels * (options.times**2 - 1)
-                writing.submit(load, _finish, work, restorer.description, options)
+                writing.submit(load, _finish, work, restorer.description, options, taken)
             writing.close()
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{counts[0]} of {len(jobs)} photographs are done") from error
@@ -169,13 +160,13 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     return _Work(job, photograph, missing, found)
 
 
-def _finish(work: _Work, model: dict, options: Options) -> int:
-    """Writes the photograph with its faces put back; returns their number."""
+def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:
+    """Writes the photograph with its faces put back; returns their number. `taken` is as in `results.forget`."""
     with told_of(str(work.job.source)):
-        return _put_together(work, model, options)
+        return _put_together(work, model, options, taken)
 
 
-def _put_together(work: _Work, model: dict, options: Options) -> int:
+def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:
     before = paste.enlarge(work.photograph.pixels, options.times)
     after, missing = before.copy(), work.missing
     if missing is not None:
@@ -189,12 +180,13 @@ def _put_together(work: _Work, model: dict, options: Options) -> int:
     alpha = work.photograph.alpha
     alpha = None if alpha is None else paste.enlarge(alpha, options.times)
     output = work.job.output
-    images.write(output, dataclasses.replace(work.photograph, pixels=after, alpha=alpha))
-    if options.is_compared:
-        beside = None if alpha is None else np.hstack([alpha, alpha])
-        pair = dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=beside)
-        images.write(comparison_path(output), pair)
+    pair = results.comparison_path(output) if options.is_compared else None
+    results.write(output, dataclasses.replace(work.photograph, pixels=after, alpha=alpha), taken)
     shape = work.photograph.pixels.shape[:2]
     faces = report.faces(work.subjects, taken_back)
-    write_json(report_path(output), report.photograph(work.job.source, output, shape, faces, model))
+    told = report.photograph(work.job.source, output, shape, faces, model, pair)
+    write_json(results.report_path(output), told)  # before the comparison, which a later run finds by it
+    if pair is not None:
+        beside = None if alpha is None else np.hstack([alpha, alpha])
+        images.write(pair, dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=beside))
     return len(work.crops)

@@ -12,14 +12,17 @@ from faceflax.restoration.subjects import Located, Subject
 _KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
 
 
-def photograph(source: Path, output: Path, shape: tuple[int, int], faces_done: list[dict], model: dict) -> dict:
+def photograph(
+    source: Path, output: Path, shape: tuple[int, int], faces_done: list[dict], model: dict, comparison: Path | None
+) -> dict:
     """Returns the report on a photograph of `shape` (H, W) in pixels, with these faces, made with that model.
 
-    Boxes are x0, y0, x1, y1 and points x, y, in pixels from the photograph's upper left corner.
+    It names the comparison that lies beside `output`, or null. Boxes are x0, y0, x1, y1 and points x, y, in pixels from the photograph's upper left corner.
     """
     return {
         "source": str(source),
         "result": str(output),
+        "comparison": None if comparison is None else comparison.name,
         "width": shape[1],
         "height": shape[0],
         "faces": faces_done,

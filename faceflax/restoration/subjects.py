@@ -166,7 +166,7 @@ def put_back(
     restored: np.ndarray,
     missing: np.ndarray | None,
     times: int,
-    steady: Callable[[np.ndarray], np.ndarray] = lambda spared: spared,
+    steady: Callable[[float], float] = lambda spared: spared,
 ) -> float | None:
     """Puts what the network made of a crop into `pixels`, in place.
 
@@ -179,8 +179,8 @@ def put_back(
       steady: of a video, makes of this frame's `paste.spared` what is spared with regard to the frames before.
 
     Returns:
-      the share of the network's change that was taken back, as `paste.spared` says, averaged over what of the face
-      shows; None where holes were given, of which nothing is.
+      the share of the network's change that was taken back, as `paste.spared` says; None where holes were given, of
+      which nothing is.
 
     Raises:
       ValueError: `restored` is not finite.
@@ -191,10 +191,9 @@ def put_back(
     if missing is not None:
         paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
         return None
-    spared = steady(paste.spared(restored, crop.image))
-    restored = restored + spared[..., None] * (crop.image - restored)
+    spared = steady(paste.spared(restored, crop.image, crop.mask))
+    restored = restored + np.float32(spared) * (crop.image - restored)
     kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
     matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
     paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
-    shown = float(crop.mask.sum())
-    return float((spared * crop.mask).sum() / shown) if shown else 0.0
+    return spared

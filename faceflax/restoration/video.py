@@ -14,7 +14,7 @@ from faceflax.errors import UserError
 from faceflax.files import write_json
 from faceflax.preprocessing import alignment
 from faceflax.preprocessing.images import Photograph
-from faceflax.restoration import film, paste, report, subjects
+from faceflax.restoration import film, paste, report, results, subjects
 from faceflax.restoration.ahead import Behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches
 from faceflax.restoration.film import Film
@@ -76,7 +76,7 @@ def restore_file(
         if not seen:
             raise UserError(f"{source}: no face found in any of its {count} frames")
     faces = [_describe(face, steady.taken_back(face.number)) for face in seen]
-    write_json(output.with_suffix(".json"), _report(source_film, output, count, faces, restorer.description))
+    write_json(results.report_path(output), _report(source_film, output, count, faces, restorer.description))
     return count, len(seen)
 
 
@@ -143,7 +143,7 @@ class _Steady:
 
     def __init__(self):
         self._last: dict[int, np.ndarray] = {}
-        self._spared: dict[int, np.ndarray] = {}
+        self._spared: dict[int, float] = {}
         self._shares: dict[int, tuple[float, int]] = {}  # their sum and number
 
     def __call__(self, track: Track, restored: np.ndarray) -> np.ndarray:
@@ -156,16 +156,14 @@ class _Steady:
         self._last[track.number] = restored
         return restored
 
-    def spare(self, track: Track, spared: np.ndarray) -> np.ndarray:
-        """Returns what is taken back, [S, S], averaged over the last frames, so that it does not flicker."""
+    def spare(self, track: Track, spared: float) -> float:
+        """Returns what share is taken back, averaged over the last frames, so that it does not flicker."""
         last = self._spared.get(track.number)
-        self._spared[track.number] = spared if last is None else last + _SPARED_SHARE * (spared - last)
-        return self._spared[track.number]
-
-    def count(self, track: Track, taken_back: float) -> None:
-        """Takes note of the share of the network's change that was taken back in a frame."""
+        spared = spared if last is None else last + _SPARED_SHARE * (spared - last)
+        self._spared[track.number] = spared
         total, frames = self._shares.get(track.number, (0.0, 0))
-        self._shares[track.number] = (total + taken_back, frames + 1)
+        self._shares[track.number] = (total + spared, frames + 1)
+        return spared
 
     def taken_back(self, number: int) -> float:
         """Returns the mean of that share over a track's frames; 1 for one that never showed."""
@@ -186,7 +184,7 @@ def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
     for track, crop, restored in zip(frame.tracks, frame.crops, frame.restored, strict=True):
         try:
             shown, spare = steady(track, restored), functools.partial(steady.spare, track)
-            steady.count(track, subjects.put_back(pixels, crop, shown, None, times, spare))
+            subjects.put_back(pixels, crop, shown, None, times, spare)
         except ValueError as error:
             raise UserError(str(error)) from error
     steady.forget_all_but(frame.tracks)
