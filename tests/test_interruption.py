@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tests.test_restoration_photographs import CORNERS, SIZE, jobs
+from tests.known_faces import CORNERS, SIZE, jobs
 
 SOON = 4  # seconds; 2 are promised, of a machine that has nothing else to do
 
@@ -18,7 +18,7 @@ import sys, time
 from faceflax import cli
 from faceflax.restoration import restorers, results, subjects
 from faceflax.restoration.restorers import Restorer
-from tests.test_restoration_photographs import MODEL, located
+from tests.known_faces import MODEL, located
 
 def locate(pixels):
     time.sleep(0.25)

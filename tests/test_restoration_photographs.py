@@ -1,7 +1,6 @@
-"""Whole photographs: batches, memory, reports, holes and failures, with faces of known places and known functions."""
+"""Whole photographs: batches, memory, reports and holes, with faces of known places and known functions."""
 
 import json
-import os
 import threading
 
 import cv2
@@ -9,60 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from faceflax import cli
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.inputs import Job
-from faceflax.preprocessing.landmarks import TEMPLATE
-from faceflax.restoration import paste, photographs, subjects
+from faceflax.restoration import paste, photographs, results, subjects
 from faceflax.restoration.photographs import Options
-from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Located
-from tests import faces, untrained
-
-SIZE = 32
-SIDE = 40  # of a face's square in the photographs
-MODEL = {"model": "known", "fingerprint": "c0ffee", "size": SIZE, "manifest": {}}
-CORNERS = ((5, 10), (60, 12), (30, 60))  # of the faces' squares
-
-
-def located(*corners):
-    """Faces whose squares have these corners."""
-    squares = [np.array(corner) + np.array([(0, 0), (SIDE, SIDE)]) for corner in corners]
-    return [Located(Face(square.ravel() * 1.0, square[0] + SIDE * TEMPLATE, 0.9), None) for square in squares]
-
-
-def always(*corners):
-    return lambda pixels: located(*corners)
-
-
-def jobs(folder, count, shape=(110, 120, 3)):
-    made = []
-    for i in range(count):
-        pixels = faces.background(*shape[:2], seed=i)
-        write(folder / "in" / f"{i:02d}.png", Photograph(pixels if len(shape) == 3 else pixels[..., 0], None))
-        made.append(Job(folder / "in" / f"{i:02d}.png", folder / "out" / f"{i:02d}.png", None))
-    return made
-
-
-def run(made, locate, restore=lambda image, mask: image, batch_size=4, options=None):
-    failures, advanced = [], []
-    counts = photographs.restore_files(
-        made,
-        Restorer(SIZE, restore, MODEL),
-        locate,
-        batch_size=batch_size,
-        options=options or Options(),
-        on_failure=failures.append,
-        advance=lambda: advanced.append(1),
-    )
-    assert len(advanced) == len(made)
-    return counts, failures
-
-
-def invert(image, mask):
-    """A network that changes what does not change slowly."""
-    return 1 - image + 0.3 * (np.indices(image.shape[1:3]).sum(0) % 2)[..., None]
+from tests import faces
+from tests.known_faces import CORNERS, SIDE, SIZE, always, invert, jobs, located, run
 
 
 def test_batches_are_filled_across_photographs(tmp_path):
@@ -208,50 +161,6 @@ def test_of_a_photograph_with_a_mask_the_holes_alone_change(tmp_path):
     assert reasons == [None, "nothing of it is missing", "nothing of it is missing"]
 
 
-def test_what_cannot_be_restored_is_named_and_the_rest_is_done(tmp_path):
-    made = jobs(tmp_path, 6)
-    made[1].source.write_bytes(b"hello")
-    made[3].source.write_bytes(b"")
-
-    def locate(pixels):
-        return [] if (pixels == faces.background(110, 120, seed=4)).all() else located(*CORNERS[:1])
-
-    counts, failures = run(made, locate)
-    assert counts == (3, 3) and len(failures) == 3
-    assert "01.png" in failures[0] and "03.png" in failures[1] and "04.png: no face found" in failures[2]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("00.json", "00.png", "02.json", "02.png", "05.json", "05.png")
-    ]
-
-
-def test_a_result_that_is_not_finite_fails_alone(tmp_path):
-    made = jobs(tmp_path, 3)
-    counts, failures = run(made, always(CORNERS[0]), lambda image, mask: np.where(np.arange(3) == 0, np.nan, 0) + image)
-    assert counts == (0, 0) and all("not finite" in failure for failure in failures)
-
-
-@pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd"), MemoryError()])
-@pytest.mark.parametrize("stage", ["locating", "pasting"])
-def test_a_file_that_nobody_foresaw_fails_alone(tmp_path, monkeypatch, stage, error):
-    made = jobs(tmp_path, 3)
-    strange = read(made[1].source).pixels
-    enlarge = paste.enlarge
-
-    def locate(pixels):
-        if stage == "locating" and (pixels == strange).all():
-            raise error
-        return located(CORNERS[0])
-
-    def fail_once(pixels, times):
-        if stage == "pasting" and (pixels == strange).all():
-            raise error
-        return enlarge(pixels, times)
-
-    monkeypatch.setattr(paste, "enlarge", fail_once)
-    counts, failures = run(made, locate)
-    assert counts == (2, 2) and len(failures) == 1 and failures[0].startswith(f"{made[1].source}: ")
-
-
 def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):
     made = jobs(tmp_path, 40)
     monkeypatch.setattr(photographs, "_MOST_PIXELS", 3 * 110 * 120)
@@ -293,96 +202,6 @@ def test_two_boxes_of_one_face_are_one(monkeypatch):
     monkeypatch.setattr(subjects.mesh, "load_mesh", lambda: lambda pixels, face: None)
     found = [one.face for one in subjects.load_locator()(np.zeros((9, 9, 3), np.uint8))]
     assert found == [face.face, other.face]
-
-
-def restore(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *map(os.fspath, arguments)])
-    return caught.value.code
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A workdir whose network returns its input."""
-    return untrained.make_workdir(tmp_path_factory.mktemp("workdir"), SIZE)
-
-
-def test_a_model_that_is_none_is_told_before_anything_is_fetched(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: pytest.fail("the detector is fetched first"))
-    monkeypatch.chdir(tmp_path)
-    (job,) = jobs(tmp_path, 1)
-    Image.fromarray(faces.background(30, 30)).save("face.avif")
-    (tmp_path / "album").mkdir()
-    (tmp_path / "face.onnx").write_bytes(b"hello")
-    told = {
-        ("cnnn",): 'no model "cnnn": it is not a workdir or file, nor one of those that come with faceflax, which `fac',
-        (job.source,): "00.png: is a picture; name a model",
-        ("face.avif",): "face.avif: is a picture; name a model",
-        ("album",): "album is not a workdir of a trained model",
-        ("face.onnx", "--fidelity", "0.5"): "--fidelity cannot be chosen for face.onnx, in which it is settled: leave",
-    }
-    for arguments, sentence in told.items():
-        assert restore(job.source, "--out", "out", "--model", *arguments) == 1
-        error = capsys.readouterr().err
-        assert sentence in error and error.count("\n") == 1
-        assert not (tmp_path / "out").exists()
-
-
-def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
-    made = jobs(tmp_path, 2)
-    made[1].source.rename(made[1].source.with_name("00.compare.png"))
-    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
-    captured = capsys.readouterr()
-    assert "00.compare.png, which goes with its result, is another file's name" in captured.err
-    assert captured.out == f"restored 3 faces in 1 of 2 photographs into {tmp_path / 'out'}\n"
-
-
-def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
-    (good,) = jobs(tmp_path, 1)
-    whole = good.source.read_bytes()
-    odd = os.fsdecode(b"caf\xe9")
-    good.source.rename(tmp_path / "in" / f"{odd}.png")
-    giant = whole[:16] + (50_000).to_bytes(4, "big") * 2 + whole[24:]
-    bad = {"text.jpg": b"hello", "empty.jpg": b"", "cut.png": whole[: len(whole) // 2], "giant.png": giant}
-    for name, data in {**bad, f"{odd}2.png": b"broken"}.items():
-        (tmp_path / "in" / name).write_bytes(data)
-    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model) == 1
-    captured = capsys.readouterr()
-    lines = captured.err.splitlines()
-    assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
-    assert all(any(name in line for line in lines) for name in bad)
-    assert captured.out.startswith("restored 3 faces in 1 of 6 photographs")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
-
-
-def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
-    (job,) = jobs(tmp_path, 1)
-    addresses = ("rtsp://admin:hunter2@cam/1", "srt://admin:hunter2@cam/1")
-    arguments = [*addresses, os.fspath(job.source), "--out", os.fspath(tmp_path / "out"), f"--model={model}"]
-    monkeypatch.setattr("sys.argv", ["faceflax", "restore", *arguments])
-    assert restore(*arguments) == 1
-    said = capsys.readouterr().err
-    command = json.loads((tmp_path / "out" / "00.json").read_text())["command"]
-    assert "rtsp://cam/1" in command and f"--model={model}" in command
-    assert "hunter2" not in command and "hunter2" not in said and said.count("\n") == 2
-
-
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
-        (("--upscale", "9"), "--upscale 9 is out of range"),
-        (("--aligned", "--compare"), "--compare is for whole photographs"),
-        (("--aligned", "--upscale", "2"), "--upscale is for whole photographs"),
-        (("--mask", "auto", "--segmenter", "x"), "--mask auto is for face crops"),
-    ],
-)
-def test_options_that_do_not_fit(change, sentence, tmp_path, model, capsys):
-    assert restore("x.png", "--out", tmp_path / "out", "--model", model, *change) == 1
-    error = capsys.readouterr().err
-    assert sentence in error and error.count("\n") == 1
 
 
 def test_a_group_photograph_shrunk_four_times(tmp_path):

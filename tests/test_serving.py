@@ -21,7 +21,7 @@ from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.landmarks import TEMPLATE
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Located
-from faceflax.serving import damage, limits, restoring
+from faceflax.serving import damage, limits, restoring, sent
 from faceflax.serving.gate import Gate
 from faceflax.serving.limits import Limits, RateLimit
 from tests import faces, untrained
@@ -280,13 +280,13 @@ def test_a_request_names_few_files_and_none_by_a_url():
     with page._Blocks() as blocks:
         pass
 
-    def refusal(sent):
+    def refusal(request):
         with pytest.raises(gr.Error) as caught:
-            asyncio.run(blocks.preprocess_data(None, sent))
+            asyncio.run(blocks.preprocess_data(None, request))
         return str(caught.value)
 
     named = {"path": "/tmp/a.png", "url": "http://127.0.0.1/a.png"}
     honest = [None, {"background": named, "layers": [named], "composite": named, "id": None}, "cnn", 0, True]
-    assert page._count_files(honest) == 3 <= page._MOST_FILES
+    assert sent.count_files(honest) == 3 <= sent.MOST_FILES
     assert "6 pictures at most" in refusal([None, {"background": named, "layers": [named] * 1000, "composite": None}])
     assert "was not uploaded here" in refusal([{"path": "http://10.0.0.1/a.png"}])

@@ -11,7 +11,7 @@ _COLOUR_SIGMA = 0.1  # of the crop's side: what changes more slowly than this is
 _FINEST = 1.0  # pixels of the crop: the detail between a Gaussian of that sigma and none is the finest
 # Sigmas in pixels of the crop, between which lies the detail that a network leaves alone where it finds no damage.
 _BAND = (1.0, 4.0)
-# Of 16 clean synthetic faces the shipped network changes 0.082 to 0.132 of that detail's amplitude, 0.092 in the median,
+# Of 16 clean synthetic faces the shipped network changes 0.082 to 0.132 of that detail's amplitude, median 0.092,
 # and 0.28 of the finest detail's power at most; with noise of 10 on them 0.122 to 0.214 and up to 0.66.
 _UNDAMAGED, _DAMAGED = 0.09, 0.14
 _MOST_FINEST = 0.7

@@ -17,7 +17,8 @@ def photograph(
 ) -> dict:
     """Returns the report on a photograph of `shape` (H, W) in pixels, with these faces, made with that model.
 
-    It names the comparison that lies beside `output`, or null. Boxes are x0, y0, x1, y1 and points x, y, in pixels from the photograph's upper left corner.
+    It names the comparison that lies beside `output`, or null. Boxes are x0, y0, x1, y1 and points x, y, in pixels from
+    the photograph's upper left corner.
     """
     return {
         "source": str(source),

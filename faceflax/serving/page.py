@@ -19,14 +19,12 @@ from faceflax.errors import UserError
 from faceflax.preprocessing import images
 from faceflax.preprocessing.images import Photograph
 from faceflax.restoration.subjects import Locate
-from faceflax.serving import damage, limits, restoring
+from faceflax.serving import damage, limits, restoring, sent
 from faceflax.serving.gate import Gate
 from faceflax.serving.limits import Limits, RateLimit
 from faceflax.serving.restoring import Models
 
 _QUEUE = "network"  # all that computes waits in one line
-_MOST_PAINTED = 16  # paintings that the browser sent and did not use yet; each is a few pictures in memory
-_MOST_FILES = 6  # in one request: a photograph, and of the editor its background, its one layer and both together
 _MOST_REDRAWN = 1000  # names of our own pictures, which the browser sends back at once
 _EDITOR_SIDE = 1024  # pixels; damaged pictures are smaller
 _SHOWN = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".avif")  # what every browser shows itself
@@ -126,7 +124,7 @@ class _Page:
             elem_id="editor",
             buttons=[],
         )
-        self._editor.blob_storage = _Newest()
+        self._editor.blob_storage = sent.Newest()
         names = self._site.models.names
         with gr.Row():
             self._model = gr.Dropdown(list(names), value=names[0], label="Model", elem_id="model")
@@ -245,26 +243,11 @@ class _Blocks(gr.Blocks):
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *others: Any, **named: Any) -> list:
         """Refuses URLs in what a visitor sends, for any component, before Gradio looks at it."""
-        if _names_url(inputs):
+        if sent.names_url(inputs):
             raise gr.Error("That photograph was not uploaded here; upload it.", print_exception=False)
-        if _count_files(inputs) > _MOST_FILES:
-            raise gr.Error(f"A request may name {_MOST_FILES} pictures at most.", print_exception=False)
+        if sent.count_files(inputs) > sent.MOST_FILES:
+            raise gr.Error(f"A request may name {sent.MOST_FILES} pictures at most.", print_exception=False)
         return await super().preprocess_data(block_fn, inputs, *others, **named)
-
-
-def _names_url(sent: Any) -> bool:
-    """Whether JSON holds a file that is named by a URL; "url", which Gradio's own pages send along, is not followed."""
-    if isinstance(sent, dict):
-        path = sent.get("path")
-        return isinstance(path, str) and "://" in path or any(map(_names_url, sent.values()))
-    return isinstance(sent, list) and any(map(_names_url, sent))
-
-
-def _count_files(sent: Any) -> int:
-    """How many files JSON names, each of which Gradio would decode into memory, all at once."""
-    if isinstance(sent, dict):
-        return isinstance(sent.get("path"), str) + sum(map(_count_files, sent.values()))
-    return sum(map(_count_files, sent)) if isinstance(sent, list) else 0
 
 
 class _Spoken:
@@ -276,15 +259,6 @@ class _Spoken:
     def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
         if isinstance(error, UserError):
             raise gr.Error(str(error), print_exception=False) from error
-
-
-class _Newest(collections.OrderedDict):
-    """What browsers send of their paintings before they press a button; Gradio keeps it until then, or for ever."""
-
-    def __setitem__(self, key: str, value: object) -> None:
-        super().__setitem__(key, value)
-        while len(self) > _MOST_PAINTED:
-            self.popitem(last=False)
 
 
 def _severities(task: str) -> list[str]:

@@ -1,0 +1,102 @@
+"""`faceflax restore` with whole photographs: what it says of bad files, names, models and options."""
+
+import json
+import os
+
+import pytest
+from PIL import Image
+
+from faceflax import cli
+from faceflax.restoration import subjects
+from tests import faces, untrained
+from tests.known_faces import CORNERS, SIZE, always, jobs
+
+
+def restore(*arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["restore", *map(os.fspath, arguments)])
+    return caught.value.code
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A workdir whose network returns its input."""
+    return untrained.make_workdir(tmp_path_factory.mktemp("workdir"), SIZE)
+
+
+def test_a_model_that_is_none_is_told_before_anything_is_fetched(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: pytest.fail("the detector is fetched first"))
+    monkeypatch.chdir(tmp_path)
+    (job,) = jobs(tmp_path, 1)
+    Image.fromarray(faces.background(30, 30)).save("face.avif")
+    (tmp_path / "album").mkdir()
+    (tmp_path / "face.onnx").write_bytes(b"hello")
+    told = {
+        ("cnnn",): 'no model "cnnn": it is not a workdir or file, nor one of those that come with faceflax, which `fac',
+        (job.source,): "00.png: is a picture; name a model",
+        ("face.avif",): "face.avif: is a picture; name a model",
+        ("album",): "album is not a workdir of a trained model",
+        ("face.onnx", "--fidelity", "0.5"): "--fidelity cannot be chosen for face.onnx, in which it is settled: leave",
+    }
+    for arguments, sentence in told.items():
+        assert restore(job.source, "--out", "out", "--model", *arguments) == 1
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    made = jobs(tmp_path, 2)
+    made[1].source.rename(made[1].source.with_name("00.compare.png"))
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
+    captured = capsys.readouterr()
+    assert "00.compare.png, which goes with its result, is another file's name" in captured.err
+    assert captured.out == f"restored 3 faces in 1 of 2 photographs into {tmp_path / 'out'}\n"
+
+
+def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (good,) = jobs(tmp_path, 1)
+    whole = good.source.read_bytes()
+    odd = os.fsdecode(b"caf\xe9")
+    good.source.rename(tmp_path / "in" / f"{odd}.png")
+    giant = whole[:16] + (50_000).to_bytes(4, "big") * 2 + whole[24:]
+    bad = {"text.jpg": b"hello", "empty.jpg": b"", "cut.png": whole[: len(whole) // 2], "giant.png": giant}
+    for name, data in {**bad, f"{odd}2.png": b"broken"}.items():
+        (tmp_path / "in" / name).write_bytes(data)
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model) == 1
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
+    assert all(any(name in line for line in lines) for name in bad)
+    assert captured.out.startswith("restored 3 faces in 1 of 6 photographs")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
+
+
+def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (job,) = jobs(tmp_path, 1)
+    addresses = ("rtsp://admin:hunter2@cam/1", "srt://admin:hunter2@cam/1")
+    arguments = [*addresses, os.fspath(job.source), "--out", os.fspath(tmp_path / "out"), f"--model={model}"]
+    monkeypatch.setattr("sys.argv", ["faceflax", "restore", *arguments])
+    assert restore(*arguments) == 1
+    said = capsys.readouterr().err
+    command = json.loads((tmp_path / "out" / "00.json").read_text())["command"]
+    assert "rtsp://cam/1" in command and f"--model={model}" in command
+    assert "hunter2" not in command and "hunter2" not in said and said.count("\n") == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (("--upscale", "9"), "--upscale 9 is out of range"),
+        (("--aligned", "--compare"), "--compare is for whole photographs"),
+        (("--aligned", "--upscale", "2"), "--upscale is for whole photographs"),
+        (("--mask", "auto", "--segmenter", "x"), "--mask auto is for face crops"),
+    ],
+)
+def test_options_that_do_not_fit(change, sentence, tmp_path, model, capsys):
+    assert restore("x.png", "--out", tmp_path / "out", "--model", model, *change) == 1
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
