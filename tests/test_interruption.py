@@ -75,8 +75,8 @@ with interruption.ends_soon(), files.atomic_path(sys.argv[1]) as temporary:
                 os.write(1, b"x")
         except BlockingIOError:
             os.set_blocking(1, True)
-        print(writer.pid, file=sys.stderr, flush=True)
         try:
+            print(writer.pid, file=sys.stderr, flush=True)
             time.sleep(60)
         except KeyboardInterrupt:
             print("said")

@@ -55,7 +55,7 @@ def test_images_that_do_not_divide_into_rows_are_refused():
 def test_an_image_is_not_split_over_hosts(hosts, monkeypatch):
     devices = np.array([[[SimpleNamespace(process_index=host) for host in hosts]]])
     mesh = SimpleNamespace(devices=devices, shape={"data": 1, "fsdp": 1, "spatial": 2})
-    monkeypatch.setattr(parallel.jax, "device_count", lambda: 2)
+    monkeypatch.setattr(parallel.jax, "devices", lambda: devices.ravel())
     monkeypatch.setattr(parallel, "_mesh_over", lambda devices, sizes: mesh)
     if hosts == (0, 0):
         assert parallel.create(mesh.shape).mesh is mesh

@@ -207,10 +207,10 @@ def test_few_images_are_in_memory(tmp_path, monkeypatch):
 def test_a_full_disk_ends_the_run_with_one_sentence(tmp_path, monkeypatch):
     import errno
 
-    def full(path, photograph):
+    def full(path, photograph, taken):
         raise UserError(f"cannot write {path}: No space left on device") from OSError(errno.ENOSPC, "No space left")
 
-    monkeypatch.setattr(aligned.images, "write", full)
+    monkeypatch.setattr(aligned.results, "write", full)
     with pytest.raises(UserError, match="No space left"):
         _run(_jobs(tmp_path, 9), identity)
 
