@@ -107,9 +107,10 @@ def restore_files(
         advance()
 
     try:
-        with threads(os.cpu_count()) as pool:
+        # Writers of their own, as results would wait behind all that is read ahead.
+        with threads(os.cpu_count()) as pool, threads(os.cpu_count()) as writers:
             works = _works(jobs, locate, restorer.size, options, pool, 2 * batch_size, fail)
-            writing = Behind(pool, settle, 2 * batch_size, _MOST_PIXELS)
+            writing = Behind(writers, settle, 2 * batch_size, _MOST_PIXELS)
             for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
                 load = weight(work) + work.num_pixels * (options.times**2 - 1)
                 writing.submit(load, _finish, work, restorer.description, options, taken)
