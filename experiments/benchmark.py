@@ -6,7 +6,6 @@ checkpoint, measuring from the next cell. Exit status: 0 when the report is writ
 Ctrl-C and 129 when a closed terminal ended it, 1 with one sentence for a mistake that the user can mend.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -33,7 +32,7 @@ def main() -> int:
     with workdir.locked(folder):
         runs = plan.runs(config, folder)
         runner.check_at_hand(config, runs)
-        stopped_by = training.train(runs, _command, workers=config.workers)
+        stopped_by = training.train(runs, program.training_command, workers=config.workers)
         if stopped_by:
             print("stopped; run the same command to go on", flush=True)
             return 128 + stopped_by
@@ -42,11 +41,6 @@ def main() -> int:
     print(to_text(tables.brief(results)))
     print(f"wrote {', '.join(path.name for path in written)} to {folder / 'report'}")
     return 0
-
-
-def _command(config: Path, workdir: Path) -> list[str]:
-    arguments = [f"--config=configs/saved.py:{config}", f"--workdir={workdir}"]
-    return [sys.executable, "-m", "experiments.train", *arguments]
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -18,6 +19,12 @@ def run(main: Callable[[], int | None]) -> None:
         return main()
 
     run_main(parse_and_run)
+
+
+def training_command(config: Path, workdir: Path) -> list[str]:
+    """Returns the command that trains what `config`, an experiment as JSON, says in `workdir`, or takes it up again."""
+    arguments = [f"--config=configs/saved.py:{config}", f"--workdir={workdir}"]
+    return [sys.executable, "-m", "experiments.train", *arguments]
 
 
 def _parse(argv: list[str]) -> None:

@@ -7,7 +7,6 @@ cells when they are given the same workdir one after another. Exit status: 0 whe
 signal's number when one ended it, 1 with one sentence for a mistake that the user can mend.
 """
 
-import sys
 from pathlib import Path
 
 from absl import flags
@@ -35,7 +34,7 @@ def main() -> int:
         raise UserError("--workdir is empty; name a folder")
     with workdir.locked(folder):
         runs = sizes.runs(config, folder)
-        stopped_by = training.train(runs, _command, workers=config.laws.workers)
+        stopped_by = training.train(runs, program.training_command, workers=config.laws.workers)
         if stopped_by:
             print("stopped; run the same command to go on", flush=True)
             return 128 + stopped_by
@@ -43,15 +42,10 @@ def main() -> int:
         cells = measuring.measure(config, folder, lambda line: print(line, flush=True))
         if jax.process_index() > 0:
             return 0
-        points = sizes.points(runs)
+        points = sizes.points(config, runs)
         written = report.write(config, cells, points, folder / "report", measuring.provenance(config))
     print(f"wrote {', '.join(path.name for path in written)} to {folder / 'report'}")
     return 0
-
-
-def _command(config: Path, workdir: Path) -> list[str]:
-    arguments = [f"--config=configs/saved.py:{config}", f"--workdir={workdir}"]
-    return [sys.executable, "-m", "experiments.train", *arguments]
 
 
 if __name__ == "__main__":

@@ -63,10 +63,10 @@ def people(tmp_path):
 @pytest.fixture
 def gallery(tmp_path, invented, people, capsys):
     """A gallery of `people`."""
-    from tests import crowd
+    from tests import commands
 
     gallery = tmp_path / "faces.db"
-    assert crowd.run("enroll", people, "--aligned", "--gallery", gallery, "--consent", "letters of May") == 0
+    assert commands.run("enroll", people, "--aligned", "--gallery", gallery, "--consent", "letters of May") == 0
     said = capsys.readouterr()
     assert said.out == f"enrolled 9 of 9 photographs, 3 people, in {gallery}\n" and said.err == ""
     return gallery

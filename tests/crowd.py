@@ -4,14 +4,11 @@ A crop's vector is its colours in sixteen cells, so that alike crops have alike 
 """
 
 import json
-import os
 
 import cv2
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
-from faceflax import cli
 from faceflax.errors import UserError
 from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition.calibration import Calibration
@@ -54,12 +51,6 @@ def photograph(folder):
         for shot in range(3):
             face(folder / name / f"{shot}.png", number, shot)
     return folder
-
-
-def run(*words):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(list(map(os.fspath, words)))
-    return caught.value.code
 
 
 def json_lines(capsys):

@@ -1,6 +1,7 @@
 """Exported restorers: their results are the model's, they say what they are, and ONNX runs without jax."""
 
 import contextlib
+import functools
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import aligned, exported, exporting, networks, restorers
-from tests import faces, untrained
+from tests import commands, faces, untrained
 
 SIZE = 16
 KINDS = tuple(exporting.FORMATS)
@@ -85,10 +86,7 @@ def test_a_program_that_differs_is_not_kept(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def export(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["export", *map(os.fspath, arguments)])
-    return caught.value.code
+export = functools.partial(commands.run, "export")
 
 
 @pytest.fixture(scope="module")

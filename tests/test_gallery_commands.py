@@ -9,7 +9,8 @@ import tensorflow_datasets as tfds
 from faceflax.recognition import store
 from faceflax.recognition.gallery import Gallery
 from tests import crowd, galleries
-from tests.crowd import face, json_lines, run
+from tests.commands import run
+from tests.crowd import face, json_lines
 
 pytestmark = pytest.mark.usefixtures("invented")
 

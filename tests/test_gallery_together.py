@@ -8,7 +8,7 @@ from faceflax.errors import UserError
 from faceflax.recognition import records, store, turn
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery
-from tests import crowd
+from tests import commands, crowd
 from tests.galleries import ENCODER, collections_of, empty, record, unit_vectors
 
 EVERYBODY = {f"p{i}" for i in range(12)}
@@ -265,9 +265,8 @@ def test_a_database_that_refuses_to_drop_what_has_an_alias_is_obeyed(two, server
 def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_path, server, monkeypatch):
     empty(server)
     words = ("enroll", "--name", "Ann", "--average", "--aligned", "--gallery", server)
-    assert (
-        crowd.run(*words, "--consent", "letter of May", *(crowd.face(tmp_path / f"{i}.png", 1, i) for i in (1, 2))) == 0
-    )
+    two = [crowd.face(tmp_path / f"{i}.png", 1, i) for i in (1, 2)]
+    assert commands.run(*words, "--consent", "letter of May", *two) == 0
     embed = session.embed
 
     def slow(*arguments):
@@ -277,7 +276,7 @@ def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_pa
         yield from faces
 
     monkeypatch.setattr(session, "embed", slow)
-    assert crowd.run(*words, crowd.face(tmp_path / "3.png", 1, 3)) == 0
+    assert commands.run(*words, crowd.face(tmp_path / "3.png", 1, 3)) == 0
     with store.connect(server) as opened:
         (ann,) = Gallery(opened).records()
     assert (len(ann.sources), ann.length, ann.consent) == (1, pytest.approx(1), "")

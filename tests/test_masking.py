@@ -1,7 +1,7 @@
 """Masks on photographs: where they lie, what they cover, and the command that puts them there."""
 
+import functools
 import json
-import os
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from faceflax import cli
 from faceflax.degradations import facemask, tasks
 from faceflax.errors import UserError
 from faceflax.preprocessing import landmarks
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import masking
+from tests import commands
 
 SIZE = 64
 RNG = np.random.default_rng(0)
@@ -87,10 +87,7 @@ def test_the_mask_turns_and_grows_with_the_face():
     assert (large != expected).mean() < 0.06  # the jagged edge of twice the size, and straps
 
 
-def mask(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["mask", *map(os.fspath, arguments)])
-    return caught.value.code
+mask = functools.partial(commands.run, "mask")
 
 
 def test_the_command_writes_faces_and_masks_that_restore_takes(tmp_path, capsys):

@@ -6,7 +6,8 @@ import pytest
 from faceflax.datasets import registry, stream
 from faceflax.errors import UserError
 from tests import tiny
-from tests.crowd import face, run
+from tests.commands import run
+from tests.crowd import face
 
 pytestmark = pytest.mark.usefixtures("invented")
 

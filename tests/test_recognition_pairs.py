@@ -8,7 +8,8 @@ import re
 import pytest
 
 from faceflax.recognition.commands import session
-from tests.crowd import KNOWN, json_lines, run
+from tests.commands import run
+from tests.crowd import KNOWN, json_lines
 
 pytestmark = pytest.mark.usefixtures("invented")
 

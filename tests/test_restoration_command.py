@@ -1,14 +1,14 @@
 """`faceflax restore` from the command line: names, masks, exit codes and sentences, with a model as small as can be."""
 
+import functools
 import os
 
 import numpy as np
 import pytest
 
-from faceflax import cli
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.inputs import plan
-from tests import untrained
+from tests import commands, untrained
 
 SIZE = 32
 RNG = np.random.default_rng(0)
@@ -27,10 +27,7 @@ def face(path, shape=(SIZE, SIZE)):
     return pixels
 
 
-def restore(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *map(os.fspath, arguments)])
-    return caught.value.code
+restore = functools.partial(commands.run, "restore")
 
 
 def names(folder):

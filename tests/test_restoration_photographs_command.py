@@ -1,21 +1,17 @@
 """`faceflax restore` with whole photographs: what it says of bad files, names, models and options."""
 
+import functools
 import json
 import os
 
 import pytest
 from PIL import Image
 
-from faceflax import cli
 from faceflax.restoration import subjects
-from tests import faces, untrained
+from tests import commands, faces, untrained
 from tests.known_faces import CORNERS, SIZE, always, jobs
 
-
-def restore(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *map(os.fspath, arguments)])
-    return caught.value.code
+restore = functools.partial(commands.run, "restore")
 
 
 @pytest.fixture(scope="module")

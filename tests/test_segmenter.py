@@ -1,6 +1,6 @@
 """The segmenter: what it is trained on and by, how it is measured, and how restoring uses what it finds."""
 
-import os
+import functools
 
 import cv2
 import jax
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from faceflax import cli, models
 from faceflax import config as config_lib
+from faceflax import models
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import segmentation
@@ -17,7 +17,7 @@ from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
 from faceflax.training import arms, checkpoints, parallel, segmenter, workdir
 from faceflax.training.state import TrainState
-from tests import tiny, untrained
+from tests import commands, tiny, untrained
 
 SIZE = 32
 RNG = np.random.default_rng(0)
@@ -153,10 +153,7 @@ def make_segmenter(folder, bias):
     return save(folder, made, params)
 
 
-def restore(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *map(os.fspath, arguments)])
-    return caught.value.code
+restore = functools.partial(commands.run, "restore")
 
 
 @pytest.mark.parametrize("bias", [-1.0, 1.0])

@@ -1,6 +1,6 @@
 """Models that come with the package: put there from a workdir, found by name, and restored with."""
 
-import os
+import functools
 
 import jax
 import numpy as np
@@ -15,7 +15,7 @@ from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
 from faceflax.training import checkpoints, workdir
 from faceflax.training import trained as trained_lib
-from tests import untrained
+from tests import commands, untrained
 
 SIZE = 32
 MADE = {"commit": "c0ffee", "command": "train", "versions": {}, "device": {}, "seed": 0}
@@ -41,10 +41,7 @@ def trained(folder, arm="cnn", init_from="", add=0.0, step=2):
     return folder
 
 
-def restore(*arguments):
-    with pytest.raises(SystemExit) as caught:
-        cli.main(["restore", *map(os.fspath, arguments)])
-    return caught.value.code
+restore = functools.partial(commands.run, "restore")
 
 
 def test_what_is_shipped_is_the_trained_network_rounded(tmp_path, package):

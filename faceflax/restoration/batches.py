@@ -24,9 +24,9 @@ class Work(Protocol):
     num_pixels: int
 
 
-def weight(work: Work) -> int:
-    """Returns the memory that a picture and its crops take, in pixels of a picture."""
-    return work.num_pixels + sum(crop.weight for crop in work.crops)
+def weight(work: Work, times: int = 1) -> int:
+    """Returns the memory that a picture, `times` as large to each side, and its crops take, in pixels of a picture."""
+    return work.num_pixels * times**2 + sum(crop.weight for crop in work.crops)
 
 
 @dataclasses.dataclass

@@ -112,8 +112,7 @@ def restore_files(
             works = _works(jobs, locate, restorer.size, options, pool, 2 * batch_size, fail)
             writing = Behind(writers, settle, 2 * batch_size, _MOST_PIXELS)
             for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
-                load = weight(work) + work.num_pixels * (options.times**2 - 1)
-                writing.submit(load, _finish, work, restorer.description, options, taken)
+                writing.submit(weight(work, options.times), _finish, work, restorer.description, options, taken)
             writing.close()
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{counts[0]} of {len(jobs)} photographs are done") from error

@@ -16,7 +16,7 @@ from faceflax.preprocessing import alignment
 from faceflax.preprocessing.images import Photograph
 from faceflax.restoration import film, paste, report, results, subjects
 from faceflax.restoration.ahead import Behind, submit_ahead, threads
-from faceflax.restoration.batches import Batches
+from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.film import Film
 from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
@@ -119,8 +119,7 @@ def _paste_in_order(
     with threads(1) as in_order:
         pasting = Behind(in_order, settle, most_behind, _MOST_PIXELS)
         for frame in frames:
-            weight = frame.num_pixels * times**2 + sum(crop.weight for crop in frame.crops)
-            pasting.submit(weight, finish, frame)
+            pasting.submit(weight(frame, times), finish, frame)
         pasting.close()
     return count
 

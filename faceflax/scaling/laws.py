@@ -23,6 +23,7 @@ class Point:
       images: seen since the training began, each time that one was counted.
       flops: of all steps up to then.
       loss: at that moment.
+      is_whole: whether it was trained on all of the data; only then it is a point of a law.
     """
 
     run: str
@@ -30,6 +31,7 @@ class Point:
     images: int
     flops: float
     loss: float
+    is_whole: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,6 +16,7 @@ from faceflax.scaling import settings as settings_lib
 from faceflax.scaling.cells import Cell, Place
 from faceflax.training import arms, parallel
 from faceflax.training import workdir as workdir_lib
+from faceflax.training.state import Collectives
 
 
 def places(settings: ConfigDict) -> list[Place]:
@@ -24,18 +25,16 @@ def places(settings: ConfigDict) -> list[Place]:
     One device is one device in any layout: it is measured as "data" alone. Left out are numbers that do not divide the
     batch, or, of images split by rows, the image.
     """
+    counts = sorted(set(settings.counts))
+    laid_out = [("data", count) for count in counts if count == 1]
+    laid_out += [(layout, count) for layout in settings.layouts for count in counts if count > 1]
     found = []
     for mode in ("strong", "weak"):
-        for layout in dict.fromkeys(("data", *settings.layouts)):
-            for count in sorted(set(settings.counts)):
-                batch = settings.strong_batch if mode == "strong" else settings.weak_batch * count
-                split = settings.experiment.data.image_size if layout == "spatial" else batch
-                if (
-                    split % count == 0
-                    and (count > 1) | (layout == "data")
-                    and (count == 1 or layout in settings.layouts)
-                ):
-                    found.append(Place(mode, layout, count, batch))
+        for layout, count in laid_out:
+            batch = settings.strong_batch if mode == "strong" else settings.weak_batch * count
+            split = settings.experiment.data.image_size if layout == "spatial" else batch
+            if split % count == 0:
+                found.append(Place(mode, layout, count, batch))
     return found
 
 
@@ -83,7 +82,6 @@ def _measure(settings: ConfigDict, place: Place) -> Cell:
     devices = parallel.create(settings_lib.mesh(place.layout, place.devices), strategy, num_devices=place.devices)
     program, costs = training_program(config, devices)
     program.seconds(1)  # the compiler's
-    state = devices.abstract_state(arms.create(config, lambda step: 0.0, devices.collectives).init)
     return Cell(
         place,
         device_kind=jax.devices()[0].device_kind,
@@ -92,10 +90,15 @@ def _measure(settings: ConfigDict, place: Place) -> Cell:
         moved_bytes=costs.moved_bytes,
         peak_bytes=costs.peak_bytes,
         traffic=traffic.count(costs.program),
-        parameter_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state.params)),
+        parameter_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in trained_parameters(config)),
     )
+
+
+def trained_parameters(config: ConfigDict) -> list[jax.ShapeDtypeStruct]:
+    """Returns the shapes of what an experiment's `config` trains, but for a GAN's discriminator."""
+    return jax.tree.leaves(jax.eval_shape(arms.create(config, lambda step: 0.0, Collectives()).init).params)
 
 
 def provenance(settings: ConfigDict) -> dict[str, Any]:
     """What a report says of how it came about."""
-    return workdir_lib.provenance() | {"study": config_lib.to_json(settings.experiment)}
+    return workdir_lib.provenance() | {"study": settings.to_dict()}

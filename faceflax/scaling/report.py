@@ -1,8 +1,6 @@
 """The study's report: what was measured, what is predicted and on what assumptions, and the laws."""
 
-import csv
 import dataclasses
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +9,10 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from faceflax.evaluation.benchmark import plots
+from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed, to_markdown
 from faceflax.files import atomic_path, write_json, write_text
-from faceflax.scaling import hardware, laws, prediction
+from faceflax.scaling import hardware, laws, prediction, traffic
 from faceflax.scaling.cells import Cell
 from faceflax.scaling.laws import Law, Point
 from faceflax.scaling.prediction import Fit, Prediction
@@ -85,7 +84,10 @@ def _cell_row(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
     row |= {"seconds": prediction.median_seconds(cell), "fastest": min(cell.seconds), "slowest": max(cell.seconds)}
     row |= {"efficiency": efficiency(cell, cells), "share_of_peak": prediction.share_of_peak(cell)}
     row |= {name: getattr(cell, name) for name in ("flops", "moved_bytes", "peak_bytes", "parameter_bytes")}
-    return row | {f"{kind} {what}": value for kind, t in cell.traffic.items() for what, value in t._asdict().items()}
+    for kind in traffic.KINDS:
+        count, result_bytes = cell.traffic.get(kind, (0, 0))
+        row |= {f"{kind}, count": count, f"{kind}, bytes": result_bytes}
+    return row
 
 
 def measured(cells: Sequence[Cell], mode: str) -> Table:
@@ -103,7 +105,7 @@ def measured(cells: Sequence[Cell], mode: str) -> Table:
             fixed(cell.moved_bytes / 1e9, 2),
             fixed(cell.peak_bytes / 2**20, 0),
             fixed(cell.sent_bytes / 1e6, 1),
-            ", ".join(f"{traffic.count} {kind}" for kind, traffic in sorted(cell.traffic.items())),
+            ", ".join(f"{found.count} {kind}" for kind, found in sorted(cell.traffic.items())),
         ]
         for cell in cells
         if cell.place.mode == mode
@@ -168,11 +170,6 @@ _ABOUT_LAWS = (
 )
 
 
-def in_laws(points: Sequence[Point]) -> list[Point]:
-    """The points of trainings on all of the data."""
-    return [point for point in points if "_data" not in point.run]
-
-
 def trainings(points: Sequence[Point]) -> Table:
     """Returns the last validation of every training as a table."""
     last = {point.run: point for point in sorted(points, key=lambda point: point.images)}
@@ -189,7 +186,7 @@ def trainings(points: Sequence[Point]) -> Table:
 
 def law_table(points: Sequence[Point]) -> Table:
     """Returns the fitted laws as a table."""
-    chosen = in_laws(points)
+    chosen = [point for point in points if point.is_whole]
     found = {
         "scale x PFLOP^-exponent (frontier)": laws.of_compute(chosen),
         "floor + a x M parameters^-alpha + b x thousand images^-beta": laws.of_size_and_images(chosen),
@@ -222,17 +219,11 @@ def _efficiency_plot(cells: Sequence[Cell]) -> bytes:
 def _laws_plot(points: Sequence[Point]) -> bytes:
     runs = dict.fromkeys(point.run for point in points)
     curves = {run: [(p.flops / 1e15, p.loss) for p in points if p.run == run] for run in runs}
-    best = laws.frontier(in_laws(points))
-    law = laws.of_compute(in_laws(points)).numbers
+    chosen = [point for point in points if point.is_whole]
+    best, law = laws.frontier(chosen), laws.of_compute(chosen).numbers
     curves["law"] = [(p.flops / 1e15, law["scale"] * (p.flops / 1e15) ** -law["exponent"]) for p in best]
     return plots.trade_off({"loss by compute": curves}, "PFLOP", "loss")
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, list(dict.fromkeys(name for row in rows for name in row)), restval="", lineterminator="\n"
-    )
-    writer.writeheader()
-    writer.writerows({name: f"{v:.8g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)
-    return text.getvalue()
+    return to_csv({name: f"{v:.8g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)

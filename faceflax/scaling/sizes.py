@@ -4,14 +4,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import jax
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.evaluation.benchmark import efficiency
 from faceflax.evaluation.benchmark.plan import Run
+from faceflax.scaling import measuring
 from faceflax.scaling.laws import Point
-from faceflax.training import arms, parallel
+from faceflax.training import parallel
 
 
 def runs(settings: ConfigDict, folder: Path) -> list[Run]:
@@ -38,8 +38,9 @@ def _run(settings: ConfigDict, folder: Path, width: int, depth: int, share: int,
     return Run(name, seed, folder / "trainings" / f"{name}-{seed}", config, after="", upstream="")
 
 
-def points(trained: Sequence[Run]) -> list[Point]:
+def points(settings: ConfigDict, trained: Sequence[Run]) -> list[Point]:
     """Returns every validation of every training."""
+    whole = settings.experiment.data.train_split
     devices = parallel.one_device()
     counted = {}
     found = []
@@ -49,15 +50,15 @@ def points(trained: Sequence[Run]) -> list[Point]:
         parameters, flops = counted[run.arm]
         batch = run.config.data.batch_size
         for step, psnr in validations(run.workdir):
-            found.append(Point(run.name, parameters, step * batch, step * batch * flops, 10 ** (-psnr / 10)))
+            images, is_whole = step * batch, run.config.data.train_split == whole
+            found.append(Point(run.name, parameters, images, images * flops, 10 ** (-psnr / 10), is_whole))
     return found
 
 
 def _costs(config: ConfigDict, devices: parallel.Parallel) -> tuple[int, float]:
     """Parameters of the restoring network, and operations of a training step by image."""
     _, costs = efficiency.training_program(config, devices)
-    state = jax.eval_shape(arms.create(config, lambda step: 0.0, devices.collectives).init)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    parameters = sum(leaf.size for leaf in measuring.trained_parameters(config))
     return parameters, efficiency.mean_flops(config, costs, devices) / config.data.batch_size
 
 
