@@ -106,30 +106,26 @@ def load(workdir: Path, results: Results, opponents: Sequence[str]) -> dict[str,
     }
 
 
-def to_tables(
-    results: Results, found: dict[str, dict[Task, Cell]], runs: Mapping[str, Mapping[str, Any]]
-) -> list[Table]:
+def to_tables(results: Results, found: dict[str, dict[Task, Cell]]) -> list[Table]:
     """Returns a table for each GAN arm, means over seeds: which part of the images it tells rightly, and how surely.
 
-    Right is a probability over 0.5 of a real image, and of at most 0.5 of a restored one. The accuracy on an arm is the
-    mean of both shares; of a relativistic discriminator, which learns to compare, it is the share of pairs in which the
-    real image is the more probable one. `runs` are those of `measured.json`.
+    `pairs` is the share of faces of which the real image is the more probable one of it and its restoration. `right` is
+    a probability over 0.5 of a real image, and of at most 0.5 of a restored one; `accuracy` is the mean of both shares.
     """
     arm_of = {run.name: run.arm for run in results.runs}
     made = []
     for gan in dict.fromkeys(arm_of[run] for run in found):
-        judged = {run: by_task for run, by_task in found.items() if arm_of[run] == gan}
-        is_paired = runs[next(iter(judged))]["gan"]["loss"] == "relativistic"
+        judged = [by_task for run, by_task in found.items() if arm_of[run] == gan]
         groups = {str(task): [task] for task in results.tasks}
         if len(groups) > 1:
             groups[f"mean of {len(groups)}"] = list(results.tasks)
         rows = []
         for title, tasks in groups.items():
-            values = _together([by_task[task] for by_task in judged.values() for task in tasks], arm_of)
-            rows.append([title, *_row(values, is_paired=is_paired)])
+            values = _together([by_task[task] for by_task in judged for task in tasks], arm_of)
+            rows.append([title, *_row(values)])
         arms = [name for name in values if name != REAL]
-        header = ["task", *(f"{name}, accuracy" for name in arms), *(f"{name}, right" for name in values)]
-        header += [f"{name}, probability" for name in values]
+        header = ["task", *(f"{name}, pairs" for name in arms), *(f"{name}, accuracy" for name in arms)]
+        header += [f"{name}, right" for name in values] + [f"{name}, probability" for name in values]
         title = f"Discriminator of {gan}: which images it tells rightly, and their mean probability"
         made.append(Table(title, header, rows))
     return made
@@ -144,10 +140,10 @@ def _together(judged: Sequence[Cell], arm_of: dict[str, str]) -> dict[str, np.nd
     return {name: np.concatenate(parts) for name, parts in values.items()}
 
 
-def _row(values: dict[str, np.ndarray], *, is_paired: bool) -> list[str]:
+def _row(values: dict[str, np.ndarray]) -> list[str]:
     right = {name: np.mean((found > 0.5) == (name == REAL)) for name, found in values.items()}
-    if is_paired:
-        accuracy = [np.mean(values[REAL] > found) for name, found in values.items() if name != REAL]
-    else:
-        accuracy = [(right[REAL] + share) / 2 for name, share in right.items() if name != REAL]
-    return [fixed(value, 3) for value in (*accuracy, *right.values(), *(found.mean() for found in values.values()))]
+    arms = [name for name in values if name != REAL]
+    pairs = [np.mean(values[REAL] > values[name]) for name in arms]
+    accuracy = [(right[REAL] + right[name]) / 2 for name in arms]
+    means = [found.mean() for found in values.values()]
+    return [fixed(value, 3) for value in (*pairs, *accuracy, *right.values(), *means)]

@@ -109,7 +109,7 @@ def _sections(
     if recognition:
         sections.append(Section("Recognition", f"{_BEFORE_AND_AFTER} {_how_marked(results)}", recognition))
     if judged:
-        shown = discriminators.to_tables(results, judged, measured["runs"])
+        shown = discriminators.to_tables(results, judged)
         sections.append(Section("Discriminator", _DISCRIMINATOR, shown))
     if costs:
         sections.append(Section("Efficiency", "", [efficiency.to_table(costs)]))
@@ -138,10 +138,11 @@ _BEFORE_AND_AFTER = (
 )
 _DISCRIMINATOR = (
     "The probability that an image is real, given the degraded one: of held-out clean faces, and of what each arm of "
-    "the same seed made of them. Told rightly: over 0.5 for a real face, at most 0.5 for a restored one. Accuracy on "
-    "an arm: the mean of the shares of real and of its restored faces told rightly; with a relativistic loss the share "
-    "of pairs whose real face is the more probable one. Of a GAN the averaged generator is judged, against which its "
-    "discriminator never trained. No other number of this report uses a discriminator."
+    "the same seed made of them. Pairs: the share of faces of which the clean image is the more probable one of it and "
+    "its restoration. Right: over 0.5 for a clean face, at most 0.5 for a restored one. Accuracy: the mean of both "
+    "shares; it asks for one threshold for all faces and damage, which a relativistic loss, that learns to compare, "
+    "does not teach. Of a GAN the averaged generator is judged, against which its discriminator never trained. No "
+    "other number of this report uses a discriminator."
 )
 _FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
 
