@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 import time
@@ -64,6 +65,11 @@ def _used(path):
 
 def _room(path):
     return path.relative_to(ROOT / "faceflax").parts[0].removesuffix(".py")
+
+
+def test_the_readme_lists_every_room_in_the_order_of_the_imports():
+    listed = re.findall(r"^faceflax/(\w+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert listed == [room for room in ROW_OF if (ROOT / "faceflax" / room).is_dir()]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
