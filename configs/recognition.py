@@ -4,12 +4,14 @@ python -m experiments.recognition --config=configs/recognition.py --workdir=runs
 python -m experiments.recognition --config=configs/recognition.py:restored --workdir=runs/restored
 
 The first measures both encoders on ORL's test people (s21 to s40) under every task and severity; the second four of the
-tasks before and after the restorer that comes with the package, with dlib's network as the judge that no training knew.
+tasks before and after the restorers that come with the package, with dlib's network as the judge that no training knew.
 Other restorers: --config.restorers="('cnn=runs/cnn', 'gan=runs/gan')". The photographs as they are cut, all 40 people:
 --config.tasks="()" --config.data.canvas=0 --config.data.split=all; what a face costs as well: --config.rounds=7
 """
 
 from ml_collections import ConfigDict
+
+from faceflax.models import shipped
 
 
 def get_config(what="encoders"):
@@ -34,6 +36,6 @@ def get_config(what="encoders"):
     if what == "restored":
         config.encoders = ("faceres", "compact", "dlib")
         config.tasks = ("sr 8", "blur 6", "noise 50", "facemask 1")
-        config.restorers = ("cnn",)
+        config.restorers = shipped.names()
     config.lock()
     return config

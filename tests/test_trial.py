@@ -9,11 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from configs.recognition import get_config
 from faceflax.datasets import images, registry
 from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 from faceflax.degradations import Task
 from faceflax.errors import UserError
-from faceflax.models import face_encoder
+from faceflax.models import face_encoder, shipped
 from faceflax.recognition import costs, trial, trial_report
 from faceflax.training import parallel
 from tests import tiny, untrained
@@ -179,6 +180,11 @@ def test_the_program_measures_a_folder_of_people(tmp_path):
         ("compact", "degraded", "noise"),
     ]
     assert "12 photographs of 4 people at 32x32" in rows[0]["signature"]
+
+
+def test_every_shipped_restorer_is_measured():
+    names = {path.stem for path in shipped.FOLDER.glob("*.safetensors")}
+    assert set(get_config("restored").restorers) == names and get_config().restorers == ()
 
 
 def test_costs_are_counted_and_shown_beside_the_first(monkeypatch):
