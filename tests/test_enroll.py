@@ -25,7 +25,7 @@ def test_bad_files_are_named_and_the_rest_is_done(tmp_path, people, capsys):
     face(people / "nobody.png", 5)
     assert run("enroll", people, "--aligned", "--gallery", tmp_path / "faces.db") == 1
     said = capsys.readouterr()
-    assert said.out.startswith("enrolled 9 of 11 photographs, 3 people")
+    assert said.out.startswith("enrolled 9 of 12 photographs, 3 people")
     assert len(said.err.splitlines()) == 3 and all(
         name in said.err for name in ("broken.png", "empty.jpg", "nobody.png")
     )
@@ -54,6 +54,36 @@ def test_who_is_who_is_asked_for_where_no_folder_says(tmp_path, people, capsys):
     assert [(line["name"], line["photographs"]) for line in json_lines(capsys)] == [("Ann", 3), ("Robert", 1)]
     assert run("enroll", people, "--name", "a\nb", "--aligned", "--gallery", tmp_path / "faces.db") == 1
     assert "control characters" in capsys.readouterr().err
+
+
+def test_what_is_enrolled_and_what_is_not_is_all_that_was_given(tmp_path, people, capsys):
+    """Photographs that are not there and without a name count; other files, and folders of none, are no photographs."""
+    (people / "Ann" / "notes.txt").write_text("no photograph")
+    (tmp_path / "bare").mkdir()
+    one, gone = people / "Ann" / "0.png", tmp_path / "gone.png"
+    given = (one, people, face(tmp_path / "7.png", 7), gone, gone, tmp_path / "bare", tmp_path / "*.jpg")
+    assert run("enroll", *given, "--aligned", "--gallery", tmp_path / "faces.db") == 1
+    said = capsys.readouterr()
+    assert said.out == f"enrolled 9 of 11 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
+    refused = ("7.png: say who it is", "gone.png: no such file", "bare: holds no images", "*.jpg: no image fits")
+    assert len(said.err.splitlines()) == 4 and all(each in said.err for each in refused)
+
+
+def test_a_pattern_names_nobody(tmp_path, people, capsys):
+    assert run("enroll", people / "Ann" / "*.png", "--aligned", "--gallery", tmp_path / "faces.db") == 1
+    assert capsys.readouterr().err.count("say who it is with --name") == 3
+    assert not (tmp_path / "faces.db").exists()
+
+
+def test_it_is_said_who_bears_the_name_of_what_may_be_no_person(tmp_path, people, capsys):
+    said = "a folder that holds no folders is one person, by its own name: "
+    for words, names in ((("Ann", "Bob"), "Ann, Bob\n"), (("Ann",), "Ann\n"), (("",), None)):
+        given = [people / word for word in words]
+        assert run("enroll", *given, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+        out = capsys.readouterr().out
+        assert out.startswith(f"{said}{names}enrolled ") if names else said not in out
+    assert run("enroll", people / "Ann", "--name", "Eve", "--aligned", "--gallery", tmp_path / "eve.db") == 0
+    assert said not in capsys.readouterr().out
 
 
 def missing():

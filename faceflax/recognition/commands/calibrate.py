@@ -11,8 +11,6 @@ from faceflax.preprocessing import console
 from faceflax.recognition import calibration, records
 from faceflax.recognition.commands import session, tables
 
-_SHOWN = 5  # names in a sentence
-
 
 def run(arguments: argparse.Namespace) -> int:
     """Measures a threshold on a folder of people's folders; returns 0, or 1 when some photographs could not be used.
@@ -25,12 +23,14 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f"{folder} is not a folder: name one that holds a folder of photographs for each person")
     rows = tables.read("--groups", Path(arguments.groups), ("person", "group")) if arguments.groups else []
     groups = {records.normalise(row["person"]): row["group"] for row in rows}
-    people, sentences = session.find_people([folder], None)
+    people, refused, _ = session.find_people([folder], None)
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")
     encoder = session.choose_encoder(None, arguments.encoder)
     console.make_place(out)
-    failures = session.Failures(sentences)
+    failures = session.Failures()
+    for each in refused:
+        failures.note(*each)
     if arguments.groups:
         _compare(groups, set(people.values()), failures)
     embedder = session.create_embedder(encoder, arguments)
@@ -57,5 +57,4 @@ def _compare(groups: Mapping[str, str], people: set[str], failures: session.Fail
         ({name for name in people if not groups.get(name)}, "in no group, and not counted there"),
     ):
         if names:
-            shown = ", ".join(sorted(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-            failures.note(None, f"--groups: {session.people(len(names))} {where}: {shown}")
+            failures.note(None, f"--groups: {session.people(len(names))} {where}: {session.some_of(names)}")

@@ -29,10 +29,15 @@ def run(arguments: argparse.Namespace) -> int:
     notes = _Notes(arguments.consent, arguments.purpose, records.parse_metadata(arguments.set))
     for option, text in (("--consent", notes.consent), ("--purpose", notes.purpose)):
         records.check_text(option, text or "", records.MAX_NOTE)
-    people, sentences = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
-    failures = session.Failures(sentences)
+    people, refused, whole = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
+    failures = session.Failures()
+    for each in refused:
+        failures.note(*each)
+    total = len(people) + len(failures.by_path)
     if not people:
         return 1
+    if whole:
+        session.say(f"a folder that holds no folders is one person, by its own name: {session.some_of(whole)}")
     session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)
@@ -50,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
                 stored += _store(gallery, encoder, notes, people, waiting, arguments.average, failures)
             gallery.settle()
         finally:
-            said = f"enrolled {len(stored)} of {len(people)} photographs, {session.people(len(set(stored)))}"
+            said = f"enrolled {len(stored)} of {total} photographs, {session.people(len(set(stored)))}"
             session.say(f"{said}, in {arguments.gallery}")
     return 1 if failures.count else 0
 

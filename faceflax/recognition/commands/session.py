@@ -3,10 +3,11 @@
 import argparse
 import contextlib
 import json
+import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -14,13 +15,15 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import FaceEncoder
-from faceflax.preprocessing import console, detection, inputs
+from faceflax.preprocessing import acquire, console, detection, inputs
 from faceflax.progress import progress_bar
 from faceflax.recognition import calibration, embedding, records, store
 from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.embedding import Embedded, Embedder
 from faceflax.recognition.gallery import Gallery
 from faceflax.training import runtime
+
+_SHOWN = 5  # names in a sentence
 
 
 @contextlib.contextmanager
@@ -76,11 +79,26 @@ def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace, *, ever
     return Embedder(encoder, cut, arguments.batch_size, find)
 
 
-def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str], list[str]]:
-    """Returns each image file with the name of the person on it, and one sentence for each that has none.
+class People(NamedTuple):
+    """Who is on which photographs, by the names of folders or the one that was given.
+
+    Attributes:
+      names: of each image file the person's.
+      refused: one sentence for each photograph that has no name, with its path, and for each argument that is none.
+      whole: the names of folders that hold no folders of images, so that each is one person.
+    """
+
+    names: dict[Path, str]
+    refused: list[tuple[Path | None, str]]
+    whole: list[str]
+
+
+def find_people(given: Sequence[Path], name: str | None) -> People:
+    """Returns whose photographs are given.
 
     With a `name` all are that person. Without, a folder of folders holds one person in each, under the folder's name;
-    a folder that holds no folders of images is one person itself. A file that is named twice counts once.
+    a folder that holds no folders of images is one person itself. A file that is named twice counts once, and one that
+    is not there is taken for a photograph.
 
     Raises `UserError` where `name` cannot be one.
     """
@@ -88,10 +106,14 @@ def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str
         records.check_name(name)
     people: dict[Path, str] = {}
     nameless: dict[Path, str] = {}
-    sentences: list[str] = []
+    refused: list[tuple[Path | None, str]] = []
+    whole: dict[str, None] = {}
     for one in given:
         files, missing = inputs.list_images([one])
-        sentences += missing
+        if missing and not one.is_dir() and not acquire.is_pattern(os.fspath(one)):
+            nameless[one] = missing[0]
+        else:
+            refused += [(None, sentence) for sentence in missing]
         nested = any(len(below.parts) > 1 for _, below in files)
         for file, below in files:
             try:
@@ -99,12 +121,15 @@ def find_people(given: Sequence[Path], name: str | None) -> tuple[dict[Path, str
                 people.setdefault(file, records.check_name(own))
             except UserError as error:
                 nameless.setdefault(file, f"{file}: {error}")
-    return people, sentences + [sentence for file, sentence in nameless.items() if file not in people]
+            else:
+                if name is None and not nested:
+                    whole[people[file]] = None
+    return People(people, refused + [each for each in nameless.items() if each[0] not in people], list(whole))
 
 
 def _folder_of(given: Path, below: Path, nested: bool) -> str:
     """The name that a file bears by its folder; raises `UserError` where it lies in none that is a person's."""
-    if given.is_file():
+    if not (nested or given.is_dir()):  # a file, or a pattern
         raise UserError("say who it is with --name, or enrol the folder that bears the name")
     if nested and len(below.parts) == 1:
         raise UserError(f"lies beside the people's folders in {given}; move it into one of them")
@@ -159,3 +184,8 @@ def say(text: str) -> None:
 def people(count: int) -> str:
     """Returns so many people, in words."""
     return "1 person" if count == 1 else f"{count} people"
+
+
+def some_of(names: Collection[str]) -> str:
+    """Returns the first of the names, sorted, in words."""
+    return ", ".join(sorted(names)[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
