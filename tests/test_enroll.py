@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import shutil
 
 import cv2
 import jax.numpy as jnp
@@ -174,6 +175,26 @@ def test_a_photograph_that_is_named_twice_is_enrolled_once(tmp_path, people, cap
     photograph = people / "Ann" / "0.png"
     assert run("enroll", photograph, people, photograph, "--aligned", "--gallery", tmp_path / "faces.db") == 0
     assert capsys.readouterr().out == f"enrolled 9 of 9 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
+
+
+@pytest.mark.parametrize("average", [[], ["--average"]])
+@pytest.mark.parametrize("batch_size", ["1", "16"])
+def test_a_photograph_is_of_one_person(tmp_path, uri, people, capsys, average, batch_size):
+    """Within one call, whether the two meet in one batch or not, and of what is in the gallery."""
+    copy = people / "Bob" / "copy.png"
+    shutil.copyfile(people / "Ann" / "1.png", copy)
+    words = ("--aligned", "--gallery", uri, "--batch-size", batch_size, *average)
+    sentence = f"error: {copy}: the same photograph is enrolled as Ann, and cannot be Bob as well; take it away here"
+    assert run("enroll", people, *words) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(sentence) and len(said.err.splitlines()) == 1
+    assert said.out == f"enrolled 9 of 10 photographs, 3 people, in {uri}\n"
+    assert run("enroll", copy, "--name", "Bob", *words) == 1
+    said = capsys.readouterr()
+    assert said.err.startswith(sentence) and said.out == f"enrolled 0 of 1 photographs, 0 people, in {uri}\n"
+    assert run("enroll", copy, "--name", "Ann", *words) == 0
+    source = hashlib.sha256(copy.read_bytes()).hexdigest()
+    assert [line["name"] for line in shown(capsys, uri) if source in line["sources"]] == ["Ann"]
 
 
 def test_an_interrupted_enrolment_says_how_far_it_came(tmp_path, people, capsys, monkeypatch):

@@ -117,6 +117,23 @@ def test_a_photograph_enrolled_again_takes_its_record_s_place(uri):
         assert names_and_scores(found) == [("Ann", 1.0)]
 
 
+def test_photographs_are_found_under_all_names(uri, monkeypatch):
+    digests = [f"{number:064x}" for number in range(300)]
+    people = [record(f"p{i}", digest) for i, digest in enumerate(digests[:150])]
+    people += [record("Ann", sources=(*digests[148:152], digests[7]), is_average=True)]
+    with store.connect(uri, create=True) as opened:
+        gallery = Gallery(opened)
+        assert gallery.owners(set(digests)) == {}
+        gallery.add(ENCODER, people, unit_vectors(len(people)))
+        expected = {digest: {each.name for each in people if digest in each.sources} for digest in digests}
+        for compacts in (False, True):  # the condition for milvus-lite, and the one for Milvus
+            monkeypatch.setattr(opened, "compacts", compacts)
+            owners = gallery.owners(set(digests[5:200]))
+            assert {digest: owners.get(digest, set()) for digest in digests[5:200]} == {
+                digest: expected[digest] for digest in digests[5:200]
+            }
+
+
 @pytest.mark.parametrize("changes", [{"name": "other"}, {"version": "11111111"}])
 def test_vectors_of_two_encoders_do_not_mix(uri, changes):
     other = dataclasses.replace(ENCODER, **changes)

@@ -8,9 +8,13 @@ unfinished copy, and says that files may hold what is deleted.
 Whatever changes something needs the gallery's turn (`recognition.turn`); `find`, `count` and `index_of` do not.
 """
 
+import collections
 import dataclasses
 import re
 import uuid
+from collections.abc import Sequence
+
+import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.progress import progress_bar
@@ -25,6 +29,7 @@ FIELDS = [field.name for field in dataclasses.fields(Record)]
 _NOTE = records_lib.MAX_NOTE
 _TEXTS = {"name": records_lib.MAX_NAME, "encoder": 64, "version": 64, "consent": _NOTE, "purpose": _NOTE}
 _OTHERS = {"length": "DOUBLE", "time": "INT64", "is_average": "BOOL", "sources": "JSON", "metadata": "JSON"}
+_DIGESTS = 64  # in one condition: each is a term of it
 _NAME = re.compile(ALIAS + r"_(?P<encoder>[A-Za-z0-9]+)_(?P<version>[0-9a-f]+)_(?P<number>\d+)(_(?P<token>[0-9a-f]+))?")
 
 
@@ -145,6 +150,27 @@ def count(store: Store, collection: Collection, condition: str = "") -> int:
     """Returns how many records fulfil the condition."""
     (row,) = store.call("query", collection.name, filter=condition, output_fields=["count(*)"])
     return int(row["count(*)"])
+
+
+def with_ids(store: Store, collection: Collection, ids: Sequence[str]) -> dict[str, tuple[Record, np.ndarray]]:
+    """Returns those of the records that are there, and their unit vectors [D], by their ids."""
+    fields, found = [*FIELDS, "vector"], {}
+    for start in range(0, len(ids), BATCH):
+        condition = records_lib.any_of("id", ids[start : start + BATCH])
+        for row in store.call("query", collection.name, filter=condition, output_fields=fields):
+            found[row["id"]] = records_lib.from_row(row), np.array(row["vector"], np.float32)
+    return found
+
+
+def owners(store: Store, collection: Collection, digests: Sequence[str]) -> dict[str, set[str]]:
+    """Returns the names under which photographs are there, alone or in an average, by their SHA-256."""
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for start in range(0, len(digests), _DIGESTS):
+        condition = records_lib.of_sources(digests[start : start + _DIGESTS], as_text=not store.compacts)
+        for row in store.call("query", collection.name, filter=condition, output_fields=["name", "sources"]):
+            for digest in row["sources"]:
+                found[digest].add(row["name"])
+    return found
 
 
 def index_of(store: Store, collection: Collection) -> indexes.Index | None:

@@ -235,13 +235,11 @@ class Gallery:
 
     def held(self, ids: Set[str]) -> dict[str, tuple[Record, np.ndarray]]:
         """Returns those of the records that are there, and their unit vectors [D], by their ids."""
-        ordered, fields, found = sorted(ids), [*collection_lib.FIELDS, "vector"], {}
-        for start in range(0, len(ordered), collection_lib.BATCH):
-            some = records_lib.any_of("id", ordered[start : start + collection_lib.BATCH])
-            ask = lambda held, some=some: self._store.call("query", held.name, filter=some, output_fields=fields)  # noqa: E731
-            for row in self._read(ask) or ():
-                found[row["id"]] = records_lib.from_row(row), np.array(row["vector"], np.float32)
-        return found
+        return self._read(lambda held: collection_lib.with_ids(self._store, held, sorted(ids))) or {}
+
+    def owners(self, digests: Set[str]) -> dict[str, set[str]]:
+        """Returns the names under which photographs are there, by their SHA-256."""
+        return self._read(lambda held: collection_lib.owners(self._store, held, sorted(digests))) or {}
 
     def records(self, condition: str = "") -> Iterator[Record]:
         """Yields the records that fulfil the condition, in no order."""

@@ -151,6 +151,17 @@ def any_of(field: str, values: Sequence[str]) -> str:
     return f"{field} in {json.dumps(list(values), ensure_ascii=False)}"
 
 
+def of_sources(digests: Sequence[str], *, as_text: bool) -> str:
+    """Returns the expression for records that any of the photographs, by SHA-256, went into.
+
+    Milvus looks into JSON. milvus-lite can, but unpacks every vector for that; it holds JSON as text, and searches
+    texts in a small part of the time (`as_text`).
+    """
+    if as_text:
+        return " or ".join(f'sources like "%{digest}%"' for digest in digests)
+    return f"json_contains_any(sources, {json.dumps(list(digests))})"
+
+
 EVERYBODY = 'id != ""'
 """The condition that every record fulfils, where one must be written out."""
 

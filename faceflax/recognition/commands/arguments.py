@@ -77,7 +77,7 @@ def _add_enroll(commands: argparse._SubParsersAction) -> None:
         help="put faces into a gallery",
         description="Puts the faces on photographs into a gallery, made where there is none. A folder of folders "
         "enrols each under its folder's name. A photograph enrolled again under a name takes its old record's place, "
-        f"and keeps its notes unless others are given. {_SAID}",
+        f"and keeps its notes unless others are given; one that is enrolled under another name is refused. {_SAID}",
     )
     parser.add_argument("inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them")
     _add_gallery_argument(parser)

@@ -104,11 +104,8 @@ def _store(
                 {records.record_id(people[face.path], source) for face in faces for source in (face.sha256, None)}
             )
         files = set(_of_one_kind({face.path: people[face.path] for face in faces}, held, average, failures))
-        made = [
-            (notes.record(people[face.path], face, encoder, held, average), face.vector)
-            for face in faces
-            if face.path in files
-        ]
+        own = _of_one_person(gallery, people, [face for face in faces if face.path in files], failures)
+        made = [(notes.record(people[face.path], face, encoder, held, average), face.vector) for face in own]
         stored = [record.name for record, _ in made]
         if average:
             by_name: dict[str, list[_Enrolled]] = collections.defaultdict(list)
@@ -119,6 +116,27 @@ def _store(
         if made:
             _add(gallery, encoder, made, held)
     return stored
+
+
+def _of_one_person(
+    gallery: Gallery, people: Mapping[Path, str], faces: Sequence[Embedded], failures: session.Failures
+) -> list[Embedded]:
+    """Returns the faces whose photographs are of nobody else: neither in the gallery, nor earlier among these."""
+    owners, own = gallery.owners({face.sha256 for face in faces}), []
+    for face in faces:
+        name = people[face.path]
+        others = {records.normalise(each) for each in owners.get(face.sha256, ())} - {name}
+        if others:
+            who = session.some_of(others)
+            failures.note(
+                face.path,
+                f"{face.path}: the same photograph is enrolled as {who}, and cannot be {name} as well; take it away "
+                f"here, or delete {who} there first and enrol both anew",
+            )
+            continue
+        owners[face.sha256] = {name}
+        own.append(face)
+    return own
 
 
 def _composed(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
