@@ -8,12 +8,15 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import write_json
-from faceflax.models.face_encoder import FaceEncoder
+
+if TYPE_CHECKING:
+    from faceflax.models.face_encoder import FaceEncoder
 
 _BLOCK = 1024  # photographs whose pairs are compared at once
 RATE = 1e-3
@@ -115,7 +118,7 @@ def pair_scores(vectors: np.ndarray, people: np.ndarray) -> tuple[np.ndarray, np
 
 
 def calibrate(
-    encoder: FaceEncoder, vectors: np.ndarray, people: np.ndarray, rate: float, measured_on: str
+    encoder: "FaceEncoder", vectors: np.ndarray, people: np.ndarray, rate: float, measured_on: str
 ) -> Calibration:
     """Returns the threshold at `rate` on unit vectors [N, D] of `people` [N]; raises `UserError` as `threshold_at`."""
     same, different = pair_scores(vectors, people)
@@ -177,7 +180,7 @@ def save(path: Path, calibration: Calibration) -> None:
     write_json(path, dataclasses.asdict(calibration))
 
 
-def load(path: Path | None, encoder: FaceEncoder) -> Calibration:
+def load(path: Path | None, encoder: "FaceEncoder") -> Calibration:
     """Returns the calibration in a file, or the one that comes with the encoder.
 
     Raises `UserError` where there is none, the file holds none, or it is that of another version.

@@ -3,12 +3,11 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence, Set
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import collection as collection_lib
 from faceflax.recognition import indexes, scan
 from faceflax.recognition import records as records_lib
@@ -18,6 +17,9 @@ from faceflax.recognition.records import Record
 from faceflax.recognition.scan import Near
 from faceflax.recognition.store import Store
 from faceflax.recognition.turn import Turn
+
+if TYPE_CHECKING:
+    from faceflax.models.face_encoder import FaceEncoder
 
 _Answer = TypeVar("_Answer")
 
@@ -105,7 +107,7 @@ class Gallery:
         """The name of the encoder whose vectors these are; None where there are none."""
         return self._collection.encoder if self.count() else None
 
-    def check(self, encoder: FaceEncoder) -> None:
+    def check(self, encoder: "FaceEncoder") -> None:
         """Raises `UserError` where there are vectors, and these are not of this encoder in this version."""
         held = self._find()
         if held is not None and not self._is_of(encoder) and self.count():
@@ -115,7 +117,7 @@ class Gallery:
                 "into another --gallery"
             )
 
-    def _is_of(self, encoder: FaceEncoder) -> bool:
+    def _is_of(self, encoder: "FaceEncoder") -> bool:
         held = self._collection
         return held is not None and (held.encoder, held.version) == (encoder.name, encoder.version)
 
@@ -124,7 +126,7 @@ class Gallery:
         return self._read(lambda held: collection_lib.count(self._store, held, condition)) or 0
 
     def add(
-        self, encoder: FaceEncoder, records: Sequence[Record], vectors: np.ndarray, *, replaces: bool = False
+        self, encoder: "FaceEncoder", records: Sequence[Record], vectors: np.ndarray, *, replaces: bool = False
     ) -> None:
         """Enrols unit vectors [N, D] of `encoder`; on return they are there to stay, whatever ends the process.
 

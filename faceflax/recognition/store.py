@@ -148,9 +148,22 @@ def connect(uri: str, *, create: bool = False) -> Store:
       UserError: it is not there, is no gallery, is in use by another process, does not answer, or `uri` holds more
         than an address.
     """
+    check(uri, create=create)
     _prepare_libraries()
     if "://" in uri:
         return _connect_to_server(uri)
+    folder = Path(uri)
+    is_new = not (folder / _LAYOUT).is_dir()
+    if is_new:
+        _make_folder(folder)
+    return _open_folder(uri, folder, is_new)
+
+
+def check(uri: str, *, create: bool = False) -> None:
+    """Raises `UserError` as `connect`, for what can be told without the database's libraries, which take their time."""
+    if "://" in uri:
+        _check_address(uri)
+        return
     if _ADDRESS.match(uri):
         raise UserError(
             "--gallery looks like a server's address without its beginning: write http://host:port, without user or "
@@ -158,12 +171,14 @@ def connect(uri: str, *, create: bool = False) -> Store:
         )
     folder = Path(uri)
     try:
-        is_new = not (folder / _LAYOUT).is_dir()
-        if is_new:
-            _make_folder(folder, create)
+        if (folder / _LAYOUT).is_dir():
+            return
+        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+            raise UserError(f"{folder} is no gallery; choose another --gallery")
     except OSError as error:
         raise _unopened(uri, error) from error
-    return _open_folder(uri, folder, is_new)
+    if not create:
+        raise UserError(f"there is no gallery {folder}; faceflax enroll --gallery {folder} makes one")
 
 
 def _unopened(uri: str, error: OSError) -> UserError:
@@ -194,11 +209,7 @@ def _logging_as_it_is() -> Iterator[None]:
         logging.config.dictConfig = configure
 
 
-def _make_folder(folder: Path, create: bool) -> None:
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise UserError(f"{folder} is no gallery; choose another --gallery")
-    if not create:
-        raise UserError(f"there is no gallery {folder}; faceflax enroll --gallery {folder} makes one")
+def _make_folder(folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)  # born with these permissions: whatever the umask, no moment without
@@ -245,7 +256,6 @@ def _connect_to_server(uri: str) -> Store:
     import grpc
     from pymilvus import MilvusException
 
-    _check_address(uri)
     for attempt in range(1, _ATTEMPTS + 1):
         try:
             return Store(uri, None, _client(uri, os.environ.get(TOKEN, "")), lambda: None)

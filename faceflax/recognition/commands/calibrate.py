@@ -18,6 +18,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises `UserError` when there are too few of them, and before any work when --out cannot be written.
     """
     folder, out = Path(arguments.folder), Path(arguments.out)
+    session.check(arguments)
     calibration.check_rate(arguments.far)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name one that holds a folder of photographs for each person")

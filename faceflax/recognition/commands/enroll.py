@@ -6,15 +6,18 @@ import dataclasses
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faceflax.models.face_encoder import FaceEncoder
 from faceflax.recognition import averages, records
 from faceflax.recognition.commands import session
-from faceflax.recognition.embedding import Embedded
 from faceflax.recognition.gallery import Gallery
 from faceflax.recognition.records import Record
+
+if TYPE_CHECKING:
+    from faceflax.models.face_encoder import FaceEncoder
+    from faceflax.recognition.embedding import Embedded
 
 _Enrolled = tuple[Record, np.ndarray]  # with its unit vector
 _ALIKE = 1e-3  # of numbers: what two batches make of one photograph differs by less
@@ -29,6 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
     notes = _Notes(arguments.consent, arguments.purpose, records.parse_metadata(arguments.set))
     for option, text in (("--consent", notes.consent), ("--purpose", notes.purpose)):
         records.check_text(option, text or "", records.MAX_NOTE)
+    session.check(arguments, create=True)
     people, refused, whole = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
     failures = session.Failures()
     for each in refused:
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
         embedder = session.create_embedder(encoder, arguments)
         stored: list[str] = []  # a name for each photograph
         try:
-            waiting: list[Embedded] = []
+            waiting = []
             for faces in session.embed(embedder, files, failures, "enrolling"):
                 if arguments.average:
                     waiting += faces
@@ -69,7 +73,7 @@ class _Notes:
     metadata: Mapping[str, str]
 
     def record(
-        self, name: str, face: Embedded, encoder: FaceEncoder, held: Mapping[str, _Enrolled], is_average: bool
+        self, name: str, face: "Embedded", encoder: "FaceEncoder", held: Mapping[str, _Enrolled], is_average: bool
     ) -> Record:
         """Returns the record of one photograph; its notes are kept where it, or its person's average, is there."""
         old = held.get(records.record_id(name, None if is_average else face.sha256), (None,))[0]
@@ -88,10 +92,10 @@ class _Notes:
 
 def _store(
     gallery: Gallery,
-    encoder: FaceEncoder,
+    encoder: "FaceEncoder",
     notes: _Notes,
     people: Mapping[Path, str],
-    faces: Sequence[Embedded],
+    faces: "Sequence[Embedded]",
     average: bool,
     failures: session.Failures,
 ) -> list[str]:
@@ -119,8 +123,8 @@ def _store(
 
 
 def _of_one_person(
-    gallery: Gallery, people: Mapping[Path, str], faces: Sequence[Embedded], failures: session.Failures
-) -> list[Embedded]:
+    gallery: Gallery, people: Mapping[Path, str], faces: "Sequence[Embedded]", failures: session.Failures
+) -> "list[Embedded]":
     """Returns the faces whose photographs are of nobody else: neither in the gallery, nor earlier among these."""
     owners, own = gallery.owners({face.sha256 for face in faces}), []
     for face in faces:
@@ -176,7 +180,7 @@ def _of_one_kind(
     return [path for path, name in people.items() if name not in others]
 
 
-def _add(gallery: Gallery, encoder: FaceEncoder, made: list[_Enrolled], held: Mapping[str, _Enrolled]) -> None:
+def _add(gallery: Gallery, encoder: "FaceEncoder", made: list[_Enrolled], held: Mapping[str, _Enrolled]) -> None:
     replaces = any(_differs(held[record.id], (record, vector)) for record, vector in made if record.id in held)
     gallery.add(encoder, [record for record, _ in made], np.stack([vector for _, vector in made]), replaces=replaces)
 

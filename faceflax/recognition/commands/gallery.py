@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -25,29 +26,38 @@ _WIDE = 2000  # columns of a list that is read by a program
 def run(arguments: argparse.Namespace) -> int:
     """Does what `arguments.action` names; returns 0, or 1 when some files could not be used.
 
-    Raises `UserError` when nobody in the gallery is meant.
+    Raises `UserError` when nobody in the gallery is meant; for wrong arguments before it is opened.
     """
-    with session.open_gallery(arguments.gallery) as gallery:
-        return _ACTIONS[arguments.action](gallery, arguments)
+    session.check(arguments)
+    return _ACTIONS[arguments.action](arguments)
 
 
 def _condition(arguments: argparse.Namespace) -> str:
     return records.condition(arguments.name or (), records.parse_pairs("--where", arguments.where))
 
 
-def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    people: dict[str, list[Record]] = collections.defaultdict(list)
-    for record in gallery.records(_condition(arguments)):
-        people[record.name].append(record)
-    if arguments.json:
-        for name, held in sorted(people.items()):
-            session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
-        return 0
-    uri = gallery.uri
-    if not people:
-        total = len({record.name for record in gallery.records()})
-        session.say(f"nobody matches, of {session.people(total)} in {uri}" if total else f"{uri} is empty")
-        return 0
+def _list(arguments: argparse.Namespace) -> int:
+    condition = _condition(arguments)
+    with session.open_gallery(arguments.gallery) as gallery:
+        people: dict[str, list[Record]] = collections.defaultdict(list)
+        for record in gallery.records(condition):
+            people[record.name].append(record)
+        if arguments.json:
+            for name, held in sorted(people.items()):
+                session.print_json(name=name, photographs=_photographs(held), vectors=len(held))
+        elif people:
+            _print_people(people)
+            session.say(
+                f"{session.people(len(people))} in {gallery.uri}; encoder {gallery.encoder}, index {gallery.index}"
+            )
+        else:
+            total = len({record.name for record in gallery.records()})
+            nobody = f"nobody matches, of {session.people(total)} in {gallery.uri}"
+            session.say(nobody if total else f"{gallery.uri} is empty")
+    return 0
+
+
+def _print_people(people: Mapping[str, list[Record]]) -> None:
     table = Table(Column("person", overflow="fold"), "photographs", "vectors", "enrolled last")
     for name, held in sorted(people.items()):
         last = _date(max(record.time for record in held))
@@ -56,19 +66,19 @@ def _list(gallery: Gallery, arguments: argparse.Namespace) -> int:
     if not terminal.is_terminal and "COLUMNS" not in os.environ:
         terminal = Console(width=_WIDE)
     terminal.print(table)
-    session.say(f"{session.people(len(people))} in {uri}; encoder {gallery.encoder}, index {gallery.index}")
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    condition = _condition(arguments)
+    with session.open_gallery(arguments.gallery) as gallery:
+        found = sorted(gallery.records(condition), key=lambda record: (record.name, record.sources))
+        for record in found:
+            session.print_json(**dataclasses.asdict(record) | {"time": _date(record.time)})
+        _some(len(found), gallery)
     return 0
 
 
-def _show(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    found = sorted(gallery.records(_condition(arguments)), key=lambda record: (record.name, record.sources))
-    for record in found:
-        session.print_json(**dataclasses.asdict(record) | {"time": _date(record.time)})
-    _some(len(found), gallery)
-    return 0
-
-
-def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
+def _update(arguments: argparse.Namespace) -> int:
     changes = {key: getattr(arguments, key) for key in ("consent", "purpose") if getattr(arguments, key) is not None}
     for key, text in changes.items():
         records.check_text(f"--{key}", text, records.MAX_NOTE)
@@ -80,14 +90,17 @@ def _update(gallery: Gallery, arguments: argparse.Namespace) -> int:
     def change(record: Record) -> Record:
         return dataclasses.replace(record, **changes, metadata={**record.metadata, **metadata})
 
-    count = _some(gallery.update(condition, change), gallery)
-    session.say(f"updated {console.counted(count, 'record')} in {gallery.uri}")
+    with session.open_gallery(arguments.gallery) as gallery:
+        count = _some(gallery.update(condition, change), gallery)
+        session.say(f"updated {console.counted(count, 'record')} in {gallery.uri}")
     return 0
 
 
-def _delete(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    count = _some(gallery.delete(_chosen(arguments, "deleted", "deletes")), gallery)
-    session.say(f"deleted {console.counted(count, 'record')} from {gallery.uri}")
+def _delete(arguments: argparse.Namespace) -> int:
+    condition = _chosen(arguments, "deleted", "deletes")
+    with session.open_gallery(arguments.gallery) as gallery:
+        count = _some(gallery.delete(condition), gallery)
+        session.say(f"deleted {console.counted(count, 'record')} from {gallery.uri}")
     return 0
 
 
@@ -101,29 +114,35 @@ def _chosen(arguments: argparse.Namespace, done: str, does: str) -> str:
     return condition or records.EVERYBODY
 
 
-def _check(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    found = recall.measure(gallery, arguments.queries)
-    print(
-        f"recall@{found.k} {found.recall:.4f} against brute force, {found.queries} queries on {found.vectors:,} "
-        f"vectors; index {gallery.index}, {1e3 * found.seconds / found.queries:.2f} ms a query"
-    )
+def _check(arguments: argparse.Namespace) -> int:
+    with session.open_gallery(arguments.gallery) as gallery:
+        found = recall.measure(gallery, arguments.queries)
+        print(
+            f"recall@{found.k} {found.recall:.4f} against brute force, {found.queries} queries on {found.vectors:,} "
+            f"vectors; index {gallery.index}, {1e3 * found.seconds / found.queries:.2f} ms a query"
+        )
     return 0
 
 
-def _export(gallery: Gallery, arguments: argparse.Namespace) -> int:
-    out = Path(arguments.out)
-    if os.path.realpath(gallery.uri) in [os.path.realpath(out), *map(str, Path(os.path.realpath(out)).parents)]:
+def _export(arguments: argparse.Namespace) -> int:
+    condition, out, place = _condition(arguments), Path(arguments.out), os.path.realpath(arguments.gallery)
+    if place in [os.path.realpath(out), *map(str, Path(os.path.realpath(out)).parents)]:
         raise UserError(f"--out {out} lies in the gallery itself; choose another folder")
-    if not arguments.photographs:
-        session.say(str(exporting.export_vectors(gallery, _condition(arguments), out)))
-        return 0
-    files, sentences = inputs.list_images([Path(name) for name in arguments.photographs])
+    with session.open_gallery(arguments.gallery) as gallery:
+        if not arguments.photographs:
+            session.say(str(exporting.export_vectors(gallery, condition, out)))
+            return 0
+        return _export_photographs(gallery, condition, out, [Path(name) for name in arguments.photographs])
+
+
+def _export_photographs(gallery: Gallery, condition: str, out: Path, given: Sequence[Path]) -> int:
+    files, sentences = inputs.list_images(given)
     failures = session.Failures(sentences)
     digests = []
     for path, _ in files:
         with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
             digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
-    copied, missing = exporting.export_photographs(gallery, _condition(arguments), out, digests)
+    copied, missing = exporting.export_photographs(gallery, condition, out, digests)
     session.say(f"{out}: {copied} photographs")
     if missing:
         failures.note(None, f"{missing} enrolled photographs are not among the files of --photographs")

@@ -9,7 +9,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.preprocessing import inputs
-from faceflax.recognition import classifier, records
+from faceflax.recognition import records
 from faceflax.recognition.commands import session
 from faceflax.recognition.gallery import Gallery, Match
 
@@ -21,9 +21,12 @@ def run(arguments: argparse.Namespace) -> int:
     """
     if arguments.top < 1:
         raise UserError(f"--top {arguments.top} is not a number of people; make it 1 or more")
+    session.check(arguments)
     condition = records.condition(where=records.parse_pairs("--where", arguments.where))
     files, sentences = inputs.list_images([Path(name) for name in arguments.inputs])
     failures = session.Failures(sentences)
+    if not files:
+        return 1
     with session.open_gallery(arguments.gallery) as gallery:
         if not gallery.count(condition):
             wanted = " that --where asks for" if condition else ""
@@ -49,6 +52,8 @@ def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: s
     """Returns for each vector [N, D] up to `top` people, the likeliest first, with their nearest records."""
     if by == "nearest":
         return gallery.search_people(vectors, top, condition)
+    from faceflax.recognition import classifier
+
     likeliest = classifier.fit(*classifier.training_set(gallery, condition)).likeliest(vectors, top)
     nearest = {}  # by query and person
     for name in dict.fromkeys(name for names in likeliest for name in names):

@@ -6,14 +6,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from faceflax.datasets import images
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
 from faceflax.preprocessing import console
 from faceflax.recognition import records
 from faceflax.recognition.commands import session
-from faceflax.restoration import reconstruct
-from faceflax.training import parallel, runtime
 
 _LABEL = "estimate, not a photograph"
 
@@ -24,6 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises `UserError`, before any work, when that person is not enrolled, no faces can be made from the gallery's
     vectors, or --out cannot be written.
     """
+    session.check(arguments)
     out = Path(arguments.out)
     if out.suffix.lower() != ".png":
         raise UserError(f"--out {out} must end in .png")
@@ -33,6 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(
             f"{arguments.name} is not in the gallery {arguments.gallery}; faceflax gallery list shows who is there"
         )
+    from faceflax.datasets import images
+    from faceflax.restoration import reconstruct
+    from faceflax.training import parallel, runtime
+
     version = found[0][0][0].version
     reconstruct.check(version, arguments.size)
     console.make_place(out)

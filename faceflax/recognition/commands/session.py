@@ -1,4 +1,7 @@
-"""What the commands on faces share: gallery, encoder and threshold, who is in which file, how files become vectors."""
+"""What the commands on faces share: gallery, encoder and threshold, who is in which file, how files become vectors.
+
+Networks and databases take a second or more to import: whatever can be refused without them is refused before.
+"""
 
 import argparse
 import contextlib
@@ -7,66 +10,86 @@ import os
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.models import face_encoder
-from faceflax.models.face_encoder import FaceEncoder
 from faceflax.preprocessing import acquire, console, detection, inputs
 from faceflax.progress import progress_bar
-from faceflax.recognition import calibration, embedding, records, store
+from faceflax.recognition import calibration, records, store
 from faceflax.recognition.calibration import Calibration
-from faceflax.recognition.embedding import Embedded, Embedder
 from faceflax.recognition.gallery import Gallery
-from faceflax.training import runtime
+
+if TYPE_CHECKING:
+    from faceflax.models.face_encoder import FaceEncoder
+    from faceflax.recognition.embedding import Embedded, Embedder
 
 _SHOWN = 5  # names in a sentence
+
+
+def check(arguments: argparse.Namespace, *, create: bool = False) -> None:
+    """Raises `UserError` for those of the shared arguments that name no gallery, no threshold or no size of a batch.
+
+    Call it before any work; with `create` the gallery need not be there.
+    """
+    given = vars(arguments)
+    if "gallery" in given:
+        if not arguments.gallery:
+            raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
+        store.check(arguments.gallery, create=create)
+    if given.get("batch_size", 1) < 1:
+        raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
+    if "threshold" in given:
+        _check_threshold(arguments)
+
+
+def _check_threshold(arguments: argparse.Namespace) -> None:
+    if arguments.calibration is not None and arguments.threshold is not None:
+        raise UserError("--threshold and --calibration both say what passes; give one of them")
+    if arguments.calibration == "":
+        raise UserError("--calibration is empty; name a file that faceflax calibrate wrote")
+    if arguments.threshold is not None and not -1 <= arguments.threshold <= 1:  # also what is no number
+        raise UserError(f"--threshold {arguments.threshold:g} is no score; choose one from -1 to 1")
 
 
 @contextlib.contextmanager
 def open_gallery(uri: str, *, create: bool = False) -> Iterator[Gallery]:
     """Opens the gallery, and closes it at the end; raises `UserError` as `store.connect` does."""
-    if not uri:
-        raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
     with store.connect(uri, create=create) as opened:
         yield Gallery(opened, lambda sentence: print(console.printable(sentence), file=sys.stderr, flush=True))
 
 
-def choose_encoder(gallery: Gallery | None, name: str | None) -> FaceEncoder:
+def choose_encoder(gallery: Gallery | None, name: str | None) -> "FaceEncoder":
     """Returns the encoder `name`, by default the gallery's; raises `UserError` where that holds another's vectors."""
+    from faceflax.models import face_encoder
+
     encoder = face_encoder.create(name or (gallery and gallery.encoder) or face_encoder.DEFAULT)
     if gallery is not None:
         gallery.check(encoder)
     return encoder
 
 
-def choose_threshold(arguments: argparse.Namespace, encoder: FaceEncoder) -> tuple[float, Calibration | None]:
+def choose_threshold(arguments: argparse.Namespace, encoder: "FaceEncoder") -> tuple[float, Calibration | None]:
     """Returns --threshold, else that of --calibration, else the encoder's own; and how it was measured, if known.
 
-    Raises `UserError` where there is none, and where both are given.
+    Raises `UserError` where there is none.
     """
-    if arguments.calibration is not None and arguments.threshold is not None:
-        raise UserError("--threshold and --calibration both say what passes; give one of them")
-    if arguments.calibration == "":
-        raise UserError("--calibration is empty; name a file that faceflax calibrate wrote")
-    if arguments.threshold is None:
-        found = calibration.load(None if arguments.calibration is None else Path(arguments.calibration), encoder)
-        return found.threshold, found
-    if not -1 <= arguments.threshold <= 1:  # also what is no number
-        raise UserError(f"--threshold {arguments.threshold:g} is no score; choose one from -1 to 1")
-    return arguments.threshold, None
+    if arguments.threshold is not None:
+        return arguments.threshold, None
+    found = calibration.load(None if arguments.calibration is None else Path(arguments.calibration), encoder)
+    return found.threshold, found
 
 
-def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace, *, every: bool = False) -> Embedder:
+def create_embedder(encoder: "FaceEncoder", arguments: argparse.Namespace, *, every: bool = False) -> "Embedder":
     """Returns the encoder, ready for photographs, or for crops where the arguments say `aligned`.
 
     With `every` all faces on a photograph are meant, unless the arguments say `largest`.
     """
-    if arguments.batch_size < 1:
-        raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
+    from faceflax.recognition import embedding
+    from faceflax.training import runtime
+
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     find, size = None, encoder.image_size
     if arguments.aligned:
@@ -76,7 +99,7 @@ def create_embedder(encoder: FaceEncoder, arguments: argparse.Namespace, *, ever
         cut = embedding.photographed(detect, size, largest=arguments.largest)
         find = embedding.every_face(detect, size) if every and not arguments.largest else None
     runtime.start()
-    return Embedder(encoder, cut, arguments.batch_size, find)
+    return embedding.Embedder(encoder, cut, arguments.batch_size, find)
 
 
 class People(NamedTuple):
@@ -153,20 +176,20 @@ class Failures:
         console.report(sentence)
 
 
-def embed(embedder: Embedder, paths: Sequence[Path], failures: Failures, doing: str) -> Iterator[list[Embedded]]:
+def embed(embedder: "Embedder", paths: Sequence[Path], failures: Failures, doing: str) -> "Iterator[list[Embedded]]":
     """As `Embedder.files`, behind a progress bar."""
     with progress_bar() as progress:
         bar = progress.add_task(doing, total=len(paths))
         yield from embedder.files(paths, failures.note, lambda: progress.advance(bar))
 
 
-def embed_all(embedder: Embedder, paths: Sequence[Path], failures: Failures, doing: str) -> dict[Path, Embedded]:
+def embed_all(embedder: "Embedder", paths: Sequence[Path], failures: Failures, doing: str) -> "dict[Path, Embedded]":
     """Returns the face of each file that has one, by its path; every file is embedded once."""
     unique = list(dict.fromkeys(paths))
     return {each.path: each for batch in embed(embedder, unique, failures, doing) for each in batch}
 
 
-def stack(faces: Sequence[Embedded], size: int) -> np.ndarray:
+def stack(faces: "Sequence[Embedded]", size: int) -> np.ndarray:
     """Returns the vectors of faces, [N, size]."""
     return np.array([face.vector for face in faces], np.float32).reshape(-1, size)
 

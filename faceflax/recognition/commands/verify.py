@@ -15,6 +15,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises `UserError` when nothing can be compared at all: no pairs, no threshold.
     """
+    session.check(arguments)
     pairs = _pairs(arguments)
     encoder = session.choose_encoder(None, arguments.encoder)
     threshold, known = session.choose_threshold(arguments, encoder)
