@@ -148,6 +148,20 @@ def test_other_photographs_of_a_person_are_no_impostors(monkeypatch):
     assert metrics[""]["rank1"] == 0.5 and metrics[""]["tar"] < 1
 
 
+def test_what_a_small_split_cannot_measure_is_left_out_or_refused(monkeypatch):
+    monkeypatch.setattr(compact, "embed", lambda params, image: compact.unit(image.reshape(len(image), -1) - 0.5))
+    config = _config(data__image_size=32, eval__tasks=("noise 15",), encoder__size=32)
+    config.eval.max_images = 0
+    rank1 = {"rank1", "rank1 clean", "rank1 noise 15"}
+    assert set(encoding.create(_source(12, 32), config)({"network": {}})[0]) == rank1  # 96 pairs of different people
+    assert set(encoding.create(_source(13, 32), config)({"network": {}})[0]) == rank1 | {
+        name.replace("rank1", "tar") for name in rank1
+    }
+    for few in (_source(1, 32), [], [example | {"identity": 0} for example in _source(12, 32)]):
+        with pytest.raises(UserError, match="shows fewer than two people, so that nobody can be mistaken"):
+            encoding.create(few, config)
+
+
 @pytest.mark.slow
 def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     config = _config(encoder__damage=0.2)
@@ -169,7 +183,8 @@ def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
         stays = name in ("conv1", "depthwise1", "pointwise1")
         assert np.allclose(trunk[name]["kernel"], before[name]["kernel"], atol=1e-4) == stays, name
 
-    metrics, picture = encoding.create(_source(12, 32), config)(state.ema)
+    config.eval.max_images = 0
+    metrics, picture = encoding.create(_source(13, 32), config)(state.ema)
     assert {"rank1", "tar", "rank1 clean", "tar noise 50"} <= set(metrics) and 0 <= metrics["rank1"] <= 1
     assert picture.shape == (2 * 32, 8 * 32, 3)
     write_text(tmp_path / "config.json", config_lib.to_json(config))

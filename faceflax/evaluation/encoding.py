@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from faceflax.datasets import stream
 from faceflax.degradations import Task, degrade_for_evaluation, flatten
+from faceflax.errors import UserError
 from faceflax.evaluation import batches
 from faceflax.evaluation.judges import verification
 from faceflax.models.face_encoder import compact
@@ -24,11 +26,13 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
 
     `params` are those of the encoder arm. Every clean image is enrolled; looked for are the same images damaged by each
     task, and not damaged, each in a window and light of its own, the same at every call. `rank1` is how often the own
-    image is the nearest, `tar` the true acceptance rate at a false one of 1e-2 (see `judges.verification`), each the
-    mean over tasks; and each by task. Other images of the same person are not compared: who is on one says its feature
-    `config.data.label`; where that is empty, no two may show one person. The picture is uint8 RGB [H, W, 3], a row of
-    what was looked for under each task. Raises `UserError` for an unknown task.
+    image is the nearest, `tar` the true acceptance rate at a false one of 1e-2 (see `judges.verification`; left out
+    where the images are too few to tell so low a rate from 0), each the mean over tasks; and each by task. Other images
+    of the same person are not compared: who is on one says its feature `config.data.label`; where that is empty, no two
+    may show one person. The picture is uint8 RGB [H, W, 3], a row of what was looked for under each task. Raises
+    `UserError` for an unknown task, and where all images show one person, so that nobody can be mistaken for another.
     """
+    _check_people(source, config)
     devices = parallel.create(config.parallel.mesh)
     tasks = (None, *flatten(config.eval.tasks))
     enrol = devices.compile_batched(_enrol)
@@ -50,13 +54,25 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
             metrics[f"rank1 {task or 'clean'}"] = float(
                 np.mean(_nearest(sought, known, person) == np.arange(len(known)))
             )
-            metrics[f"tar {task or 'clean'}"] = float(verification(known, sought, _FAR, person).mean())
-        means = {
-            name: float(np.mean([metrics[f"{name} {task or 'clean'}"] for task in tasks])) for name in ("rank1", "tar")
-        }
+            accepted = verification(known, sought, _FAR, person)
+            if not np.isnan(accepted).any():
+                metrics[f"tar {task or 'clean'}"] = float(accepted.mean())
+        means = {}
+        for name in ("rank1", "tar"):
+            values = [value for metric, value in metrics.items() if metric.startswith(f"{name} ")]
+            means |= {name: float(np.mean(values))} if values else {}
         return means | metrics, np.vstack([rows[task] for task in tasks])
 
     return validate
+
+
+def _check_people(source: Sequence, config: ConfigDict) -> None:
+    count = stream.num_images(source, config.eval.max_images)
+    if len(set(_people(source, range(count), config.data.label).tolist())) < 2:
+        raise UserError(
+            f"config.data.eval_split {config.data.eval_split!r} shows fewer than two people, so that nobody can be "
+            "mistaken for another: put photographs of several people into it (of a folder, those below validation/)"
+        )
 
 
 def _people(source: Sequence, numbers: Sequence[int], label: str) -> np.ndarray:
