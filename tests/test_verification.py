@@ -119,3 +119,31 @@ def test_intervals_are_over_people():
         lambda times: np.array([verification.accuracy(always, PERSON, times)]), PEOPLE
     )
     assert interval.high - interval.low > 1.5 * (1.96 * 2 * 0.5 / np.sqrt(len(PERSON)))
+
+
+@pytest.mark.parametrize("times", [None, np.random.default_rng(5).integers(0, 4, PEOPLE)])
+def test_identification_in_an_open_set_is_counting(times):
+    """Every search written out, one after the other; who counts several times is searched for several times."""
+    similarity, fpir = _similarity(1.6).round(2), 0.05  # many are equal
+    weights = np.ones(PEOPLE, int) if times is None else times
+    strangers, members = [], []
+    for half in (0, 1):
+        enrolled = {person: EACH * person for person in range(PEOPLE) if person % 2 == half}
+        for photograph in sorted(set(range(len(PERSON))) - set(enrolled.values())):
+            scores = {person: similarity[place, photograph] for person, place in enrolled.items()}
+            own = scores.pop(PERSON[photograph], None)
+            search = (max(scores.values()) if own is None else own, own is None or own > max(scores.values()))
+            (strangers if own is None else members).extend([search] * weights[PERSON[photograph]])
+    threshold = sorted((score for score, _ in strangers), reverse=True)[int(fpir * len(strangers))]
+    missed = np.mean([not (is_first and score > threshold) for score, is_first in members])
+    made = verification.searches(similarity, PERSON)
+    rate, at = verification.fnir_at_fpir(made, fpir, None if times is None else times.astype(float))
+    assert rate == pytest.approx(missed) and 0.1 < rate < 0.9
+    assert np.mean([score > at for score, _ in strangers]) == np.mean([score > threshold for score, _ in strangers])
+    assert np.mean([not (is_first and score > at) for score, is_first in members]) == pytest.approx(missed)
+    assert np.isnan(verification.fnir_at_fpir(made, 0.5 / len(strangers))).all()
+
+
+def test_separated_people_are_all_found_and_no_stranger_is():
+    similarity = np.where(PERSON[:, None] == PERSON, 0.9, 0.1)
+    assert verification.fnir_at_fpir(verification.searches(similarity, PERSON), 0.05) == (0.0, pytest.approx(0.1))

@@ -24,6 +24,8 @@ METRICS = {
     "tar_1e-3": "TAR at FAR 1e-3",
     "eer": "equal error rate",
     "auc": "AUC",
+    "fnir_1e-2": "FNIR at FPIR 1e-2",
+    "threshold_1e-2": "threshold at FPIR 1e-2",
 }
 _DECIMALS = {"auc": 4}
 _LEAST_FAR = 1e-4  # of the plot
@@ -46,13 +48,15 @@ def measure(
     """Compares what is looked for, unit vectors [N, D] of the photographs in some state, with the clean ones.
 
     Rates are of all pairs of different photographs, one clean and one as looked for (of clean ones each pair once).
-    Ranks are with one enrolled photograph of each person, the first, and all others of everybody looked for.
+    Ranks are with one enrolled photograph of each person, the first, and all others of everybody looked for; the false
+    negative identification rate is that of `verification.searches`, where half of the people are not enrolled.
     `person` [N] numbers the people from 0; intervals are over people.
     """
     similarity = known.astype(np.float64) @ sought.astype(np.float64).T
     compared = verification.pairs(similarity, person, once=task is None)
     enrolled = np.unique(person, return_index=True)[1]
     probe = np.setdiff1d(np.arange(len(person)), enrolled)
+    searches = verification.searches(similarity, person)
     found = [
         verification.found_within(similarity[np.ix_(enrolled, probe)], person[enrolled], person[probe], rank)
         for rank in (1, 5)
@@ -62,7 +66,8 @@ def measure(
         curve = verification.roc(compared, times)
         ranks = [verification.accuracy(each, person[probe], times) for each in found]
         rates = [verification.tar_at_far(curve, far) for far in (1e-2, 1e-3)]
-        return np.array([*ranks, *rates, verification.equal_error_rate(curve), verification.auc(curve)])
+        whole = (verification.equal_error_rate(curve), verification.auc(curve))
+        return np.array([*ranks, *rates, *whole, *verification.fnir_at_fpir(searches, 1e-2, times)])
 
     intervals = verification.over_people(statistics, person.max() + 1, resamples=resamples)
     return Row(encoder, way, task, dict(zip(METRICS, intervals, strict=True)), verification.roc(compared))
@@ -93,13 +98,16 @@ def write(
 _HOW = (
     "Clean photographs are enrolled, others of the same people looked for in the state of the row. Ranks: one enrolled "
     "photograph of each person. TAR at FAR: the share of pairs of one person accepted at the threshold that accepts so "
-    "large a share of pairs of two people; empty where these are too few to tell so small a share from none. "
+    "large a share of pairs of two people; empty where these are too few to tell so small a share from none. FNIR at "
+    "FPIR: every second person is enrolled, then the others; the share of searches for enrolled people that do not "
+    "return their name, at the threshold above which so large a share of searches for people who are not enrolled "
+    "returns anybody's. "
     "Intervals: 95%, bootstrap over people."
 )
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
-    """Returns the clean faces' table with all metrics, and for each way a table of rank-1 and TAR under every task."""
+    """Returns the clean faces' table with all metrics, and for each way a table of rank-1, TAR and FNIR by task."""
     clean = [[row.encoder, *(_cell(row, metric) for metric in METRICS)] for row in rows if row.task is None]
     made = [Table("Clean photographs", ["encoder", *METRICS.values()], clean)]
     encoders = list(dict.fromkeys(row.encoder for row in rows))
@@ -108,7 +116,7 @@ def tables(rows: Sequence[Row]) -> list[Table]:
     tasks = list(dict.fromkeys(row.task for row in rows if row.task is not None))
     if not tasks:
         return made
-    for metric in ("rank1", "tar_1e-2"):
+    for metric in ("rank1", "tar_1e-2", "fnir_1e-2"):
         header = ["task", *(f"{encoder}, {way}" for encoder in encoders for way in ways)]
         cells = [
             [str(task), *(_cell(by_place[encoder, way, task], metric) for encoder in encoders for way in ways)]

@@ -1,6 +1,6 @@
 """How well similarities tell people apart: rates by threshold, ranks, and intervals over people. Host side, numpy.
 
-The protocol is open-set and by identity: similarities of pairs of photographs that show one person are genuine, those
+The protocol is by identity: similarities of pairs of photographs that show one person are genuine, those
 of two people impostors. Accepted is what scores strictly above a threshold, as in `evaluation.judges.verification`.
 """
 
@@ -57,9 +57,12 @@ def roc(compared: Pairs, times: np.ndarray | None = None) -> Curve:
     weight = np.ones(len(compared.place))
     if times is not None:
         weight = times[compared.first] * np.where(compared.genuine, 1.0, times[compared.second])
-    size = compared.place.max() + 1
-    genuine = np.cumsum(np.bincount(compared.place, weight * compared.genuine, size))
-    impostor = np.cumsum(np.bincount(compared.place, weight * ~compared.genuine, size))
+    return _curve(compared.genuine, compared.place, weight)
+
+
+def _curve(is_genuine: np.ndarray, place: np.ndarray, weight: np.ndarray) -> Curve:
+    genuine = np.cumsum(np.bincount(place, weight * is_genuine))
+    impostor = np.cumsum(np.bincount(place, weight * ~is_genuine))
     if not genuine[-1] or not impostor[-1]:
         return Curve(np.array([np.nan]), np.array([np.nan]), 0.0)
     rate = lambda counts: np.concatenate([[0.0], counts / counts[-1]])  # noqa: E731
@@ -75,7 +78,11 @@ def tar_at_far(curve: Curve, far: float) -> float:
     """The share of genuine pairs accepted where at most `far` of the impostors are; NaN where not one may be."""
     if curve.impostors * far < 1 - 1e-9:
         return np.nan
-    return float(curve.tar[np.searchsorted(curve.far, far + 1e-12, side="right") - 1])
+    return float(curve.tar[_last_within(curve, far)])
+
+
+def _last_within(curve: Curve, far: float) -> int:
+    return int(np.searchsorted(curve.far, far + 1e-12, side="right")) - 1
 
 
 def equal_error_rate(curve: Curve) -> float:
@@ -102,6 +109,51 @@ def found_within(similarity: np.ndarray, gallery: np.ndarray, probe: np.ndarray,
     own = people[:, None] == probe
     others = np.where(own, -np.inf, best)
     return ((others >= best.T[own.T]).sum(0) < rank).astype(np.float64)
+
+
+class Searches(NamedTuple):
+    """Searches among enrolled people: whether who is sought is enrolled [N], their numbers [N], and each one's `place`.
+
+    The place [N] is that of the best score among `scores`, the different ones, the highest first. Where who is enrolled
+    does not come first, it is the last: minus infinity.
+    """
+
+    mated: np.ndarray
+    person: np.ndarray
+    place: np.ndarray
+    scores: np.ndarray
+
+
+def searches(similarity: np.ndarray, person: np.ndarray) -> Searches:
+    """Returns the searches of an open set: of every second person the first photograph is enrolled, all others sought.
+
+    Then the same with the other people enrolled, so that everybody is once enrolled and once a stranger. `similarity`
+    [N, N] is of the enrolled with the sought, both of `person` [N], numbered from 0. Ties count against the person.
+    """
+    first, found = np.unique(person, return_index=True)[1], []
+    for enrolled in (first[::2], first[1::2]):
+        probe = np.setdiff1d(np.arange(len(person)), enrolled)
+        scores = similarity[np.ix_(enrolled, probe)]
+        own = person[enrolled][:, None] == person[probe]
+        own_score, other_score = (np.where(which, scores, -np.inf).max(0) for which in (own, ~own))
+        mated = own.any(0)
+        best = np.where(mated, np.where(own_score > other_score, own_score, -np.inf), other_score)
+        found.append((mated, person[probe], best))
+    mated, sought, best = map(np.concatenate, zip(*found, strict=True))
+    negative, place = np.unique(-best, return_inverse=True)
+    return Searches(mated, sought, place, -negative)
+
+
+def fnir_at_fpir(made: Searches, fpir: float, times: np.ndarray | None = None) -> tuple[float, float]:
+    """The false negative identification rate at a false positive one (ISO/IEC 19795-1), and the threshold.
+
+    At most `fpir` of the searches for people who are not enrolled return a name; the rate is the share of those for
+    people who are that do not return theirs. Person i counts `times[i]` times (once each), and who is enrolled stays
+    so. Both are NaN where not one search may return a false name.
+    """
+    curve = _curve(made.mated, made.place, np.ones(len(made.place)) if times is None else times[made.person])
+    rate = tar_at_far(curve, fpir)
+    return 1 - rate, np.nan if np.isnan(rate) else float(made.scores[_last_within(curve, fpir)])
 
 
 def accuracy(found: np.ndarray, probe: np.ndarray, times: np.ndarray) -> float:
