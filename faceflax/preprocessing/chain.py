@@ -15,7 +15,7 @@ from faceflax.preprocessing.mesh import Mesh
 
 # Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
 # a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
-REVISION = 5
+REVISION = 6
 _LEAST_SIZE = 48  # pixels; CLAHE's tiles and the noise's wavelets need some
 
 
