@@ -1,5 +1,6 @@
 """The mesh of a face: TensorFlow Lite's points, angles of turned faces, and an alignment that holds still."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def test_the_network_computes_what_tensorflow_lite_does():
 
 def test_the_mean_face_is_symmetric():
     points, other = mesh.template(), mesh.mirrored()
-    assert sorted(other) == list(range(mesh.POINTS))
+    np.testing.assert_array_equal(other[other], np.arange(mesh.POINTS))
+    np.testing.assert_array_equal(other == np.arange(mesh.POINTS), points[:, 0] == 0.5)
     np.testing.assert_allclose(points[other] * (-1, 1, 1) + (1, 0, 0), points, atol=2e-5)
     np.testing.assert_allclose(mesh.Mesh(points, 1).five, TEMPLATE, atol=0.01)
 
@@ -56,21 +58,44 @@ def test_angles_are_those_of_the_turn(angles):
         np.testing.assert_allclose(found, angles, atol=1e-6)
 
 
-def test_a_mirrored_face_looks_the_other_way(detect, measure):
+def test_left_and_right_points_pair_as_the_network_has_them():
+    """One bare look at a face and one at its mirror image."""
+    network = faces.published(mesh.load_network)
+    for face in faces.load(3, 256):
+        shown = cv2.resize(face, (192, 192), interpolation=cv2.INTER_AREA)
+        (points, _), (other, _) = network(shown), network(np.ascontiguousarray(shown[:, ::-1]))
+        apart = np.linalg.norm(other[mesh.mirrored(), :2] * (-1, 1) + (192, 0) - points[:, :2], axis=1)
+        assert apart.mean() < 0.06 * 192 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+
+
+def test_a_mirrored_photograph_has_the_mirrored_mesh(detect, measure):
+    """But for what the warp rounds, within 0.03% of the distance between the eyes."""
+    for number, view in enumerate(faces.load(3, 256)):
+        picture = faces.scene([(view, placed(200, 20 * number - 10, (150, 140)))], 280, 320)
+        (face,) = detect(picture)
+        points = face.points[[1, 0, 2, 4, 3]] * (-1, 1) + (320, 0)
+        box = face.box[[2, 1, 0, 3]] * (-1, 1, -1, 1) + (320, 0, 320, 0)
+        one = measure(picture, face)
+        other = measure(np.ascontiguousarray(picture[:, ::-1]), detection.Face(box, points, face.score))
+        assert one.score > 0.99
+        assert other.score == pytest.approx(one.score, abs=1e-3)
+        np.testing.assert_allclose(other.angles, one.angles * np.array([-1, 1, -1]), atol=0.05)
+        apart = np.linalg.norm(one.points[mesh.mirrored()] * (-1, 1, 1) + (320, 0, 0) - other.points, axis=1)
+        assert apart.max() < 0.0003 * np.linalg.norm(one.five[1] - one.five[0])
+
+
+def test_a_mirrored_face_that_is_found_anew_has_the_mirrored_points(detect, measure):
     for face in faces.load(3, 256):
         one, other = (measure(view, detect(view)[0]) for view in (face, np.ascontiguousarray(face[:, ::-1])))
-        assert one.score > 0.99 and other.score > 0.99
-        assert one.angles[0] == pytest.approx(-other.angles[0], abs=4)
-        assert one.angles[1] == pytest.approx(other.angles[1], abs=4)
-        apart = one.points[mesh.mirrored(), :2] * (-1, 1) + (256, 0) - other.points[:, :2]
-        assert np.linalg.norm(apart, axis=1).mean() < 0.06 * 256 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+        apart = one.five[[1, 0, 2, 4, 3]] * (-1, 1) + (256, 0) - other.five
+        assert np.linalg.norm(apart, axis=1).max() < 0.005 * np.linalg.norm(one.five[1] - one.five[0])
 
 
-@pytest.mark.parametrize("number", [0, 1, 6])  # of the first eight, the last two vary most
+@pytest.mark.parametrize("number", [1, 3, 6])  # of the first eight, these vary most
 def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure, number):
-    """Turned by up to 45 degrees, at half to twice the size: within 2% of the distance between the eyes.
+    """Turned by up to 45 degrees, at half to twice the size: within 1.6% of the distance between the eyes.
 
-    On average over the five points, of each pose from the median pose; docs/measure_alignment.py prints more.
+    So far is each of the five points in any pose from itself in any other; docs/measure_alignment.py prints more.
     """
     face = faces.load(8, 256)[number]
     brought_back = []
@@ -83,8 +108,8 @@ def test_the_alignment_does_not_depend_on_turn_and_size(detect, measure, number)
             assert refined is not found
             inverse = np.linalg.inv(np.vstack([placement, (0, 0, 1)]))[:2]
             brought_back.append(transform(inverse, align(refined.points, 1).to_photograph(TEMPLATE)))
-    apart = np.linalg.norm(brought_back - np.median(brought_back, axis=0), axis=2)
-    assert apart.mean(axis=1).max() < 0.02 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
+    apart = [np.linalg.norm(one - other, axis=1) for one, other in itertools.combinations(brought_back, 2)]
+    assert np.max(apart) < 0.016 * (TEMPLATE[1, 0] - TEMPLATE[0, 0])
 
 
 def test_what_is_no_face_keeps_its_points(measure):
