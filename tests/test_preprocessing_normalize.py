@@ -35,7 +35,7 @@ def test_faces_and_records(tmp_path, capsys):
     for face in record["faces"]:
         assert {"box", "points", "score", "mesh", "matrix", "relight", "denoise"} <= set(face)
         made = Alignment(96, np.array(face["matrix"]))
-        assert np.abs(made.to_crop(np.array(face["points"])) - 96 * TEMPLATE).max() < 0.06 * 96
+        assert np.abs(made.to_crop(np.array(face["points"])) - 96 * TEMPLATE).max() < 0.07 * 96
     assert record["faces"][0]["mesh"]["roll"] == pytest.approx(10, abs=5)
     assert read(tmp_path / "out" / "grey.png").pixels.shape == (96, 96)
     crop = read(tmp_path / "out" / "deep.png").pixels
