@@ -3,7 +3,6 @@
 The steps are the GAN's, whose generator is trained as the CNN is and whose discriminator comes on top.
 """
 
-import functools
 import os
 import subprocess
 import sys
@@ -17,9 +16,10 @@ from tests import tiny
 GAN = ("arm='gan'", "gan.width=8", "gan.scales=2", "gan.r1=1.0", "gan.penalty_every=2", "eval.best_metric='step'")
 # Adam's first steps are the gradient's sign, which is noise where a gradient is zero but for rounding.
 GAN += ("optim.eps=0.01", "gan.eps=0.01")
+# JPEG rounds coefficients: what differs by the last bit before may differ by a step of quantisation after.
+GAN += ("tasks=('noise 50', 'occlude 25', 'blur 3')",)
 
-COMPILED = {"jit": (), "pmap": ("options=None",)}  # pmap takes no options for CPUs
-BY_SHARE = {"jit": (), "pmap": ("diversity",)}  # metrics that compare images of one device's share
+BY_SHARE = ("diversity",)  # metrics that compare the images of one device's share, or of one micro-batch
 
 
 def _start(output, *fields, num_devices=1, **variables):
@@ -51,19 +51,10 @@ def _assert_equal(path, reference, but=()):
 
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
-    """Returns a function that gives what one device makes of the steps, with further fields.
-
-    The reference is compiled as what is compared with it: within five steps the discriminator makes 1e-4 of the
-    rounding that other options of the compiler or smaller parts of the batch bring, on one device too.
-    """
-
-    @functools.cache
-    def reference(*fields):
-        output = tmp_path_factory.mktemp("one") / "arrays.npz"
-        _finish(_start(output, *fields))
-        return output
-
-    return reference
+    """Returns what one device makes of the steps."""
+    output = tmp_path_factory.mktemp("one") / "arrays.npz"
+    _finish(_start(output))
+    return output
 
 
 @pytest.mark.slow
@@ -71,22 +62,21 @@ def one_device(tmp_path_factory):
 def test_eight_devices(strategy, one_device, tmp_path):
     output = tmp_path / "arrays.npz"
     _finish(_start(output, f"parallel.strategy='{strategy}'", num_devices=8))
-    _assert_equal(output, one_device(*COMPILED[strategy]), but=BY_SHARE[strategy])
+    _assert_equal(output, one_device, but=BY_SHARE if strategy == "pmap" else ())
 
 
 @pytest.mark.slow
 def test_sharded_parameters_and_two_micro_batches(one_device, tmp_path):
     output = tmp_path / "arrays.npz"
-    micro = "optim.accumulate=2"
-    _finish(_start(output, micro, "parallel.mesh.data=4", "parallel.mesh.fsdp=2", num_devices=8))
-    _assert_equal(output, one_device(micro))
+    _finish(_start(output, "optim.accumulate=2", "parallel.mesh.data=4", "parallel.mesh.fsdp=2", num_devices=8))
+    _assert_equal(output, one_device, but=BY_SHARE)
 
 
 @pytest.mark.slow
 def test_images_split_by_rows(one_device, tmp_path):
     output = tmp_path / "arrays.npz"
     _finish(_start(output, "parallel.mesh.data=2", "parallel.mesh.spatial=4", num_devices=8))
-    _assert_equal(output, one_device())
+    _assert_equal(output, one_device)
 
 
 @pytest.mark.slow
@@ -97,4 +87,4 @@ def test_two_processes(num_devices, strategy, one_device, tmp_path):
     fields = f"parallel.strategy='{strategy}'"
     processes = [_start(output, fields, num_devices=num_devices, **names, JAX_PROCESS_ID=index) for index in (0, 1)]
     _finish(*processes)
-    _assert_equal(output, one_device(*COMPILED[strategy]), but=BY_SHARE[strategy])
+    _assert_equal(output, one_device, but=BY_SHARE if strategy == "pmap" else ())

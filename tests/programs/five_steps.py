@@ -1,7 +1,7 @@
 """Five training steps of the tiny model on whatever devices and processes there are; the first process saves them.
 
 Arguments: the file to write (.npz), and fields of the configuration as name=value (values in Python's notation).
-`options=None` compiles without the options for CPUs, as pmap does. Of metrics the means are saved.
+Of metrics the means are saved.
 """
 
 import ast
@@ -19,9 +19,6 @@ def main(output, *assignments):
     """Runs the steps and writes the parameters as whole arrays."""
     runtime.start()
     fields = {name: ast.literal_eval(value) for name, value in (a.split("=", 1) for a in assignments)}
-    if "options" in fields:
-        options = fields.pop("options")
-        parallel._compiler_options = lambda: options
     config = tiny.config(**fields)
     devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     arm = arms.create(config, lambda step: 1e-3, devices.collectives)
