@@ -6,10 +6,12 @@ has the ranges of the harder published sets. Deviations of the blur are lengths 
 differ from the papers: a factor under 1 counts as 1, and the small picture's sides are never under 8 pixels.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 
 from faceflax.degradations import blur, jpeg, noise, resize
 
@@ -21,9 +23,44 @@ _QUALITY = np.array([(75.0, 100.0), (60.0, 100.0), (30.0, 100.0)], np.float32)
 _LEAST_SIZE = 8
 
 
+class _Draw(NamedTuple):
+    """What befalls one picture: deviations and the radius in pixels, `small` the sides of the shrunk picture."""
+
+    radius: int
+    is_round: Array
+    sigma_x: Array
+    sigma_y: Array
+    angle: Array
+    small: tuple[Array, Array]
+    noise_key: Array
+    noise: Array
+    quality: Array
+
+
 def degrade(key: Array, image: Array, severity: Array | float) -> Array:
-    """Returns the degraded `image` [H, W, 3] in [0, 1]; `severity` is 1, 2 or 3 and may be traced."""
-    height, width, _ = image.shape
+    """Returns the degraded `image` [H, W, 3] in [0, 1]; `severity` is 1, 2 or 3 and may be traced.
+
+    CPUs, which take pictures one by one, compute no more than this picture needs: a round blur is two small products,
+    and what befalls the shrunk picture happens on a canvas little larger than it.
+    """
+    draw = _draw(key, *image.shape[:2], severity)
+
+    def sparingly(image: Array) -> Array:
+        image, *blurs = lax.cond(draw.is_round, lambda x: _blur_later(x, draw), lambda x: _blur_now(x, draw), image)
+        sides = _canvases(*image.shape[:2])
+        # The decoder looks at one pixel of colour past the picture, which is two of these.
+        fits = [jnp.stack([s + 2 > c for s, c in zip(draw.small, canvas, strict=True)]).any() for canvas in sides[:-1]]
+        branches = [lambda x, canvas=canvas: _shrunk(x, blurs, canvas, draw) for canvas in sides]
+        return lax.switch(sum(fit.astype(jnp.int32) for fit in fits), branches, image)
+
+    def wholly(image: Array) -> Array:
+        image, *blurs = _blur_now(image, draw)
+        return _shrunk(image, blurs, image.shape[:2], draw)
+
+    return lax.platform_dependent(image, cpu=sparingly, default=wholly)
+
+
+def _draw(key: Array, height: int, width: int, severity: Array | float) -> _Draw:
     parameter_key, noise_key = jax.random.split(key)
     level = jnp.asarray(severity, jnp.int32) - 1
     draw = jax.random.uniform(parameter_key, (7,))
@@ -33,17 +70,48 @@ def degrade(key: Array, image: Array, severity: Array | float) -> Array:
 
     pixel = min(height, width) / 512
     sigma = jnp.asarray(_SIGMA)[level] * pixel
+    is_round = draw[2] < 0.5
     sigma_x = between(sigma, 0)
-    sigma_y = jnp.where(draw[2] < 0.5, sigma_x, between(sigma, 1))  # isotropic, half of the time
-    radius = int(np.ceil(20 * pixel)) + 1  # GFPGAN's 41x41 kernel at 512
-    image = blur.filter2d(image, blur.gaussian_kernel(radius, sigma_x, sigma_y, np.pi * draw[3]))
-
     largest = max(1.0, min(height, width) / _LEAST_SIZE)
     factor = jnp.clip(between(jnp.minimum(jnp.asarray(_FACTOR)[level], largest), 4), 1.0, largest)
-    small = [resize.small_size(size, factor) for size in (height, width)]
-    down = [resize.bilinear_weights(n, n, s, n) for n, s in zip((height, width), small, strict=True)]
-    up = [resize.bilinear_weights(n, n, n, s) for n, s in zip((height, width), small, strict=True)]
-    image = resize.apply(*down, image)
-    image = noise.add_gaussian(noise_key, image, between(jnp.asarray(_NOISE)[level], 5))
-    image = jpeg.compress(image, between(jnp.asarray(_QUALITY)[level], 6))
-    return resize.apply(*up, image)
+    return _Draw(
+        radius=int(np.ceil(20 * pixel)) + 1,  # GFPGAN's 41x41 kernel at 512
+        is_round=is_round,
+        sigma_x=sigma_x,
+        sigma_y=jnp.where(is_round, sigma_x, between(sigma, 1)),
+        angle=np.pi * draw[3],
+        small=(resize.small_size(height, factor), resize.small_size(width, factor)),
+        noise_key=noise_key,
+        noise=between(jnp.asarray(_NOISE)[level], 5),
+        quality=between(jnp.asarray(_QUALITY)[level], 6),
+    )
+
+
+def _blur_now(image: Array, draw: _Draw) -> tuple[Array, Array, Array]:
+    """Returns the blurred image, and matrices for its rows and columns that change nothing."""
+    kernel = blur.gaussian_kernel(draw.radius, draw.sigma_x, draw.sigma_y, draw.angle)
+    return blur.filter2d(image, kernel), *(jnp.eye(n) for n in image.shape[:2])
+
+
+def _blur_later(image: Array, draw: _Draw) -> tuple[Array, Array, Array]:
+    """Returns the image, and the matrices whose products with its rows and columns are its round blur."""
+    return image, *(blur.gaussian_matrix(n, draw.radius, draw.sigma_x) for n in image.shape[:2])
+
+
+def _canvases(height: int, width: int) -> list[tuple[int, int]]:
+    """Sides of the canvases that a shrunk picture may lie on: whole blocks of a JPEG file, and the image's own."""
+    small = [tuple(-(-n // part // 16) * 16 for n in (height, width)) for part in (4, 2)]
+    return [canvas for canvas in small if max(canvas[0] - height, canvas[1] - width) < 0] + [(height, width)]
+
+
+def _shrunk(image: Array, blurs: list[Array], canvas: tuple[int, int], draw: _Draw) -> Array:
+    """Shrinks the image, after products with `blurs`, damages it on `canvas`, and enlarges it to its size."""
+    size = image.shape[:2]
+    down = [resize.bilinear_weights(c, n, s, n) for c, n, s in zip(canvas, size, draw.small, strict=True)]
+    down = [jnp.matmul(weights, matrix, precision="highest") for weights, matrix in zip(down, blurs, strict=True)]
+    up = [resize.bilinear_weights(n, c, n, s) for c, n, s in zip(canvas, size, draw.small, strict=True)]
+    small = resize.apply(*down, image)
+    # Noise is that of the image's own width, so that the canvas does not show in it.
+    small = jnp.pad(small, ((0, 0), (0, size[1] - canvas[1]), (0, 0)))
+    small = noise.add_gaussian(draw.noise_key, small, draw.noise)[:, : canvas[1]]
+    return resize.apply(*up, jpeg.compress(small, draw.quality))

@@ -4,6 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 
@@ -13,13 +14,21 @@ def standard_normal(key: Array, shape: tuple[int, ...]) -> Array:
     A hash of each sample's number and two words drawn from `key` takes the place of `jax.random.normal`, whose
     generator costs more on a CPU than any of our degradations: 0.42 against 0.07 ms for a 128x128 image. It is good
     enough for noise in pictures, and not for cryptography.
+
+    The last axis, the channels, is drawn one by one: in one piece the CPU's innermost loop would be that of three
+    channels, which its compiler does not vectorise at low levels of optimisation (1.4 instead of 0.25 ms).
     """
     words = jax.random.bits(key, (2,), jnp.uint32)
-    number = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
-    bits = _mix(_mix(number ^ words[0]) + words[1])
-    # 23 bits and a half fill the open interval (-1, 1) evenly, and float32 holds every one of these numbers exactly.
-    uniform = ((bits >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-22 - 1.0
-    return jnp.sqrt(2.0) * lax.erf_inv(uniform)
+    *sides, channels = shape
+    first = lax.iota(jnp.uint32, math.prod(sides)).reshape(sides) * jnp.uint32(channels)
+
+    def channel(number: Array) -> Array:
+        bits = _mix(_mix((first + number) ^ words[0]) + words[1])
+        # 23 bits and a half fill the open interval (-1, 1) evenly, and float32 holds every one of these numbers exactly.
+        uniform = ((bits >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-22 - 1.0
+        return jnp.sqrt(2.0) * lax.erf_inv(uniform)
+
+    return jnp.moveaxis(lax.map(channel, np.arange(channels, dtype=np.uint32)), 0, -1)
 
 
 def _mix(bits: Array) -> Array:

@@ -38,9 +38,27 @@ def bilinear_weights(canvas_out: int, canvas_in: int, size_out: Array | int, siz
 
 
 def apply(rows: Array, columns: Array, image: Array) -> Array:
-    """Multiplies the rows of `image` [H, W, C] by `rows` [H', H] and its columns by `columns` [W', W]."""
-    planes = jnp.matmul(rows, image.transpose(2, 0, 1), precision="highest")
-    return jnp.matmul(planes, columns.T, precision="highest").transpose(1, 2, 0)
+    """Multiplies the rows of `image` [H, W, C] by `rows` [H', H] and its columns by `columns` [W', W].
+
+    The product of the rows is one flat product; that of the columns needs the channels moved, so it is taken where the
+    picture has the fewer rows.
+    """
+    if rows.shape[0] > rows.shape[1]:
+        return _apply_rows(rows, _apply_columns(columns, image))
+    return _apply_columns(columns, _apply_rows(rows, image))
+
+
+def _apply_rows(rows: Array, image: Array) -> Array:
+    height, width, channels = image.shape
+    product = jnp.matmul(rows, image.reshape(height, width * channels), precision="highest")
+    return product.reshape(-1, width, channels)
+
+
+def _apply_columns(columns: Array, image: Array) -> Array:
+    height, width, channels = image.shape
+    lines = image.transpose(0, 2, 1).reshape(height * channels, width)
+    product = jnp.matmul(lines, columns.T, precision="highest")
+    return product.reshape(height, channels, -1).transpose(0, 2, 1)
 
 
 def down_up(image: Array, factor: Array | float, weights: Callable[..., Array] = bicubic_weights) -> Array:
