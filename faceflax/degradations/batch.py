@@ -7,6 +7,7 @@ gives the same result, but a CPU's loop over it gathers all images on every devi
 """
 
 import zlib
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -39,15 +40,18 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
             return FUNCTIONS[names[0]](*chosen)
         return lax.switch(jnp.asarray(branch)[group, place], [FUNCTIONS[name] for name in names], *chosen)
 
+    return _for_each(one, image, index)
+
+
+def _for_each(one: Callable[[Array, Array], Degraded], image: Array, index: Array) -> Degraded:
+    """Applies `one` to every image and its index.
+
+    Under `vmap` a choice (of a task, of what a task needs to compute) becomes all that there is to choose from, for
+    every image. A loop runs what was chosen, which wins where nothing runs in parallel.
+    """
     image = jnp.asarray(image, jnp.float32)
-    if len(names) == 1:
-        return jax.vmap(one)(image, index)
-    # Under vmap a switch runs every branch for every image. A loop runs one, which wins where nothing runs in parallel.
-    return lax.platform_dependent(image, index, cpu=_loop(one), default=jax.vmap(one))
-
-
-def _loop(one):
-    return lambda image, index: lax.map(lambda pair: one(*pair), (image, index))
+    loop = lambda image, index: lax.map(lambda pair: one(*pair), (image, index))  # noqa: E731
+    return lax.platform_dependent(image, index, cpu=loop, default=jax.vmap(one))
 
 
 def degrade_for_evaluation(image: Array, index: Array, task: Task) -> Degraded:
@@ -62,4 +66,4 @@ def degrade_for_evaluation(image: Array, index: Array, task: Task) -> Degraded:
     def one(image: Array, index: Array) -> Degraded:
         return FUNCTIONS[task.name](jax.random.fold_in(key, index), image, task.severity)
 
-    return jax.vmap(one)(jnp.asarray(image, jnp.float32), index)
+    return _for_each(one, image, index)

@@ -46,16 +46,12 @@ def degrade(key: Array, image: Array, severity: Array | float) -> Array:
     draw = _draw(key, *image.shape[:2], severity)
 
     def sparingly(image: Array) -> Array:
-        image, *blurs = lax.cond(draw.is_round, lambda x: _blur_later(x, draw), lambda x: _blur_now(x, draw), image)
-        sides = _canvases(*image.shape[:2])
-        # The decoder looks at one pixel of colour past the picture, which is two of these.
-        fits = [jnp.stack([s + 2 > c for s, c in zip(draw.small, canvas, strict=True)]).any() for canvas in sides[:-1]]
-        branches = [lambda x, canvas=canvas: _shrunk(x, blurs, canvas, draw) for canvas in sides]
-        return lax.switch(sum(fit.astype(jnp.int32) for fit in fits), branches, image)
+        canvases = _canvases(*image.shape[:2])
+        branches = [lambda x, canvas=canvas: _on_canvas(x, canvas, draw) for canvas in canvases]
+        return lax.switch(_first_that_fits(canvases, draw.small), branches, image)
 
     def wholly(image: Array) -> Array:
-        image, *blurs = _blur_now(image, draw)
-        return _shrunk(image, blurs, image.shape[:2], draw)
+        return _damage_small(_shrink(image, image.shape[:2], draw), image.shape[:2], draw)
 
     return lax.platform_dependent(image, cpu=sparingly, default=wholly)
 
@@ -87,31 +83,53 @@ def _draw(key: Array, height: int, width: int, severity: Array | float) -> _Draw
     )
 
 
-def _blur_now(image: Array, draw: _Draw) -> tuple[Array, Array, Array]:
-    """Returns the blurred image, and matrices for its rows and columns that change nothing."""
-    kernel = blur.gaussian_kernel(draw.radius, draw.sigma_x, draw.sigma_y, draw.angle)
-    return blur.filter2d(image, kernel), *(jnp.eye(n) for n in image.shape[:2])
-
-
-def _blur_later(image: Array, draw: _Draw) -> tuple[Array, Array, Array]:
-    """Returns the image, and the matrices whose products with its rows and columns are its round blur."""
-    return image, *(blur.gaussian_matrix(n, draw.radius, draw.sigma_x) for n in image.shape[:2])
-
-
 def _canvases(height: int, width: int) -> list[tuple[int, int]]:
-    """Sides of the canvases that a shrunk picture may lie on: whole blocks of a JPEG file, and the image's own."""
-    small = [tuple(-(-n // part // 16) * 16 for n in (height, width)) for part in (4, 2)]
-    return [canvas for canvas in small if max(canvas[0] - height, canvas[1] - width) < 0] + [(height, width)]
+    """Sides of the canvases that a shrunk picture may lie on: whole blocks of a JPEG file, and last the image's own."""
+    parts = [tuple(-(-n // part // 16) * 16 for n in (height, width)) for part in (4, 2)]
+    return [part for part in parts if part[0] < height and part[1] < width] + [(height, width)]
 
 
-def _shrunk(image: Array, blurs: list[Array], canvas: tuple[int, int], draw: _Draw) -> Array:
-    """Shrinks the image, after products with `blurs`, damages it on `canvas`, and enlarges it to its size."""
-    size = image.shape[:2]
-    down = [resize.bilinear_weights(c, n, s, n) for c, n, s in zip(canvas, size, draw.small, strict=True)]
-    down = [jnp.matmul(weights, matrix, precision="highest") for weights, matrix in zip(down, blurs, strict=True)]
-    up = [resize.bilinear_weights(n, c, n, s) for c, n, s in zip(canvas, size, draw.small, strict=True)]
-    small = resize.apply(*down, image)
+def _first_that_fits(canvases: list[tuple[int, int]], small: tuple[Array, Array]) -> Array:
+    """The number of the least canvas for a picture with the sides `small`; of growing canvases the last always does.
+
+    A decoder looks at the next pixel of colour, so two pixels past the picture must be there as on the full canvas.
+    """
+    fits = [(small[0] + 2 <= height) & (small[1] + 2 <= width) for height, width in canvases[:-1]]
+    return sum((~fit).astype(jnp.int32) for fit in fits)
+
+
+def _on_canvas(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
+    """The whole degradation by way of `canvas`, with a round blur as a part of the shrinking."""
+    shrink = lambda image: _shrink(image, canvas, draw)  # noqa: E731
+    shrink_round = lambda image: _shrink_round(image, canvas, draw)  # noqa: E731
+    small = lax.cond(draw.is_round, shrink_round, shrink, image)
+    return _damage_small(small, image.shape[:2], draw)
+
+
+def _shrink(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
+    """Returns the image blurred and shrunk, on `canvas`."""
+    kernel = blur.gaussian_kernel(draw.radius, draw.sigma_x, draw.sigma_y, draw.angle)
+    return resize.apply(*_down(image, canvas, draw), blur.filter2d(image, kernel))
+
+
+def _shrink_round(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
+    """As `_shrink` where the blur is round: two products with small matrices."""
+    blurs = [blur.gaussian_matrix(n, draw.radius, draw.sigma_x) for n in image.shape[:2]]
+    down = zip(_down(image, canvas, draw), blurs, strict=True)
+    return resize.apply(*(jnp.matmul(weights, matrix, precision="highest") for weights, matrix in down), image)
+
+
+def _down(image: Array, canvas: tuple[int, int], draw: _Draw) -> list[Array]:
+    sides = zip(canvas, image.shape[:2], draw.small, strict=True)
+    return [resize.bilinear_weights(side, size, small, size) for side, size, small in sides]
+
+
+def _damage_small(small: Array, size: tuple[int, int], draw: _Draw) -> Array:
+    """Adds noise to the shrunk picture, compresses it and enlarges it to `size`."""
+    canvas = small.shape[:2]
     # Noise is that of the image's own width, so that the canvas does not show in it.
     small = jnp.pad(small, ((0, 0), (0, size[1] - canvas[1]), (0, 0)))
     small = noise.add_gaussian(draw.noise_key, small, draw.noise)[:, : canvas[1]]
+    sides = zip(size, canvas, draw.small, strict=True)
+    up = [resize.bilinear_weights(n, side, n, small_side) for n, side, small_side in sides]
     return resize.apply(*up, jpeg.compress(small, draw.quality))

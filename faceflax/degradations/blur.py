@@ -57,7 +57,7 @@ def _spectrum(kernel: Array, shape: tuple[int, int]) -> Array:
 
 
 def _fast_size(size: int) -> int:
-    """The least even number from `size` on without a prime factor over 5: FFTs of such lengths are fast."""
+    """The least even number from `size` on without a prime factor over 7: FFTs of such lengths are fast."""
     while not _is_fast(size):
         size += 1
     return size
@@ -66,7 +66,7 @@ def _fast_size(size: int) -> int:
 def _is_fast(size: int) -> bool:
     if size % 2:
         return False
-    for factor in (2, 3, 5):
+    for factor in (2, 3, 5, 7):
         while size % factor == 0:
             size //= factor
     return size == 1
