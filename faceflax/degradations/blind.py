@@ -100,10 +100,8 @@ def _first_that_fits(canvases: list[tuple[int, int]], small: tuple[Array, Array]
 
 def _on_canvas(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
     """The whole degradation by way of `canvas`, with a round blur as a part of the shrinking."""
-    shrink = lambda image: _shrink(image, canvas, draw)  # noqa: E731
-    shrink_round = lambda image: _shrink_round(image, canvas, draw)  # noqa: E731
-    small = lax.cond(draw.is_round, shrink_round, shrink, image)
-    return _damage_small(small, image.shape[:2], draw)
+    branches = [lambda image, way=way: way(image, canvas, draw) for way in (_shrink_round, _shrink)]
+    return _damage_small(lax.cond(draw.is_round, *branches, image), image.shape[:2], draw)
 
 
 def _shrink(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
@@ -120,16 +118,16 @@ def _shrink_round(image: Array, canvas: tuple[int, int], draw: _Draw) -> Array:
 
 
 def _down(image: Array, canvas: tuple[int, int], draw: _Draw) -> list[Array]:
-    sides = zip(canvas, image.shape[:2], draw.small, strict=True)
-    return [resize.bilinear_weights(side, size, small, size) for side, size, small in sides]
+    sides = zip(image.shape[:2], canvas, draw.small, strict=True)
+    return [resize.bilinear_weights(side, whole, part, whole) for whole, side, part in sides]
 
 
 def _damage_small(small: Array, size: tuple[int, int], draw: _Draw) -> Array:
-    """Adds noise to the shrunk picture, compresses it and enlarges it to `size`."""
+    """Adds noise to the shrunk picture on its canvas, compresses it and enlarges it to `size`."""
     canvas = small.shape[:2]
     # Noise is that of the image's own width, so that the canvas does not show in it.
     small = jnp.pad(small, ((0, 0), (0, size[1] - canvas[1]), (0, 0)))
     small = noise.add_gaussian(draw.noise_key, small, draw.noise)[:, : canvas[1]]
     sides = zip(size, canvas, draw.small, strict=True)
-    up = [resize.bilinear_weights(n, side, n, small_side) for n, side, small_side in sides]
+    up = [resize.bilinear_weights(whole, side, whole, part) for whole, side, part in sides]
     return resize.apply(*up, jpeg.compress(small, draw.quality))

@@ -12,8 +12,8 @@ from jax import Array, lax
 def filter2d(image: Array, kernel: Array) -> Array:
     """Convolves every channel of `image` [H, W, C] with `kernel` [2R+1, 2R+1]; R must be less than H and W.
 
-    The kernel must be the same turned by half a circle, as Gaussians and lines are. The product is taken in the
-    Fourier domain: rotated kernels are not separable, and XLA's convolutions of single channels are slow on CPUs.
+    The product is taken in the Fourier domain: rotated Gaussians and lines are not separable, and XLA's convolutions
+    of single channels are slow on CPUs.
     """
     height, width, _ = image.shape
     radius = kernel.shape[0] // 2
@@ -31,29 +31,27 @@ def _surround(planes: Array, axis: int, radius: int, size: int) -> Array:
     def part(start: int, stop: int) -> Array:
         return lax.slice_in_dim(planes, start, stop, axis=axis)
 
-    gap = jnp.zeros_like(planes, shape=_with(planes.shape, axis, size - length - 2 * radius))
     after, before = part(length - 1 - radius, length - 1), part(1, 1 + radius)
+    gap = np.zeros((*planes.shape[:axis], size - length - 2 * radius, *planes.shape[axis + 1 :]), np.float32)
     return jnp.concatenate([planes, jnp.flip(after, axis), gap, jnp.flip(before, axis)], axis)
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _spectrum(kernel: Array, shape: tuple[int, int]) -> Array:
     """The Fourier transform of `kernel` about its middle, as `rfft2` lays it out for images of `shape`.
 
-    It is real, as the kernel is symmetric about that point: cos(a + b) = cos(a) cos(b) - sin(a) sin(b).
+    As products: a transform of so few numbers among zeros would cost as much as that of a channel.
     """
-    radius = kernel.shape[0] // 2
-    rows, columns = (
-        2 * np.pi / size * np.outer(np.arange(count), np.arange(-radius, radius + 1))
-        for size, count in zip(shape, (shape[0], shape[1] // 2 + 1), strict=True)
-    )
-    left = np.concatenate([np.cos(rows), -np.sin(rows)], axis=1).astype(np.float32)
-    right = np.stack([np.cos(columns), np.sin(columns)]).astype(np.float32)
-    right = jnp.matmul(kernel, right.swapaxes(1, 2), precision="highest")
-    return jnp.matmul(left, right.reshape(-1, right.shape[2]), precision="highest")
+    rows = _waves(shape[0], shape[0], kernel.shape[0] // 2)
+    columns = _waves(shape[1], shape[1] // 2 + 1, kernel.shape[0] // 2)
+    product = jnp.matmul(jnp.matmul(rows, kernel, precision="highest"), columns.T, precision="highest")
+    (cos_cos, cos_sin), (sin_cos, sin_sin) = (jnp.split(half, 2, axis=1) for half in jnp.split(product, 2))
+    return lax.complex(cos_cos - sin_sin, -cos_sin - sin_cos)
+
+
+def _waves(size: int, count: int, radius: int) -> np.ndarray:
+    """Cosines, then sines, of the first `count` frequencies of `size`, at -radius to radius: [2*count, 2*radius+1]."""
+    angle = 2 * np.pi / size * np.outer(np.arange(count), np.arange(-radius, radius + 1))
+    return np.concatenate([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
 def _fast_size(size: int) -> int:

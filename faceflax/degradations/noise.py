@@ -24,7 +24,7 @@ def standard_normal(key: Array, shape: tuple[int, ...]) -> Array:
 
     def channel(number: Array) -> Array:
         bits = _mix(_mix((first + number) ^ words[0]) + words[1])
-        # 23 bits and a half fill the open interval (-1, 1) evenly, and float32 holds every one of these numbers exactly.
+        # 23 bits and a half fill the open interval (-1, 1) evenly; float32 holds every one of these numbers exactly.
         uniform = ((bits >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-22 - 1.0
         return jnp.sqrt(2.0) * lax.erf_inv(uniform)
 
