@@ -44,6 +44,17 @@ def test_given_workdirs_are_not_trained(tmp_path):
     assert runs[3].config.init_from == "two" and runs[3].after == "cnn-5"
 
 
+def test_models_of_the_package_are_arms_and_starts_by_their_names(tmp_path):
+    config = make_settings()
+    config.trained.cnn = ("cnn", "./cnn")  # the second is a folder of that name
+    runs = plan.runs(config, tmp_path)
+    assert [run.is_shipped for run in runs] == [True, False, False, False] and runs[0].is_trained
+    assert runs[1].config.init_from == "cnn" and runs[1].upstream == runs[0].fingerprint
+    config.arms = ("gan",)
+    (run, _) = plan.runs(config, tmp_path)
+    assert run.config.init_from == "cnn" and run.after == "" and run.upstream == runs[0].fingerprint
+
+
 def test_complete_is_a_training_of_this_very_config(tmp_path):
     config = make_settings()
     (run, *_) = plan.runs(config, tmp_path)
@@ -90,7 +101,7 @@ def test_arms_that_start_from_each_other_are_named(tmp_path):
         ("seeds", (1, 1), "twice"),
         ("seeds", (), "at least one"),
         ("arms", ("cnn", "fog"), 'no "fog"'),
-        ("trained.cnn", ("one",), "one workdir for each"),
+        ("trained.cnn", ("one",), "one workdir or model for each"),
         ("compare.cnn", "cnn", "both"),
         ("fidelity.gan", "fog", "not among"),
         ("eval.tasks", ("fog",), "not a degradation"),

@@ -2,8 +2,9 @@
 
 python -m experiments.benchmark --config=configs/benchmark/pretrained.py --workdir=runs/pretrained
 
-Their workdirs are those of configs/pretrain; `runs/faces` is the folder that they were trained from, and its `test`
-split is measured on. Expect a report without a verdict, as the two were not trained equally long.
+`runs/faces` is the folder that they were trained from (configs/pretrain/cnn.py), and its `test` split is measured on.
+Expect a report without a verdict, as the two were not trained equally long. With the workdir of a GAN's training in
+place of the model, --config.trained.gan="('runs/pretrain/gan',)", its discriminator is measured as well.
 """
 
 from configs.pretrain import cnn, gan
@@ -12,7 +13,7 @@ from faceflax.evaluation.benchmark import settings
 
 def get_config():
     config = settings.create({"cnn": cnn.get_config(), "gan": gan.get_config()})
-    config.trained.cnn, config.trained.gan = ("runs/pretrain/cnn2",), ("runs/pretrain/gan",)
+    config.trained.cnn, config.trained.gan = ("cnn",), ("gan",)
     config.seeds = (0,)
     config.data.dataset = "face_folder"
     config.data.folder = "runs/faces"

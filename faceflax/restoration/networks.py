@@ -81,7 +81,7 @@ def describe(model: str | Path, fidelity: float | None, trained: trained_lib.Tra
         "fidelity": fidelity,
         **trained.info,
         "config": json.loads(config_lib.to_json(trained.config)),
-        "manifest": shipped.manifest(model) if is_shipped else workdir_lib.read_manifest(Path(model)),
+        "manifest": trained_lib.read_manifest(model),
     }
 
 

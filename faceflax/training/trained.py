@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 from faceflax.models import shipped
+from faceflax.training import workdir
 
 
 class Trained(NamedTuple):
@@ -33,6 +34,18 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
     if step not in (None, manifest["step"]):
         raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
     return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
+
+
+def read_config(model: str | Path) -> ConfigDict:
+    """Returns the configuration of a model of the package by its name, or of a workdir; raises as `load_restorer`."""
+    if model in shipped.names():
+        return shipped.read(model)[0]
+    return workdir.read_config(Path(model))
+
+
+def read_manifest(model: str | Path) -> dict[str, Any]:
+    """Returns the manifest of a model of the package by its name, or of a workdir; empty when that has none."""
+    return shipped.manifest(model) if model in shipped.names() else workdir.read_manifest(Path(model))
 
 
 def load_restorers(named: Sequence[str], taken: Sequence[str] = ()) -> dict[str, Trained]:

@@ -61,11 +61,12 @@ class Program:
 
 
 def measure_all(
-    settings: ConfigDict, trained: Mapping[str, Trained], workdirs: Mapping[str, Path]
+    settings: ConfigDict, trained: Mapping[str, Trained], trained_seconds: Mapping[str, float]
 ) -> dict[str, Efficiency]:
     """Times the arms `trained` (name -> a run of it) by `settings.efficiency`, taking turns round by round.
 
-    One device does all of it, so that arms compare whatever number of devices they were trained on.
+    One device does all of it, so that arms compare whatever number of devices they were trained on. How long their
+    trainings took, `trained_seconds`, is passed on.
 
     Raises `UserError` when a pretrained network of an arm's loss cannot be fetched.
     """
@@ -86,7 +87,7 @@ def measure_all(
             **counted[name],
             train_seconds=tuple(seconds[name, "train"][1:]),  # the first was the compiler's
             restore_seconds=tuple(seconds[name, "restore"][1:]),
-            trained_seconds=training_seconds(workdirs[name]),
+            trained_seconds=trained_seconds[name],
         )
         for name in trained
     }

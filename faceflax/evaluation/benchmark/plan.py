@@ -11,6 +11,7 @@ from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.files import write_json
+from faceflax.models import shipped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,15 +21,15 @@ class Run:
     Attributes:
       arm: its name in `config.arms`.
       seed: one of `config.seeds`.
-      workdir: where it is trained, or was.
-      config: the experiment; None for a workdir that was given as trained.
+      workdir: where it is trained, or was; or the name of a model of the package.
+      config: the experiment; None for one that was given as trained.
       after: name of the run that it starts from; "" when it starts anew, or from a workdir that is no run.
       upstream: fingerprint of the training that it starts from; "" when it starts anew.
     """
 
     arm: str
     seed: int
-    workdir: Path
+    workdir: Path | str
     config: ConfigDict | None
     after: str
     upstream: str
@@ -37,6 +38,11 @@ class Run:
     def name(self) -> str:
         """The run's name in folders and tables: "gan-0"."""
         return f"{self.arm}-{self.seed}"
+
+    @property
+    def is_shipped(self) -> bool:
+        """Whether it comes with the package: no workdir, and of a GAN no discriminator."""
+        return isinstance(self.workdir, str)
 
     @property
     def is_trained(self) -> bool:
@@ -73,8 +79,13 @@ def _read(file: Path) -> dict[str, str]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _fingerprint_of(workdir: Path) -> str:
-    """Of the configuration that a workdir of elsewhere was trained with; whether it is one is seen when it is used."""
+def _fingerprint_of(workdir: Path | str) -> str:
+    """Of a model of the package, or of the configuration that a workdir of elsewhere was trained with.
+
+    Whether it is such a workdir is seen when it is used.
+    """
+    if isinstance(workdir, str):
+        return _hash(json.dumps(shipped.manifest(workdir), sort_keys=True))
     config = workdir / "config.json"
     return _hash(config.read_text(encoding="utf-8") if config.is_file() else "")
 
@@ -117,13 +128,17 @@ def _in_order(settings: ConfigDict) -> list[str]:
 def _run(settings: ConfigDict, workdir: Path, name: str, number: int, earlier: dict[str, Run]) -> Run:
     seed, given = settings.seeds[number], settings_lib.trained(settings, name)
     if given:
-        return Run(name, seed, Path(given[number]), None, "", "")
+        return Run(name, seed, _workdir(given[number]), None, "", "")
     config = config_lib.from_json(config_lib.to_json(settings.experiments[name]))
     config.seed, start, after, upstream = seed, config.init_from, "", ""
     if start in earlier:
         config.init_from, after, upstream = str(earlier[start].workdir), earlier[start].name, earlier[start].fingerprint
     elif start:
-        if not Path(start).is_dir():
+        if start not in shipped.names() and not Path(start).is_dir():
             raise UserError(f'{name} starts from "{start}", which is neither one of config.arms nor a workdir')
-        upstream = _fingerprint_of(Path(start))
+        upstream = _fingerprint_of(_workdir(start))
     return Run(name, seed, workdir / "arms" / f"{name}-{seed}", config, after, upstream)
+
+
+def _workdir(given: str) -> Path | str:
+    return given if given in shipped.names() else Path(given)

@@ -3,6 +3,7 @@
 import datetime
 import functools
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ from faceflax.models.interpolation import interpolate
 from faceflax.progress import progress_bar
 from faceflax.training import checkpoints, parallel, runtime
 from faceflax.training import workdir as workdir_lib
-from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Parallel
+from faceflax.training.trained import Trained, load_restorer, read_config, read_manifest
 
 
 def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
@@ -47,7 +48,7 @@ def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
             without = f"train without this term: --config.experiments.{arm}.loss.{{name}}=0"
             objectives.load_networks(waiting[0].config.loss, without)
         elif settings.efficiency.rounds:
-            trained = workdir_lib.read_config(of_arm[0].workdir)
+            trained = read_config(of_arm[0].workdir)
             objectives.load_networks(trained.loss, f"do not time {arm}'s training: --config.efficiency.rounds=0")
 
 
@@ -83,7 +84,7 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
 
 
 def _load(run: Run, image_size: int) -> Trained:
-    trained = checkpoints.load_for_inference(run.workdir)
+    trained = load_restorer(run.workdir)
     if trained.config.data.image_size != image_size:
         raise UserError(
             f"{run.workdir} was trained at {trained.config.data.image_size} pixels and the benchmark measures at "
@@ -121,7 +122,7 @@ def _opponents(
     """The discriminators of the runs that have one, each to judge all arms of its seed."""
     found = []
     for run in runs:
-        if trained[run.name].config.arm == "gan":
+        if trained[run.name].config.arm == "gan" and not run.is_shipped:
             loaded = checkpoints.load_discriminator(run.workdir)
             discriminator = discriminator_lib.create(loaded.config.gan)
             discriminate = devices.compile_batched(measure_lib.create_discriminate(discriminator))
@@ -178,7 +179,7 @@ def _efficiency(settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Tr
     costs = efficiency.measure_all(
         settings,
         {arm: trained[run.name] for arm, run in first.items()},
-        {arm: run.workdir for arm, run in first.items()},
+        {arm: _seconds(run) for arm, run in first.items()},
     )
     found = {"made_from": made_from, "measured_by": measured_by, "costs": efficiency.to_json(costs)}
     write_json(file, found)
@@ -186,7 +187,7 @@ def _efficiency(settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Tr
 
 
 def _describe(run: Run, trained: Trained) -> dict[str, Any]:
-    made = workdir_lib.read_manifest(run.workdir)
+    made = read_manifest(run.workdir)
     return {
         "arm": run.arm,
         "seed": run.seed,
@@ -201,8 +202,12 @@ def _describe(run: Run, trained: Trained) -> dict[str, Any]:
         "params": cells.fingerprint(trained.params),
         "config": config_lib.fingerprint(trained.config),
         "commit": made.get("commit", ""),
-        "seconds": efficiency.training_seconds(run.workdir),
+        "seconds": _seconds(run),
     }
+
+
+def _seconds(run: Run) -> float:
+    return math.nan if run.is_shipped else efficiency.training_seconds(run.workdir)
 
 
 def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> tuple[Results, list[Path]]:
@@ -212,7 +217,7 @@ def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> tuple[Re
     """
     measured = json.loads((workdir / "measured.json").read_text(encoding="utf-8"))
     found = analysis.load(settings, runs, workdir)
-    opponents = [name for name, run in measured["runs"].items() if run["kind"] == "gan"]
+    opponents = [run.name for run in runs if measured["runs"][run.name]["kind"] == "gan" and not run.is_shipped]
     judged = discriminators.load(workdir, found, opponents)
     measured["measured_by"] = _measurers(found, judged, measured["efficiency"])
     return found, report_lib.write(found, judged, measured, workdir)

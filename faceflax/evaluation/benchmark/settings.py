@@ -28,7 +28,9 @@ def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
     config = ConfigDict()
     config.arms = tuple(experiments)  # trained and measured, in the order of the tables
     config.experiments = ConfigDict(dict(experiments))
-    config.trained = ConfigDict(dict.fromkeys(experiments, ()))  # workdirs to use instead of training, one a seed
+    config.trained = ConfigDict(
+        dict.fromkeys(experiments, ())
+    )  # used instead of training, one a seed: workdirs, or models that ship
     config.seeds = (0, 1, 2)  # each arm is trained with each
     config.workers = 0  # trainings at once; 0: one for each GPU, else one
 
@@ -101,7 +103,9 @@ def _check_arm(config: ConfigDict, name: str) -> None:
     experiment, given = config.experiments[name], trained(config, name)
     if given:
         if len(given) != len(config.seeds):
-            raise UserError(f"config.trained.{name} needs one workdir for each of the seeds {tuple(config.seeds)}")
+            raise UserError(
+                f"config.trained.{name} needs one workdir or model for each of the seeds {tuple(config.seeds)}"
+            )
         return
     config_lib.validate(experiment)
     size = experiment.data.image_size
@@ -114,7 +118,7 @@ def _list(config: ConfigDict) -> str:
 
 
 def trained(config: ConfigDict, name: str) -> tuple[str, ...]:
-    """The workdirs given for the arm `name`, one a seed; empty when it is to be trained."""
+    """What is given for the arm `name`, one workdir or model of the package a seed; empty when it is to be trained."""
     given = config.trained.get(name, ())
     return (given,) if isinstance(given, str) and given else tuple(given)
 
