@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import re
+import shutil
 
 import pytest
 
@@ -111,6 +112,21 @@ def test_a_threshold_is_measured_kept_and_used(tmp_path, people, capsys):
     assert run("calibrate", people, "--aligned", "--far", "0.001", "--out", out) == 1
     assert "needs 1,000 pairs of different people, and there are 27" in capsys.readouterr().err
     assert json.loads(out.read_text()) == kept
+
+
+def test_a_photograph_counts_once_and_for_one_person(tmp_path, people, capsys):
+    """A copy would make pairs of score 1: of one person, or of two where it lies in both folders."""
+    shutil.copyfile(people / "Ann" / "0.png", people / "Ann" / "copy.png")
+    copy = people / "Zoë" / "copy.png"
+    shutil.copyfile(people / "Ann" / "1.png", copy)
+    assert run("calibrate", people, "--aligned", "--far", "0.04", "--out", tmp_path / "c.json") == 1
+    said = capsys.readouterr()
+    assert said.err == (
+        f"error: {copy}: the same photograph is given as Ann, and cannot be Zoë as well; take it away here\n"
+    )
+    assert ": 1 of 27 pairs of different people pass, 9 of 9 pairs of one person\n" in said.out
+    kept = json.loads((tmp_path / "c.json").read_text())
+    assert kept["measured_on"] == "9 photographs of 3 people in people"
 
 
 def test_the_rates_are_told_for_each_group(tmp_path, people, capsys):

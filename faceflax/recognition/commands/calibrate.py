@@ -1,8 +1,9 @@
 """What `faceflax calibrate` does."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from faceflax.errors import UserError
 from faceflax.preprocessing import console
 from faceflax.recognition import calibration, records
 from faceflax.recognition.commands import session, tables
+
+if TYPE_CHECKING:
+    from faceflax.recognition.embedding import Embedded
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -35,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.groups:
         _compare(groups, set(people.values()), failures)
     embedder = session.create_embedder(encoder, arguments)
-    faces = list(session.embed_all(embedder, list(people), failures, "calibrating").values())
+    embedded = session.embed_all(embedder, list(people), failures, "calibrating").values()
+    faces = _once(embedded, people, failures)
     names = np.array([people[face.path] for face in faces])
     measured_on = f"{len(faces)} photographs of {session.people(len(set(names)))} in {folder.resolve().name}"
     vectors = session.stack(faces, encoder.size)
@@ -49,6 +54,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     session.say(f"{out}: pass it to identify or verify with --calibration")
     return 1 if failures.count else 0
+
+
+def _once(faces: "Iterable[Embedded]", people: Mapping[Path, str], failures: session.Failures) -> "list[Embedded]":
+    """Returns the first face of each photograph: a copy would make a pair of score 1, which tells nothing."""
+    kept: dict[str, Embedded] = {}
+    for face in faces:
+        first, name = people[kept.setdefault(face.sha256, face).path], people[face.path]
+        if first != name:
+            failures.note(face.path, session.same_photograph(face.path, "given", first, name))
+    return list(kept.values())
 
 
 def _compare(groups: Mapping[str, str], people: set[str], failures: session.Failures) -> None:

@@ -134,8 +134,8 @@ def _of_one_person(
             who = session.some_of(others)
             failures.note(
                 face.path,
-                f"{face.path}: the same photograph is enrolled as {who}, and cannot be {name} as well; take it away "
-                f"here, or delete {who} there first and enrol both anew",
+                f"{session.same_photograph(face.path, 'enrolled', who, name)}, "
+                f"or delete {who} there first and enrol both anew",
             )
             continue
         owners[face.sha256] = {name}

@@ -194,6 +194,11 @@ def stack(faces: "Sequence[Embedded]", size: int) -> np.ndarray:
     return np.array([face.vector for face in faces], np.float32).reshape(-1, size)
 
 
+def same_photograph(path: Path, kept: str, other: str, name: str) -> str:
+    """Says that a photograph that is `kept` ("enrolled") as one person is given as another."""
+    return f"{path}: the same photograph is {kept} as {other}, and cannot be {name} as well; take it away here"
+
+
 def print_json(**values: Any) -> None:
     """Prints one line of JSON."""
     print(console.printable(json.dumps(values, ensure_ascii=False)), flush=True)
