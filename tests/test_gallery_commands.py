@@ -1,6 +1,7 @@
 """`faceflax gallery`: what it lists, shows, changes, deletes and exports, and for whom."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -164,7 +165,44 @@ def test_no_one_else_can_look_into_an_export(tmp_path, gallery, people, capsys, 
     assert f"others can look into the folder {shared}" in capsys.readouterr().err
     assert [path.name for path in shared.iterdir()] == ["other.png"] and shared.stat().st_mode & 0o777 == 0o755
     shared.chmod(0o700)
-    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == 0
+    assert run("gallery", "export", "--gallery", gallery, "--out", shared, *words) == len(wanted)
+
+
+def test_who_was_deleted_does_not_come_back_with_an_export(tmp_path, gallery, people, capsys):
+    words = ("gallery", "export", "--gallery", gallery, "--out", tmp_path / "set", "--photographs", people)
+    assert run(*words) == 0
+    assert run("gallery", "delete", "--gallery", gallery, "--name", "Ann") == 0
+    capsys.readouterr()
+    assert run(*words) == 1
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path / 'set'} is there already; choose another --out or remove it\n"
+    )
+    shutil.rmtree(tmp_path / "set")
+    assert run(*words) == 0
+    assert sorted(path.name for path in (tmp_path / "set").iterdir()) == ["Bob", "Zoë"]
+
+
+@pytest.mark.parametrize("wanted", [[], ["--photographs"]])
+def test_an_export_of_nobody_is_none(tmp_path, gallery, people, capsys, wanted):
+    words = [*wanted, *[people][: len(wanted)]]
+    assert run("gallery", "export", "--gallery", gallery, "--name", "An", "--out", tmp_path / "set", *words) == 1
+    assert capsys.readouterr().err == (
+        f"error: nobody in the gallery {gallery} is meant; faceflax gallery list shows who is there\n"
+    )
+    assert not (tmp_path / "set").exists()
+
+
+def test_no_name_is_too_long_for_a_folder_nor_taken_for_a_split(tmp_path, people, capsys):
+    long = ["é" * 128, "é" * 127 + "/", "%" * 256, "%" * 255 + "/"]
+    names = [*long, "train", "validation", "test", "tester"]
+    for number, name in enumerate(names):
+        photograph = face(tmp_path / "one" / f"{number}.png", number)
+        assert run("enroll", photograph, "--name", name, "--aligned", "--gallery", tmp_path / "faces.db") == 0
+    words = ("--gallery", tmp_path / "faces.db", "--out", tmp_path / "out", "--photographs", tmp_path / "one")
+    assert run("gallery", "export", *words) == 0
+    folders = {path.name for path in (tmp_path / "out").iterdir()}
+    assert len(folders) == len(names) and {len(list(path.iterdir())) for path in (tmp_path / "out").iterdir()} == {1}
+    assert {"%74rain", "%76alidation", "%74est", "tester"} <= folders
 
 
 def test_photographs_that_cannot_be_read_are_named_and_the_rest_is_exported(tmp_path, gallery, people, capsys):

@@ -6,7 +6,7 @@ import dataclasses
 import datetime
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -138,15 +138,18 @@ def _export(arguments: argparse.Namespace) -> int:
 def _export_photographs(gallery: Gallery, condition: str, out: Path, given: Sequence[Path]) -> int:
     files, sentences = inputs.list_images(given)
     failures = session.Failures(sentences)
-    digests = []
-    for path, _ in files:
-        with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
-            digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
+    digests = _digests([path for path, _ in files], failures)
     copied, missing = exporting.export_photographs(gallery, condition, out, digests)
     session.say(f"{out}: {copied} photographs")
     if missing:
         failures.note(None, f"{missing} enrolled photographs are not among the files of --photographs")
     return 1 if failures.count else 0
+
+
+def _digests(paths: Sequence[Path], failures: session.Failures) -> Iterator[tuple[str, Path]]:
+    for path in paths:
+        with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
+            yield hashlib.sha256(images.read_bytes(path)).hexdigest(), path
 
 
 def _photographs(held: list[Record]) -> int:
