@@ -37,6 +37,13 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         _unfinished.discard(temporary)
 
 
+def close_folder(folder: Path) -> None:
+    """Makes the folder for its owner alone, and closes one that is there and our own; raises OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.stat().st_uid == os.geteuid():
+        folder.chmod(0o700)
+
+
 def remove_unfinished() -> None:
     """Removes what other threads are writing, for a process that ends without waiting for them."""
     for temporary in list(_unfinished):

@@ -208,6 +208,8 @@ def test_the_teacher_looks_once_at_clean_faces(tmp_path, monkeypatch):
     monkeypatch.setattr(teacher, "_BATCH_SIZE", 4)
     source = _source(3)
     described = teacher.describe(source)
+    (kept,) = (tmp_path / "teacher").iterdir()
+    assert [path.stat().st_mode & 0o777 for path in (kept.parent, kept)] == [0o700, 0o600]
     clean = np.stack([images.square(images.decode(example["image"]), faceres.SIZE) for example in source])
     seen = np.asarray(faceres.embed(random_networks.face_mobilenet(), clean.astype(np.float32) / 255))
     seen = seen.astype(np.float16).astype(np.float32)

@@ -41,6 +41,14 @@ def test_photographs_that_a_gallery_exports_are_a_training_set(tmp_path, gallery
         registry.load("people_folder", "all", data_dir=str(tmp_path / "data"), folder=str(out))
 
 
+def test_nobody_else_can_look_into_what_is_built_of_people(tmp_path, people):
+    place = tmp_path / "data" / "people_folder"
+    place.mkdir(parents=True)
+    place.chmod(0o755)
+    build(people, tmp_path / "data")
+    assert place.stat().st_mode & 0o777 == 0o700
+
+
 def test_splits_are_no_people_and_who_lies_beside_them_is_left_out(tmp_path, capsys):
     folder = tmp_path / "folder"
     for path in ("train/Ann/1.png", "train/Bob/deep/1.png", "validation/Ann/2.png", "alone.png", "test/alone.png"):

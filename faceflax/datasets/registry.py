@@ -22,6 +22,7 @@ from tensorflow_datasets.core.utils import lazy_imports_utils
 from faceflax.assets import cache_folder
 from faceflax.datasets.face_folder import listing
 from faceflax.errors import UserError
+from faceflax.files import close_folder
 
 DESCRIPTIONS = {
     "mini_faces": "500 synthetic faces at 128x128, shipped with faceflax",
@@ -37,6 +38,7 @@ OURS = ("mini_faces", "synthetic_faces", "synthetic_people", "orl_faces", "face_
 _MADE_HERE = (*OURS, "gallery_vectors")  # nothing is downloaded for them
 FOLDERS = ("face_folder", "people_folder")
 """Those that are made of a folder of the user's."""
+_PRIVATE = ("people_folder", "gallery_vectors")  # who real people are: their builds are their owner's alone
 
 _SAMPLE = 1024
 
@@ -154,12 +156,15 @@ def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.D
 def build(dataset: tfds.core.DatasetBuilder) -> tfds.core.DatasetBuilder:
     """Prepares a dataset as array records where it is not prepared yet, and returns its builder.
 
-    Of a public dataset tfds shows its own progress. Raises `UserError` when that cannot be downloaded, needs a package
+    Of a public dataset tfds shows its own progress. Nobody else can look into the folder of one that tells who real
+    people are. Raises `UserError` when that cannot be downloaded, needs a package
     that is missing or files that must be fetched by hand, or the place cannot be written.
     """
     is_made_here = dataset.name in _MADE_HERE
     quiet = _quiet() if is_made_here else contextlib.nullcontext()
     try:
+        if dataset.name in _PRIVATE:
+            close_folder(Path(dataset.data_dir).parents[1])  # of all its builds
         with quiet, tempfile.TemporaryDirectory(prefix="faceflax-downloads-") as nothing:
             if not dataset.is_prepared():
                 if _uses_tensorflow(dataset) and importlib.util.find_spec("tensorflow") is None:

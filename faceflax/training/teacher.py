@@ -13,7 +13,7 @@ import numpy as np
 
 from faceflax.assets import cache_folder
 from faceflax.datasets import stream
-from faceflax.files import atomic_path
+from faceflax.files import atomic_path, close_folder
 from faceflax.models import face_encoder
 from faceflax.progress import progress_bar
 from faceflax.training import parallel
@@ -42,7 +42,8 @@ def describe(source: Any) -> Described:
     A vector is the teacher's less the mean of all, at unit length again. The mean is 0.66 of the length of faceres'
     vectors; a student that learnt it alone, and nothing that tells faces apart, would be two thirds right.
 
-    The teacher's own are kept in the cache under its version and the source's fingerprint, in half precision. Of
+    The teacher's own are kept in the cache under its version and the source's fingerprint, in half precision, readable
+    by their owner alone. Of
     several processes each computes all of them, unless they share a cache that holds them. Raises `UserError` when the
     teacher cannot be fetched.
     """
@@ -51,6 +52,8 @@ def describe(source: Any) -> Described:
     if not path.is_file():
         vectors = _embed(encoder, source)
         with atomic_path(path) as temporary:
+            close_folder(path.parent)
+            temporary.touch(mode=0o600)
             np.save(temporary, vectors.astype(np.float16))
     vectors = np.load(path, allow_pickle=False).astype(np.float32)
     vectors -= vectors.mean(0)
