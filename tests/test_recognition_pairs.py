@@ -42,7 +42,38 @@ def test_pairs_are_compared_and_no_line_is_dropped(tmp_path, people, capsys, mon
     assert lines[6]["score"] == pytest.approx(1, abs=1e-5) and lines[0]["false_accept_rate"] == 0.001
     assert lines[0]["measured_on"] == "invented faces"
     assert "broken.png" in lines[2]["error"] and "none.png" in lines[3]["error"]
-    assert lines[4]["error"] == "--pairs: pair 5 lacks the name of a file; fill in file_x and file_y"
+    assert lines[4]["error"] == "--pairs: line 6 lacks the name of a file; fill in file_x and file_y"
+
+
+def test_a_line_that_says_more_than_a_pair_is_no_pair(tmp_path, people, capsys):
+    pair = "people/Ann/0.png,people/Ann/1.png"
+    over = '"' + "people/Ann/0.png,\n" * 99 + '",people/Ann/1.png'
+    lines = ["file_x,file_y", f"{pair},people/Bob/0.png", pair, "", over, pair]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    assert run("verify", "--pairs", tmp_path / "pairs.csv", "--aligned", "--json") == 1
+    said = capsys.readouterr()
+    sentences = [
+        "--pairs: line 2 has 3 columns, and the first line names 2; quote what has a comma in it",
+        "--pairs: line 5 goes on in the next line within quotes; close them",
+    ]
+    assert said.err == "".join(f"error: {sentence}\n" for sentence in sentences)
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["same"] for line in found] == [None, True, None, True]
+    assert [line.get("error") for line in found] == [sentences[0], None, sentences[1], None]
+
+
+def test_an_unclosed_quote_is_found_where_it_begins(tmp_path, people, capsys):
+    pair = "people/Ann/0.png,people/Ann/1.png"
+    (tmp_path / "pairs.csv").write_text("\n".join(["file_x,file_y", pair, "", f'"{pair}', pair, pair]))
+    assert run("verify", "--pairs", tmp_path / "pairs.csv", "--aligned", "--json") == 1
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.startswith(
+        f"error: --pairs {tmp_path / 'pairs.csv'}: what begins in line 4 is no CSV ("
+    )
+    (tmp_path / "groups.csv").write_text("person,group\nAnn,tall\nBob,short,old\n")
+    words = ("--aligned", "--groups", tmp_path / "groups.csv", "--out", tmp_path / "c.json")
+    assert run("calibrate", people, *words) == 1
+    assert capsys.readouterr().err.startswith("error: --groups: line 3 has 3 columns, and the first line names 2")
 
 
 def test_two_photographs_are_compared_in_words(people, capsys):

@@ -27,7 +27,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: name one that holds a folder of photographs for each person")
     rows = tables.read("--groups", Path(arguments.groups), ("person", "group")) if arguments.groups else []
-    groups = {records.normalise(row["person"]): row["group"] for row in rows}
+    if problems := [row.problem for row in rows if row.problem]:
+        raise UserError(problems[0])
+    groups = {records.normalise(row.values["person"]): row.values["group"] for row in rows}
     people, refused, _ = session.find_people([folder], None)
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")

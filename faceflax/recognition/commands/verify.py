@@ -1,13 +1,23 @@
 """What `faceflax verify` does."""
 
 import argparse
+import contextlib
 from pathlib import Path
+from typing import NamedTuple
 
 from faceflax.errors import UserError
 from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.commands import session, tables
 
 _COLUMNS = ("file_x", "file_y")
+
+
+class _Pair(NamedTuple):
+    """Two files as the user named them, by column, where they are, and why they cannot be meant ("" where they can)."""
+
+    given: dict[str, str]
+    paths: tuple[Path, Path]
+    problem: str
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -21,13 +31,13 @@ def run(arguments: argparse.Namespace) -> int:
     threshold, known = session.choose_threshold(arguments, encoder)
     failures = session.Failures()
     embedder = session.create_embedder(encoder, arguments)
-    files = [path for given, paths in pairs if all(given.values()) for path in paths]
+    files = [path for pair in pairs if not pair.problem for path in pair.paths]
     faces = session.embed_all(embedder, files, failures, "comparing")
-    for number, (given, paths) in enumerate(pairs, 1):
+    for given, paths, problem in pairs:
         problems = [failures.by_path[path] for path in dict.fromkeys(paths) if path in failures.by_path]
-        if not all(given.values()):
-            problems = [f"--pairs: pair {number} lacks the name of a file; fill in {' and '.join(_COLUMNS)}"]
-            failures.note(None, problems[0])
+        if problem:
+            problems = [problem]
+            failures.note(None, problem)
         if problems:
             if arguments.json:
                 session.print_json(**given, score=None, same=None, error="; ".join(problems))
@@ -39,8 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures.count else 0
 
 
-def _pairs(arguments: argparse.Namespace) -> list[tuple[dict[str, str], tuple[Path, Path]]]:
-    """Returns each pair of files as the user named it, and where they are."""
+def _pairs(arguments: argparse.Namespace) -> list[_Pair]:
     if arguments.pairs:
         if arguments.inputs:
             raise UserError("give two photographs or --pairs FILE.csv, not both")
@@ -49,19 +58,27 @@ def _pairs(arguments: argparse.Namespace) -> list[tuple[dict[str, str], tuple[Pa
     if count != 2:
         given = "one was" if count == 1 else f"{count} were" if count else "none was"
         raise UserError(f"verify needs two photographs to compare, and {given} given; name two, or --pairs FILE.csv")
-    return [(dict(zip(_COLUMNS, arguments.inputs, strict=True)), tuple(map(Path, arguments.inputs)))]
+    return [_Pair(dict(zip(_COLUMNS, arguments.inputs, strict=True)), tuple(map(Path, arguments.inputs)), "")]
 
 
-def _read_pairs(path: Path) -> list[tuple[dict[str, str], tuple[Path, Path]]]:
-    pairs = tables.read("--pairs", path, _COLUMNS)
-    if not pairs:
+def _read_pairs(path: Path) -> list[_Pair]:
+    rows = tables.read("--pairs", path, _COLUMNS)
+    if not rows:
         raise UserError(f"--pairs {path}: holds no pairs below its first line")
-    return [(pair, tuple(_locate(pair[name], path.parent) for name in _COLUMNS)) for pair in pairs]
+    pairs = []
+    for given, place, problem in rows:
+        if not problem and not all(given.values()):
+            problem = f"--pairs: {place} lacks the name of a file; fill in {' and '.join(_COLUMNS)}"
+        pairs.append(_Pair(given, tuple(_locate(given[name], path.parent) for name in _COLUMNS), problem))
+    return pairs
 
 
 def _locate(name: str, folder: Path) -> Path:
     """A relative name is meant from here, or where there is no such file, from the folder of the list."""
-    return Path(name) if Path(name).exists() else folder / name
+    with contextlib.suppress(OSError):  # a name that is too long for a file
+        if Path(name).exists():
+            return Path(name)
+    return folder / name
 
 
 def _print(given: dict[str, str], score: float, threshold: float, known: Calibration | None, as_json: bool) -> None:
