@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 
@@ -167,13 +168,57 @@ def test_a_server_that_is_down_is_asked_three_times(monkeypatch):
 
 
 def test_a_server_that_goes_away_is_one_sentence(tmp_path, monkeypatch):
-    monkeypatch.setattr(store, "_SECONDS", 2)
     with local_server.serve(tmp_path / "data") as uri:
         opened = store.connect(uri)
         gallery = Gallery(opened)
         gallery.add(ENCODER, [record("Ann")], unit_vectors(1))
-    with pytest.raises(UserError, match=f"the gallery {uri} did not do as asked: .*"):
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(UserError) as caught:
         gallery.add(ENCODER, [record("Bob")], unit_vectors(1))
+    assert str(caught.value) == (
+        f"the gallery server {uri} did not answer in 3 attempts; start it, or correct --gallery"
+    )
+
+
+class Restarting:
+    """A client whose server is away for so many calls of each method."""
+
+    def __init__(self, fails, code=2):
+        self.fails, self.code, self.asked = fails, code, []
+
+    def __getattr__(self, method):
+        def call(*arguments, **options):
+            from pymilvus import MilvusException
+
+            self.asked.append(method)
+            if self.asked.count(method) <= self.fails and method not in ("close", "get_server_version"):
+                raise MilvusException(self.code, "Fail connecting to server")
+            return "2.6"
+
+        return call
+
+
+@pytest.mark.parametrize(
+    ("method", "fails", "code", "asked", "sentence"),
+    [
+        ("upsert", 2, 2, 3, None),
+        ("query", 2, grpc.StatusCode.UNAVAILABLE, 3, None),
+        ("search", 3, 2, 3, "did not answer in 3 attempts"),
+        ("create_alias", 1, 2, 1, "did not answer in 1 attempt;"),  # it may be done already
+        ("upsert", 1, 1100, 1, "did not do as asked: Fail connecting"),  # a refusal
+    ],
+)
+def test_a_server_that_restarts_is_asked_again(monkeypatch, method, fails, code, asked, sentence):
+    waits, client = [], Restarting(fails, code)
+    monkeypatch.setattr(time, "sleep", waits.append)
+    monkeypatch.setattr(store, "_client", lambda uri, token: client)
+    opened = store.connect("http://127.0.0.1:9")
+    if sentence is None:
+        assert opened.call(method) == "2.6"
+    else:
+        with pytest.raises(UserError, match=sentence):
+            opened.call(method)
+    assert client.asked.count(method) == asked and waits == [2, 6][: asked - 1]
 
 
 def test_the_token_goes_to_the_server_and_nowhere_else(monkeypatch, capfd):

@@ -24,13 +24,23 @@ TOKEN = "FACEFLAX_GALLERY_TOKEN"
 
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5
+_RESTART_SECONDS = (2, 6)  # between the attempts where a server that was there has gone
 _SECONDS = 60
 _SLOW_SECONDS = 3600
 _PAGE = 8192  # rows; the engine sorts all of them anew for every page
 _SLOW = {"create_index", "load_collection", "flush", "compact"}  # they grow with the gallery
+_CONNECT_FAILED = 2  # pymilvus's code where it cannot connect again
+_READS = {"describe_alias", "describe_collection", "describe_index", "has_collection", "list_aliases"}
+_READS |= {"list_collections", "query", "search"}
+# A server that went away may have done what it was asked: these may be done twice.
+_REPEATABLE = _READS | {"upsert", "flush", "load_collection"}
 _LAYOUT = "collections"  # what the embedded database makes in its folder
 _ADDRESS = re.compile(r"[^/]*(@|:\d+(/|$))")  # host:port, user:password@host
 _LONGEST_PLACE = 70  # bytes: a socket's path has 107, and its folder's name and its own take 33
+
+
+class UnavailableError(UserError):
+    """The database's server cannot be reached, where a refusal is a `UserError` of no further kind."""
 
 
 class Store:
@@ -44,15 +54,44 @@ class Store:
     def __init__(self, uri: str, folder: Path | None, client: Any, close: Callable[[], None]):
         """`folder` is that of an embedded database."""
         self.uri, self.is_embedded, self._folder = uri, folder is not None, folder
-        self._client, self._close = client, close
+        self._client, self._close, self._is_gone = client, close, False
         # An embedded engine has no compaction on demand, whoever serves it.
         self.compacts = "lite" not in self.call("get_server_version")
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Calls the client's `method`; raises `UserError` where the database does not answer, or refuses."""
+        """Calls the client's `method`; raises `UserError` where the database does not answer, or refuses.
+
+        A server that went away is asked again, as often as `connect` asks, for what may be done twice; after that, and
+        at once for anything else, it is an `UnavailableError`.
+        """
         seconds = _SLOW_SECONDS if method in _SLOW else _SECONDS
-        with self._answering():
-            return getattr(self._client, method)(*arguments, timeout=seconds, **options)
+        is_asked_again = method in _REPEATABLE and not self.is_embedded and not self._is_gone
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._answering():
+                    done = getattr(self._client, method)(*arguments, timeout=seconds, **options)
+            except UnavailableError as error:
+                if not is_asked_again:
+                    raise
+                if attempt == _ATTEMPTS:
+                    self._is_gone = True  # what is still asked, to end in order, does not wait as long again
+                    raise _unanswered(self.uri, attempt) from error
+                time.sleep(_RESTART_SECONDS[attempt - 1])
+                self._reconnect()
+            else:
+                self._is_gone = False
+                return done
+        raise AssertionError
+
+    def _reconnect(self) -> None:
+        """Waits for the server for as long as `connect` does once; the next call finds whether it is there."""
+        import grpc
+        from pymilvus import MilvusException
+
+        with contextlib.suppress(MilvusException, grpc.RpcError):
+            client = _client(self.uri, os.environ.get(TOKEN, ""))
+            self._client.close()
+            self._client = client
 
     def pages(self, collection: str, condition: str, fields: list[str]) -> Iterator[list[dict]]:
         """Yields all rows that fulfil the condition, some thousands at a time."""
@@ -125,6 +164,8 @@ class Store:
         try:
             yield
         except MilvusException as error:
+            if error.code in (_CONNECT_FAILED, grpc.StatusCode.UNAVAILABLE):
+                raise _unanswered(self.uri, 1) from error
             raise UserError(f"the gallery {self.uri} did not do as asked: {_one_line(error.message)}") from error
         except grpc.RpcError as error:  # a server that hangs
             raise UserError(f"the gallery {self.uri} did not answer in time; see to its server") from error
@@ -263,11 +304,14 @@ def _connect_to_server(uri: str) -> Store:
             if "unauthenticated" in str(error).lower() or "auth check failure" in str(error).lower():
                 raise UserError(f"the gallery server {uri} refuses the token in ${TOKEN}; correct it") from error
             if attempt == _ATTEMPTS:
-                raise UserError(
-                    f"the gallery server {uri} did not answer in {attempt} attempts; start it, or correct --gallery"
-                ) from error
+                raise _unanswered(uri, attempt) from error
             time.sleep(attempt)
     raise AssertionError
+
+
+def _unanswered(uri: str, attempts: int) -> UnavailableError:
+    tried = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+    return UnavailableError(f"the gallery server {uri} did not answer in {tried}; start it, or correct --gallery")
 
 
 def _check_address(uri: str) -> None:
@@ -289,7 +333,8 @@ def _check_address(uri: str) -> None:
 def _client(uri: str, token: str) -> Any:
     from pymilvus import MilvusClient
 
-    return MilvusClient(uri, token=token, timeout=_CONNECT_SECONDS)
+    # Of its own: a connection that clients share is never closed, and what is wrong with it stays.
+    return MilvusClient(uri, token=token, timeout=_CONNECT_SECONDS, dedicated=True)
 
 
 def _one_line(text: str) -> str:
