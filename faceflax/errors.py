@@ -5,10 +5,12 @@ import contextlib
 import errno
 import json
 import os
+import signal
 import sys
 import threading
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 _CONTROLS = {"Cc", "Zl", "Zp"}  # categories of Unicode that move a terminal's cursor, or end a line
@@ -23,8 +25,8 @@ def run_main(main: Callable[[], int | None]) -> None:
     """Runs a program's `main`, and ends the process with its exit status.
 
     A `UserError` is printed as one line on stderr and ends with status 1; any other exception is a bug of ours and
-    keeps its traceback. An interrupt ends with status 130, as shells expect. What cannot be printed, to a full disk or
-    a program that has ended, is an error of the first kind.
+    keeps its traceback. An interrupt ends with status 130, as shells expect, and a `Terminated` with 143. What cannot
+    be printed, to a full disk or a program that has ended, is an error of the first kind.
     """
     sys.unraisablehook = _interrupt_again
     try:
@@ -40,10 +42,38 @@ def run_main(main: Callable[[], int | None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"error: what was to be said could not be written: {error.strerror}", file=sys.stderr)
         sys.exit(1)
+    except Terminated:
+        print("terminated", file=sys.stderr)
+        sys.exit(128 + signal.SIGTERM)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)
     sys.exit(status or 0)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came, within `ended_in_order`."""
+
+
+@contextlib.contextmanager
+def ended_in_order() -> Iterator[None]:
+    """Within it, SIGTERM ends a program as Ctrl-C does, by an exception: what is open is closed, what is done is said.
+
+    A second one changes nothing. Does nothing in a thread that is not the main one, which signals do not reach.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
 
 
 def _interrupt_again(unraisable: Any) -> None:
@@ -51,7 +81,11 @@ def _interrupt_again(unraisable: Any) -> None:
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    later = threading.Timer(0.05, _thread.interrupt_main)  # when the collection has ended
+    number = signal.SIGINT
+    if issubclass(unraisable.exc_type, Terminated):
+        number = signal.SIGTERM
+        signal.signal(number, _terminate)
+    later = threading.Timer(0.05, _thread.interrupt_main, (number,))  # when the collection has ended
     later.daemon = True
     later.start()
 

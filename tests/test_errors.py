@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -73,18 +74,24 @@ def test_json_stays_the_same_json():
 
 
 _COLLECTS = """
-import gc, signal, time
-from faceflax.errors import run_main
+import gc, signal, sys, time
+from faceflax.errors import ended_in_order, run_main
 
 def main():
-    gc.callbacks.append(lambda phase, info: phase == "start" and (gc.callbacks.clear(), signal.raise_signal(2)))
-    gc.collect()
-    time.sleep(20)
+    number = int(sys.argv[1])
+    gc.callbacks.append(lambda phase, info: phase == "start" and (gc.callbacks.clear(), signal.raise_signal(number)))
+    with ended_in_order():
+        gc.collect()
+        time.sleep(20)
 
 run_main(main)
 """
 
 
-def test_an_interrupt_while_garbage_is_collected_is_not_lost():
-    finished = subprocess.run([sys.executable, "-c", _COLLECTS], capture_output=True, text=True, check=False)
-    assert (finished.returncode, finished.stderr) == (130, "interrupted\n")
+@pytest.mark.parametrize(
+    ("number", "status", "said"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "terminated\n")]
+)
+def test_an_interrupt_while_garbage_is_collected_is_not_lost(number, status, said):
+    command = [sys.executable, "-c", _COLLECTS, str(int(number))]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (status, said)

@@ -6,16 +6,12 @@ import contextlib
 import hashlib
 import os
 import re
-import signal
-import sys
-import threading
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from pathlib import Path
-from types import FrameType
 
 from faceflax import assets
-from faceflax.errors import UserError
+from faceflax.errors import UserError, ended_in_order
 from faceflax.preprocessing import acquire, console, results
 from faceflax.preprocessing.alignment import TEMPLATES
 from faceflax.preprocessing.chain import Settings
@@ -44,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         console.report(failure)
     outcomes = []
     workers = min(arguments.workers or os.cpu_count() or 1, max(1, len(works)))
-    with _ended_in_order(), progress_bar() as progress, contextlib.closing(run_all(works, settings, workers)) as made:
+    with ended_in_order(), progress_bar() as progress, contextlib.closing(run_all(works, settings, workers)) as made:
         bar = progress.add_task("normalising", total=len(works))
         for outcome in made:
             if outcome.is_fatal:
@@ -131,31 +127,6 @@ def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work
         else:
             kept.append(work)
     return kept, failures
-
-
-@contextlib.contextmanager
-def _ended_in_order() -> Iterator[None]:
-    """Within it, SIGTERM ends the command as Ctrl-C does: one line, and status 143, as shells expect."""
-    if threading.current_thread() is not threading.main_thread():  # which signals do not reach
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, _stop)
-    try:
-        yield
-    except _Terminated:
-        print("terminated", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-class _Terminated(BaseException):
-    """SIGTERM came."""
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one changes nothing
-    raise _Terminated
 
 
 def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:

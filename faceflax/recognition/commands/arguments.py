@@ -3,6 +3,8 @@
 import argparse
 import importlib
 
+from faceflax.errors import ended_in_order
+
 _SAID = "A file that cannot be done is reported, the others are done, and the exit status is 1."
 
 
@@ -18,7 +20,8 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def _command(commands: argparse._SubParsersAction, name: str, **texts: str) -> argparse.ArgumentParser:
     def run(arguments: argparse.Namespace) -> int:
-        return importlib.import_module(f"faceflax.recognition.commands.{name}").run(arguments)
+        with ended_in_order():
+            return importlib.import_module(f"faceflax.recognition.commands.{name}").run(arguments)
 
     parser = commands.add_parser(name, **texts)
     parser.set_defaults(run=run)
