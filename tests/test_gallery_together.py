@@ -262,6 +262,26 @@ def test_a_database_that_refuses_to_drop_what_has_an_alias_is_obeyed(two, server
 
 
 @pytest.mark.usefixtures("invented")
+def test_equal_files_are_one_row_of_a_batch(tmp_path, uri, monkeypatch):
+    """Milvus refuses a batch that holds a key twice; before it did, it kept both rows."""
+    call = store.Store.call
+
+    def strict(opened, method, *arguments, **options):
+        if method == "upsert":
+            keys = [row["id"] for row in arguments[1]]
+            if len(set(keys)) < len(keys):
+                raise UserError("duplicate primary keys are not allowed in the same batch")
+        return call(opened, method, *arguments, **options)
+
+    monkeypatch.setattr(store.Store, "call", strict)
+    files = [crowd.face(tmp_path / "Ann" / name, 1) for name in ("0.png", "copy.png")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert commands.run("enroll", tmp_path / "Ann", "--aligned", "--gallery", uri) == 0
+    with store.connect(uri) as opened:
+        assert names(Gallery(opened)) == ["Ann"]
+
+
+@pytest.mark.usefixtures("invented")
 def test_who_is_deleted_while_photographs_are_embedded_does_not_come_back(tmp_path, server, monkeypatch):
     empty(server)
     words = ("enroll", "--name", "Ann", "--average", "--aligned", "--gallery", server)

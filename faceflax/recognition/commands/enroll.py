@@ -117,6 +117,8 @@ def _store(
                 by_name[each[0].name].append(each)
             old = {name: held.get(records.record_id(name, None)) for name in by_name}
             made = [averages.merge(old[name], new) for name, new in by_name.items()]
+        else:  # equal files have one record, and a Milvus server refuses a batch that holds a key twice
+            made = list({record.id: (record, vector) for record, vector in made}.values())
         if made:
             _add(gallery, encoder, made, held)
     return stored
