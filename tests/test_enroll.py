@@ -180,6 +180,30 @@ def test_a_photograph_that_is_named_twice_is_enrolled_once(tmp_path, people, cap
 
 @pytest.mark.parametrize("average", [[], ["--average"]])
 @pytest.mark.parametrize("batch_size", ["1", "16"])
+def test_what_is_counted_is_what_the_gallery_holds(tmp_path, people, capsys, monkeypatch, average, batch_size):
+    """Files in two spellings and by links are one; copies are counted beside, wherever they lie."""
+    monkeypatch.chdir(tmp_path)
+    (people / "Ann" / "link.png").symlink_to(people / "Ann" / "0.png")
+    shutil.copyfile(people / "Bob" / "1.png", people / "Bob" / "copy.png")
+    alone = face(tmp_path / "alone.png", 5)
+    given = (people, "people", alone, "alone.png", people / "Bob" / ".." / "Ann")
+    words = ("--aligned", "--gallery", tmp_path / "faces.db", "--batch-size", batch_size, *average)
+    assert run("enroll", *given, *words) == 1
+    said = capsys.readouterr()
+    assert said.out.endswith(f"enrolled 9 of 11 photographs (1 more is a copy), 3 people, in {tmp_path}/faces.db\n")
+    assert len(said.err.splitlines()) == 1 and "alone.png: say who it is" in said.err
+    assert sum(len(each["sources"]) for each in shown(capsys, tmp_path / "faces.db")) == 9
+
+
+def test_a_link_among_another_person_s_photographs_is_refused(tmp_path, people, capsys):
+    (people / "Bob" / "link.png").symlink_to(people / "Ann" / "0.png")
+    assert run("enroll", people, "--aligned", "--gallery", tmp_path / "faces.db") == 1
+    said = capsys.readouterr()
+    assert "link.png: the same photograph is enrolled as Ann" in said.err and said.out.startswith("enrolled 9 of 10 ")
+
+
+@pytest.mark.parametrize("average", [[], ["--average"]])
+@pytest.mark.parametrize("batch_size", ["1", "16"])
 def test_a_photograph_is_of_one_person(tmp_path, uri, people, capsys, average, batch_size):
     """Within one call, whether the two meet in one batch or not, and of what is in the gallery."""
     copy = people / "Bob" / "copy.png"

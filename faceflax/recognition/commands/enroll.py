@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from faceflax.recognition.embedding import Embedded
 
 _Enrolled = tuple[Record, np.ndarray]  # with its unit vector
+_Photograph = tuple[str, str]  # the person's name and the SHA-256
 _ALIKE = 1e-3  # of numbers: what two batches make of one photograph differs by less
 
 
@@ -47,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         encoder = session.choose_encoder(gallery, arguments.encoder)
         files = _of_one_kind(people, _composed(gallery, set(people.values())), arguments.average, failures)
         embedder = session.create_embedder(encoder, arguments)
-        stored: list[str] = []  # a name for each photograph
+        stored: list[_Photograph] = []
         try:
             waiting = []
             for faces in session.embed(embedder, files, failures, "enrolling"):
@@ -59,9 +60,16 @@ def run(arguments: argparse.Namespace) -> int:
                 stored += _store(gallery, encoder, notes, people, waiting, arguments.average, failures)
             gallery.settle()
         finally:
-            said = f"enrolled {len(stored)} of {total} photographs, {session.people(len(set(stored)))}"
-            session.say(f"{said}, in {arguments.gallery}")
+            session.say(f"enrolled {_counted(stored, total)}, in {arguments.gallery}")
     return 1 if failures.count else 0
+
+
+def _counted(stored: Sequence[_Photograph], total: int) -> str:
+    """How many photographs are there, and of how many people: equal files of one person are one."""
+    different = set(stored)
+    copies = len(stored) - len(different)
+    beside = f" ({copies} more {'is a copy' if copies == 1 else 'are copies'})" if copies else ""
+    return f"{len(different)} of {total} photographs{beside}, {session.people(len({name for name, _ in different}))}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,8 +106,8 @@ def _store(
     faces: "Sequence[Embedded]",
     average: bool,
     failures: session.Failures,
-) -> list[str]:
-    """Puts faces into the gallery, by what it holds at that moment; returns a name for each that was."""
+) -> list[_Photograph]:
+    """Puts faces into the gallery, by what it holds at that moment; returns those that were."""
     with gallery.writing():
         if average:
             held = _held(gallery, {people[face.path] for face in faces})
@@ -110,7 +118,7 @@ def _store(
         files = set(_of_one_kind({face.path: people[face.path] for face in faces}, held, average, failures))
         own = _of_one_person(gallery, people, [face for face in faces if face.path in files], failures)
         made = [(notes.record(people[face.path], face, encoder, held, average), face.vector) for face in own]
-        stored = [record.name for record, _ in made]
+        stored = [(record.name, *record.sources) for record, _ in made]
         if average:
             by_name: dict[str, list[_Enrolled]] = collections.defaultdict(list)
             for each in made:

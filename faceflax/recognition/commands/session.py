@@ -4,6 +4,7 @@ Networks and databases take a second or more to import: whatever can be refused 
 """
 
 import argparse
+import collections
 import contextlib
 import json
 import os
@@ -120,34 +121,38 @@ def find_people(given: Sequence[Path], name: str | None) -> People:
     """Returns whose photographs are given.
 
     With a `name` all are that person. Without, a folder of folders holds one person in each, under the folder's name;
-    a folder that holds no folders of images is one person itself. A file that is named twice counts once, and one that
-    is not there is taken for a photograph.
+    a folder that holds no folders of images is one person itself. A file that is named twice, in whatever spelling or
+    by a link, counts once for a person, as it was named first; one that is not there is taken for a photograph.
 
     Raises `UserError` where `name` cannot be one.
     """
     if name is not None:
         records.check_name(name)
     people: dict[Path, str] = {}
-    nameless: dict[Path, str] = {}
+    nameless: dict[str, tuple[Path, str]] = {}  # by where it really lies
+    taken: dict[str, set[str]] = collections.defaultdict(set)  # names, by where the file really lies
     refused: list[tuple[Path | None, str]] = []
     whole: dict[str, None] = {}
     for one in given:
         files, missing = inputs.list_images([one])
         if missing and not one.is_dir() and not acquire.is_pattern(os.fspath(one)):
-            nameless[one] = missing[0]
+            nameless[os.path.realpath(one)] = (one, missing[0])
         else:
             refused += [(None, sentence) for sentence in missing]
         nested = any(len(below.parts) > 1 for _, below in files)
         for file, below in files:
+            place = os.path.realpath(file)
             try:
-                own = name or _folder_of(one, below, nested)
-                people.setdefault(file, records.check_name(own))
+                own = records.check_name(name or _folder_of(one, below, nested))
             except UserError as error:
-                nameless.setdefault(file, f"{file}: {error}")
-            else:
-                if name is None and not nested:
-                    whole[people[file]] = None
-    return People(people, refused + [each for each in nameless.items() if each[0] not in people], list(whole))
+                nameless.setdefault(place, (file, f"{file}: {error}"))
+                continue
+            if own not in taken[place]:
+                people.setdefault(file, own)
+                taken[place].add(own)
+            if name is None and not nested:
+                whole[people.get(file, own)] = None
+    return People(people, refused + [each for place, each in nameless.items() if place not in taken], list(whole))
 
 
 def _folder_of(given: Path, below: Path, nested: bool) -> str:
