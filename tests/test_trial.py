@@ -15,7 +15,7 @@ from faceflax.datasets.face_folder.face_folder import FaceFolderConfig
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.models import face_encoder, shipped
-from faceflax.recognition import costs, trial, trial_report
+from faceflax.recognition import costs, trial, trial_report, verification
 from faceflax.training import parallel
 from tests import tiny, untrained
 
@@ -156,6 +156,41 @@ def test_the_report_holds_every_row_and_damage_shows(tmp_path):
     markdown = (tmp_path / "report" / "report.md").read_text()
     assert "occlude 50" in markdown and "signed" in markdown and "rank-1 by task" in markdown
     assert "FNIR at FPIR 1e-2 by task" in markdown and table[0]["fnir_1e-2"] == ""  # 12 searches for strangers are few
+
+
+def test_every_column_is_its_measure_with_an_interval_over_people():
+    """Twelve people are 144 searches for strangers, enough for a rate of 1 in 100."""
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(12), 12)
+    known, sought = (
+        vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        for vectors in (
+            rng.standard_normal((12, 16))[person] + noise * rng.standard_normal((144, 16)) for noise in (1.0, 1.0)
+        )
+    )
+    similarity = known @ sought.T
+    rate, threshold = verification.fnir_at_fpir(verification.searches(similarity, person), 1e-2)
+    first, others = np.arange(0, 144, 12), np.setdiff1d(np.arange(144), np.arange(0, 144, 12))
+    rank1, rank5 = (
+        verification.found_within(similarity[np.ix_(first, others)], person[first], person[others], rank).mean()
+        for rank in (1, 5)
+    )
+    curve = verification.roc(verification.pairs(similarity, person))
+    expected = {
+        "rank1": rank1,
+        "rank5": rank5,
+        "tar_1e-2": verification.tar_at_far(curve, 1e-2),
+        "tar_1e-3": verification.tar_at_far(curve, 1e-3),
+        "eer": verification.equal_error_rate(curve),
+        "auc": verification.auc(curve),
+        "fnir_1e-2": rate,
+        "threshold_1e-2": threshold,
+    }
+    row = trial_report.measure("a", trial.DEGRADED, Task("noise", 15.0), known, sought, person, resamples=50)
+    assert list(row.values) == list(expected) and len(set(expected.values())) == len(expected)
+    for metric, value in expected.items():
+        mean, low, high = row.values[metric]
+        assert mean == pytest.approx(value) and low < high, metric
 
 
 @pytest.mark.slow

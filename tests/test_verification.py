@@ -147,3 +147,25 @@ def test_identification_in_an_open_set_is_counting(times):
 def test_separated_people_are_all_found_and_no_stranger_is():
     similarity = np.where(PERSON[:, None] == PERSON, 0.9, 0.1)
     assert verification.fnir_at_fpir(verification.searches(similarity, PERSON), 0.05) == (0.0, pytest.approx(0.1))
+
+
+def test_who_scores_as_another_is_not_found():
+    """The first and the third person are enrolled together, and a photograph of the first scores for both alike."""
+    person = np.array([0, 0, 1, 1, 2, 2])
+    similarity = np.zeros((6, 6))
+    similarity[0, 1], similarity[4, 1] = 0.5, 0.5
+    similarity[4, 5], similarity[0, 5] = 0.5, 0.4
+    similarity[2, 3] = 0.3
+    made = verification.searches(similarity, person)
+    best = made.scores[made.place]
+    assert {int(who): best[made.mated & (made.person == who)].tolist() for who in range(3)} == {
+        0: [-np.inf],
+        1: [0.3],
+        2: [0.5],
+    }
+
+
+@pytest.mark.parametrize("fpir", [-0.01, 1.0, np.nan])
+def test_what_is_no_rate_of_false_names_is_refused(fpir):
+    with pytest.raises(ValueError, match="from 0 to below 1"):
+        verification.fnir_at_fpir(verification.searches(_similarity(), PERSON), fpir)

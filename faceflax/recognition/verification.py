@@ -149,8 +149,11 @@ def fnir_at_fpir(made: Searches, fpir: float, times: np.ndarray | None = None) -
 
     At most `fpir` of the searches for people who are not enrolled return a name; the rate is the share of those for
     people who are that do not return theirs. Person i counts `times[i]` times (once each), and who is enrolled stays
-    so. Both are NaN where not one search may return a false name.
+    so. Both are NaN where not one search may return a false name. Raises ValueError where `fpir` is not from 0 to
+    below 1: where every search may return a name, no score is the threshold.
     """
+    if not 0 <= fpir < 1:
+        raise ValueError(f"a false positive identification rate is from 0 to below 1, not {fpir}")
     curve = _curve(made.mated, made.place, np.ones(len(made.place)) if times is None else times[made.person])
     rate = tar_at_far(curve, fpir)
     return 1 - rate, np.nan if np.isnan(rate) else float(made.scores[_last_within(curve, fpir)])
