@@ -178,6 +178,12 @@ def test_a_photograph_that_is_named_twice_is_enrolled_once(tmp_path, people, cap
     assert capsys.readouterr().out == f"enrolled 9 of 9 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
 
 
+def test_the_vectors_of_who_is_enrolled_again_are_not_read(gallery, people, monkeypatch):
+    """They may be many, and only those in the places of new ones matter."""
+    monkeypatch.setattr(Gallery, "vectors", lambda *arguments: pytest.fail("vectors were read"))
+    assert run("enroll", people, "--aligned", "--gallery", gallery) == 0
+
+
 @pytest.mark.parametrize("average", [[], ["--average"]])
 @pytest.mark.parametrize("batch_size", ["1", "16"])
 def test_what_is_counted_is_what_the_gallery_holds(tmp_path, people, capsys, monkeypatch, average, batch_size):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faceflax.errors import UserError
-from faceflax.recognition import indexes, records, store
+from faceflax.recognition import indexes, owners, records, store
 from faceflax.recognition.gallery import Gallery
 from tests.galleries import ENCODER, collections_of, names_and_scores, record, unit_vectors
 
@@ -126,12 +126,42 @@ def test_photographs_are_found_under_all_names(uri, monkeypatch):
         assert gallery.owners(set(digests)) == {}
         gallery.add(ENCODER, people, unit_vectors(len(people)))
         expected = {digest: {each.name for each in people if digest in each.sources} for digest in digests}
+        monkeypatch.setattr(owners, "FEW", 10_000)
         for compacts in (False, True):  # the condition for milvus-lite, and the one for Milvus
             monkeypatch.setattr(opened, "compacts", compacts)
-            owners = gallery.owners(set(digests[5:200]))
-            assert {digest: owners.get(digest, set()) for digest in digests[5:200]} == {
+            found = gallery.owners(set(digests[5:200]))
+            assert {digest: found.get(digest, set()) for digest in digests[5:200]} == {
                 digest: expected[digest] for digest in digests[5:200]
             }
+
+
+def test_who_has_which_photographs_is_read_once_and_kept_up_to_date(tmp_path, monkeypatch):
+    monkeypatch.setattr(owners, "FEW", 3)
+    vectors, everything = unit_vectors(4), set("abcdef")
+    average = record("Bob", sources=("b", "c"), is_average=True)
+    with store.connect(str(tmp_path / "faces.db"), create=True) as opened:
+        gallery, asked = Gallery(opened), []
+        gallery.add(ENCODER, [record("Ann", "a"), average], vectors[:2])
+        call = opened.call
+
+        def noted(method, *arguments, **options):
+            asked.append(method)
+            return call(method, *arguments, **options)
+
+        monkeypatch.setattr(opened, "call", noted)
+        assert gallery.owners({"a", "d"}) == {"a": {"Ann"}} and asked.pop() == "query"
+        assert gallery.owners({"c", "d"}) == {"c": {"Bob"}} and "query_iterator" in asked
+        asked.clear()
+        gallery.add(ENCODER, [record("Zoe", "d"), record("Ann", "e")], vectors[2:])
+        gallery.add(ENCODER, [record("Ann", "e", consent="signed")], vectors[3:], replaces=True)
+        assert gallery.owners(everything) == {"a": {"Ann"}, "b": {"Bob"}, "c": {"Bob"}, "d": {"Zoe"}, "e": {"Ann"}}
+        assert "query_iterator" not in asked and "query" not in asked
+        gallery.add(ENCODER, [dataclasses.replace(average, sources=("b",))], vectors[:1], replaces=True)
+        assert gallery.owners(everything) == {"a": {"Ann"}, "b": {"Bob"}, "d": {"Zoe"}, "e": {"Ann"}}
+        gallery.update(records.condition(["Zoe"]), lambda each: dataclasses.replace(each, name="Eve"))
+        assert gallery.owners({"d"}) == {"d": {"Eve"}}
+        gallery.delete(records.condition(["Ann"]))
+        assert gallery.owners(everything) == {"b": {"Bob"}, "d": {"Eve"}}
 
 
 @pytest.mark.parametrize("changes", [{"name": "other"}, {"version": "11111111"}])

@@ -13,6 +13,7 @@ from faceflax.recognition import indexes, scan
 from faceflax.recognition import records as records_lib
 from faceflax.recognition import turn as turn_lib
 from faceflax.recognition.collection import Collection
+from faceflax.recognition.owners import Owners
 from faceflax.recognition.records import Record
 from faceflax.recognition.scan import Near
 from faceflax.recognition.store import Store
@@ -56,6 +57,7 @@ class Gallery:
         self._turn: Turn | None = None
         self._collection: Collection | None = None
         self._marked: Collection | None = None
+        self._owners = Owners()
         if store.is_embedded:
             with self.writing():
                 pass
@@ -143,6 +145,7 @@ class Gallery:
                 self._collection = first
             if replaces:
                 self._mark()
+            self._owners.add(records, replaces=replaces)
             collection_lib.insert(self._turn, self._collection, records_lib.to_rows(records, vectors))
 
     def _mark(self) -> None:
@@ -152,6 +155,7 @@ class Gallery:
     def _remove(self, condition: str) -> None:
         self._collection = collection_lib.remove(self._turn, self._collection, condition)
         self._marked = None
+        self._owners.forget()
 
     def settle(self) -> None:
         """Call it after many an `add`: removes what these replaced, and brings the index to the kind and up to date."""
@@ -241,6 +245,10 @@ class Gallery:
 
     def owners(self, digests: Set[str]) -> dict[str, set[str]]:
         """Returns the names under which photographs are there, by their SHA-256."""
+        if self._store.is_embedded:  # nobody else writes to it
+            known = self._owners.find(digests, lambda: self._pages("", ["name", "sources"]))
+            if known is not None:
+                return known
         return self._read(lambda held: collection_lib.owners(self._store, held, sorted(digests))) or {}
 
     def records(self, condition: str = "") -> Iterator[Record]:

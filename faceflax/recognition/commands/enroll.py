@@ -4,7 +4,7 @@ import argparse
 import collections
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _Enrolled = tuple[Record, np.ndarray]  # with its unit vector
 _Photograph = tuple[str, str]  # the person's name and the SHA-256
+_NAMES = 500  # in one condition
 _ALIKE = 1e-3  # of numbers: what two batches make of one photograph differs by less
 
 
@@ -115,7 +116,8 @@ def _store(
             held = gallery.held(
                 {records.record_id(people[face.path], source) for face in faces for source in (face.sha256, None)}
             )
-        files = set(_of_one_kind({face.path: people[face.path] for face in faces}, held, average, failures))
+        there = (record for record, _ in held.values())
+        files = set(_of_one_kind({face.path: people[face.path] for face in faces}, there, average, failures))
         own = _of_one_person(gallery, people, [face for face in faces if face.path in files], failures)
         made = [(notes.record(people[face.path], face, encoder, held, average), face.vector) for face in own]
         stored = [(record.name, *record.sources) for record, _ in made]
@@ -153,17 +155,22 @@ def _of_one_person(
     return own
 
 
-def _composed(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
-    """As `_held`; gives who is there under a name that is not composed, as earlier galleries have it, the one of today.
+def _composed(gallery: Gallery, names: set[str]) -> list[Record]:
+    """Gives who is there under a name that is not composed, as earlier galleries have it, the one of today.
 
-    A record stays as it is where there is one in its place under that name.
+    A record stays as it is where there is one in its place under that name. Returns what was enrolled of these people.
     """
-    held = _held(gallery, names)
-    old = [record for record, _ in held.values() if _renamed(record).id not in held]
+    found = list(_records(gallery, names))
+    ids = {record.id for record in found}
+    old = [record.id for record in found if _renamed(record).id not in ids]
     if old:
-        gallery.update(records.any_of("id", [record.id for record in old]), _renamed)
-        held = _held(gallery, names)
-    return held
+        gallery.update(records.any_of("id", old), _renamed)
+    return found
+
+
+def _records(gallery: Gallery, names: set[str]) -> Iterator[Record]:
+    for part in _parts(names):
+        yield from gallery.records(records.condition(part))
 
 
 def _renamed(record: Record) -> Record:
@@ -172,18 +179,24 @@ def _renamed(record: Record) -> Record:
 
 def _held(gallery: Gallery, names: set[str]) -> dict[str, _Enrolled]:
     """Returns what is enrolled of these people, by the records' ids."""
-    ordered, held = sorted(names), {}
-    for start in range(0, len(ordered), 500):
-        for found, vectors in gallery.vectors(records.condition(ordered[start : start + 500])):
+    held = {}
+    for part in _parts(names):
+        for found, vectors in gallery.vectors(records.condition(part)):
             held |= {record.id: (record, vector) for record, vector in zip(found, vectors, strict=True)}
     return held
 
 
+def _parts(names: set[str]) -> Iterator[list[str]]:
+    """So many of the names as one condition takes, at a time."""
+    ordered = sorted(names)
+    return (ordered[start : start + _NAMES] for start in range(0, len(ordered), _NAMES))
+
+
 def _of_one_kind(
-    people: Mapping[Path, str], held: Mapping[str, _Enrolled], average: bool, failures: session.Failures
+    people: Mapping[Path, str], held: Iterable[Record], average: bool, failures: session.Failures
 ) -> list[Path]:
     """Returns the files of people who have no records of the other kind: one vector each, or one a photograph."""
-    others = {records.normalise(record.name) for record, _ in held.values() if record.is_average != average}
+    others = {records.normalise(record.name) for record in held if record.is_average != average}
     for name in sorted(others):
         has, do = ("a vector for each photograph", "leave out") if average else ("one average", "pass")
         failures.note(None, f"{name} has {has} in the gallery; {do} --average, or delete {name} there first")
