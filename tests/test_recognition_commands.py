@@ -9,6 +9,7 @@ import pytest
 from experiments import local_server
 from faceflax.preprocessing import detection, images, landmarks
 from faceflax.preprocessing.detection import Face
+from faceflax.recognition.gallery import Gallery
 from faceflax.restoration import reconstruct
 from tests.commands import run
 from tests.crowd import face, json_lines
@@ -31,10 +32,18 @@ def test_people_are_identified_and_strangers_are_unknown(tmp_path, gallery, caps
     assert json_lines(capsys)[0]["name"] is not None
 
 
-def test_a_classifier_names_the_same_people(tmp_path, gallery, capsys):
+def test_a_classifier_names_the_same_people(tmp_path, gallery, capsys, monkeypatch):
+    """With the scores of their nearest vectors, which it takes from what it was trained on."""
     files = [face(tmp_path / f"{number}.png", number, 9) for number in (0, 1, 2, 8)]
-    assert run("identify", *files, "--aligned", "--gallery", gallery, "--json", "--by", "classifier") == 0
-    assert [line["name"] for line in json_lines(capsys)] == ["Ann", "Bob", "Zoë", None]
+    words = ("identify", *files, "--aligned", "--gallery", gallery, "--json")
+    assert run(*words) == 0
+    nearest = [{each["name"]: each["score"] for each in line["people"]} for line in json_lines(capsys)]
+    monkeypatch.setattr(Gallery, "search", lambda *arguments: pytest.fail("the database was searched"))
+    assert run(*words, "--by", "classifier") == 0
+    lines = json_lines(capsys)
+    assert [line["name"] for line in lines] == ["Ann", "Bob", "Zoë", None]
+    for line, scores in zip(lines, nearest, strict=True):
+        assert {each["name"]: each["score"] for each in line["people"]} == pytest.approx(scores, abs=2e-6)
 
 
 def test_every_face_of_a_photograph_is_identified(tmp_path, gallery, people, capsys, monkeypatch):

@@ -164,8 +164,3 @@ def of_sources(digests: Sequence[str], *, as_text: bool) -> str:
 
 EVERYBODY = 'id != ""'
 """The condition that every record fulfils, where one must be written out."""
-
-
-def both(first: str, names: Sequence[str]) -> str:
-    """Returns the expression for records that fulfil `first` and are of any of `names`."""
-    return " and ".join(filter(None, (any_of("name", names), first)))

@@ -11,7 +11,9 @@ from faceflax.errors import UserError
 from faceflax.preprocessing import inputs
 from faceflax.recognition import records
 from faceflax.recognition.commands import session
-from faceflax.recognition.gallery import Gallery, Match
+from faceflax.recognition.gallery import Gallery
+
+_Person = tuple[str, float]  # a name, and the cosine with the nearest vector that bears it
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,39 +40,40 @@ def run(arguments: argparse.Namespace) -> int:
         faces = [face for batch in session.embed(embedder, paths, failures, "identifying") for face in batch]
         vectors = session.stack(faces, encoder.size)
         found = collections.defaultdict(list)
-        for face, matches in zip(faces, _rank(gallery, arguments.by, vectors, arguments.top, condition), strict=True):
-            found[face.path].append((face.box, matches))
+        for face, ranked in zip(faces, _rank(gallery, arguments.by, vectors, arguments.top, condition), strict=True):
+            found[face.path].append((face.box, ranked))
     for path in paths:
-        for box, matches in found[path]:
-            _print(path, box, matches, threshold, is_one=len(found[path]) == 1, as_json=arguments.json)
+        for box, ranked in found[path]:
+            _print(path, box, ranked, threshold, is_one=len(found[path]) == 1, as_json=arguments.json)
         if arguments.json and not found[path]:
             session.print_json(file=str(path), error=failures.by_path.get(path, ""))
     return 1 if failures.count else 0
 
 
-def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: str) -> list[list[Match]]:
-    """Returns for each vector [N, D] up to `top` people, the likeliest first, with their nearest records."""
+def _rank(gallery: Gallery, by: str, vectors: np.ndarray, top: int, condition: str) -> list[list[_Person]]:
+    """Returns for each vector [N, D] up to `top` people, the likeliest first, with the scores of their nearest."""
     if by == "nearest":
-        return gallery.search_people(vectors, top, condition)
+        found = gallery.search_people(vectors, top, condition)
+        return [[(match.record.name, match.score) for match in matches] for matches in found]
     from faceflax.recognition import classifier
 
-    likeliest = classifier.fit(*classifier.training_set(gallery, condition)).likeliest(vectors, top)
-    nearest = {}  # by query and person
-    for name in dict.fromkeys(name for names in likeliest for name in names):
-        queries = [query for query, names in enumerate(likeliest) if name in names]
-        found = gallery.search(vectors[queries], 1, records.both(condition, [name]))
-        nearest |= {(query, name): matches for query, matches in zip(queries, found, strict=True)}
-    return [[match for name in names for match in nearest[query, name]] for query, names in enumerate(likeliest)]
+    enrolled, labels, names = classifier.training_set(gallery, condition)
+    likeliest = classifier.fit(enrolled, labels, names).likeliest(vectors, top)
+    number = {name: number for number, name in enumerate(names)}
+    return [
+        [(name, float((enrolled[labels == number[name]] @ vector).max())) for name in ranked]
+        for vector, ranked in zip(vectors, likeliest, strict=True)
+    ]
 
 
 def _print(
-    path: Path, box: Sequence[int] | None, matches: Sequence[Match], threshold: float, *, is_one: bool, as_json: bool
+    path: Path, box: Sequence[int] | None, people: Sequence[_Person], threshold: float, *, is_one: bool, as_json: bool
 ) -> None:
-    name = matches[0].record.name if matches and matches[0].score > threshold else None
+    name = people[0][0] if people and people[0][1] > threshold else None
     if as_json:
-        people = [{"name": match.record.name, "score": round(match.score, 6)} for match in matches]
-        session.print_json(file=str(path), box=box, name=name, threshold=threshold, people=people)
+        shown = [{"name": name, "score": round(score, 6)} for name, score in people]
+        session.print_json(file=str(path), box=box, name=name, threshold=threshold, people=shown)
         return
     place = "" if is_one else f", face at {box[0]},{box[1]} to {box[2]},{box[3]}"
-    scores = ", ".join(f"{match.record.name} {match.score:.4f}" for match in matches) or "nobody"
+    scores = ", ".join(f"{name} {score:.4f}" for name, score in people) or "nobody"
     session.say(f"{path}{place}: {name or 'unknown'} ({scores}; threshold {threshold:.4f})")
