@@ -40,6 +40,23 @@ def test_the_folder_is_its_owner_s_alone_from_the_first_moment(tmp_path, monkeyp
         assert (tmp_path / "empty.db").stat().st_mode & 0o777 == 0o700
 
 
+def test_a_gallery_that_others_can_look_into_is_closed_to_them_or_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "faces.db"
+    with store.connect(str(folder), create=True) as opened:
+        Gallery(opened).add(ENCODER, [record("Ann")], unit_vectors(1))
+    folder.chmod(0o755)
+
+    def refused(*arguments):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="others can look into the gallery .*: Operat"):
+        patch.setattr(Path, "chmod", refused)
+        store.connect(str(folder))
+    assert folder.stat().st_mode & 0o777 == 0o755
+    with store.connect(str(folder)) as opened:
+        assert Gallery(opened).count() == 1 and folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_no_port_is_opened_for_an_embedded_gallery(tmp_path):
     listening = lambda: {c.laddr for c in psutil.Process().net_connections("inet") if c.status == "LISTEN"}  # noqa: E731
     before = listening()

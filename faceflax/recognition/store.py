@@ -183,11 +183,11 @@ def connect(uri: str, *, create: bool = False) -> Store:
     Args:
       uri: of the gallery. It holds no credentials: the token is $FACEFLAX_GALLERY_TOKEN.
       create: makes an embedded gallery that is not there, readable and writable by its owner alone; it is removed when
-        the store is closed and nothing was put into it.
+        the store is closed and nothing was put into it. One that others could read by now is closed to them.
 
     Raises:
-      UserError: it is not there, is no gallery, is in use by another process, does not answer, or `uri` holds more
-        than an address.
+      UserError: it is not there, is no gallery, is in use by another process, does not answer, can be read by others
+        and not be closed to them, or `uri` holds more than an address.
     """
     check(uri, create=create)
     _prepare_libraries()
@@ -197,6 +197,8 @@ def connect(uri: str, *, create: bool = False) -> Store:
     is_new = not (folder / _LAYOUT).is_dir()
     if is_new:
         _make_folder(folder)
+    else:
+        _close_to_others(uri, folder)
     return _open_folder(uri, folder, is_new)
 
 
@@ -257,6 +259,17 @@ def _make_folder(folder: Path) -> None:
         folder.chmod(0o700)  # an empty folder that was there
     except OSError as error:
         raise UserError(f"cannot make the gallery {folder}: {error.strerror}; choose another place") from error
+
+
+def _close_to_others(uri: str, folder: Path) -> None:
+    try:
+        if folder.stat().st_mode & 0o077:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise UserError(
+            f"others can look into the gallery {uri}, and it cannot be closed to them: {error.strerror}; let its owner "
+            "do so with chmod 700, or move it"
+        ) from error
 
 
 def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
