@@ -56,6 +56,35 @@ def test_who_is_meant_must_be_said(gallery, capsys, action, done):
     assert capsys.readouterr().out == f"{done} 9 records {'in' if action == 'update' else 'from'} {gallery}\n"
 
 
+def test_single_photographs_are_deleted_by_their_content(tmp_path, gallery, people, capsys):
+    wrong = tmp_path / "wrong.png"  # another place, the same bytes
+    wrong.write_bytes((people / "Ann" / "1.png").read_bytes())
+    strange, gone = face(tmp_path / "9.png", 9), tmp_path / "gone.png"
+    delete = ("gallery", "delete", "--gallery", gallery, "--photograph")
+    assert run("enroll", wrong, "--name", "Bob", "--aligned", "--gallery", gallery) == 1
+    assert f"or there with faceflax gallery delete --photograph {wrong}" in capsys.readouterr().err
+    assert run(*delete, wrong, "--all") == run(*delete, wrong, "--name", "Ann") == 1
+    assert capsys.readouterr().err.count("--photograph says what is deleted; leave out") == 2
+    assert run(*delete, wrong, strange, gone, people / "Zoë" / "0.png") == 1
+    said = capsys.readouterr()
+    assert said.out == f"deleted 2 records from {gallery}\n" and len(said.err.splitlines()) == 2
+    assert f"{strange}: is not enrolled in {gallery}" in said.err and f"{gone}: " in said.err
+    assert run("enroll", wrong, "--name", "Bob", "--aligned", "--gallery", gallery) == 0
+    capsys.readouterr()
+    assert run("gallery", "list", "--gallery", gallery, "--json") == 0
+    assert [(line["name"], line["photographs"]) for line in json_lines(capsys)] == [("Ann", 2), ("Bob", 4), ("Zoë", 2)]
+
+
+def test_a_photograph_is_not_taken_out_of_an_average(tmp_path, uri, people, capsys):
+    photograph = people / "Ann" / "1.png"
+    assert run("enroll", people, "--average", "--aligned", "--gallery", uri) == 0
+    capsys.readouterr()
+    assert run("gallery", "delete", "--gallery", uri, "--photograph", photograph) == 1
+    said = capsys.readouterr()
+    assert said.out == f"deleted 0 records from {uri}\n"
+    assert f"{photograph}: cannot be taken out of the average of Ann; delete Ann with --name, and enrol" in said.err
+
+
 def test_one_person_has_one_name_however_it_is_written(tmp_path, gallery, people, capsys):
     written = "  Zoe\N{COMBINING DIAERESIS} "
     assert run("enroll", face(tmp_path / "4.png", 2, 4), "--name", written, "--aligned", "--gallery", gallery) == 0

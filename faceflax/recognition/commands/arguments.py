@@ -180,6 +180,12 @@ def _add_gallery(commands: argparse._SubParsersAction) -> None:
     update = choosing("update", "change notes and metadata of records; no file holds the old ones afterwards")
     _add_notes(update)
     delete = choosing("delete", "delete records for good: no file of an embedded gallery holds them afterwards")
+    delete.add_argument(
+        "--photograph",
+        nargs="+",
+        metavar="FILE",
+        help="only the records of these photographs, by their content; none can be taken out of an average",
+    )
     for each in (update, delete):
         each.add_argument("--all", action="store_true", help="everybody")
     check = action("check", "measure how many of the nearest vectors the gallery's index finds, against brute force")

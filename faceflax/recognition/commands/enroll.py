@@ -147,7 +147,7 @@ def _of_one_person(
             failures.note(
                 face.path,
                 f"{session.same_photograph(face.path, 'enrolled', who, name)}, "
-                f"or delete {who} there first and enrol both anew",
+                f"or there with faceflax gallery delete --photograph {face.path}",
             )
             continue
         owners[face.sha256] = {name}

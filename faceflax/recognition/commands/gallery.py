@@ -97,11 +97,46 @@ def _update(arguments: argparse.Namespace) -> int:
 
 
 def _delete(arguments: argparse.Namespace) -> int:
+    if arguments.photograph is not None:
+        return _delete_photographs(arguments, list(map(Path, arguments.photograph)))
     condition = _chosen(arguments, "deleted", "deletes")
     with session.open_gallery(arguments.gallery) as gallery:
         count = _some(gallery.delete(condition), gallery)
         session.say(f"deleted {console.counted(count, 'record')} from {gallery.uri}")
     return 0
+
+
+def _delete_photographs(arguments: argparse.Namespace, paths: Sequence[Path]) -> int:
+    if arguments.all or _condition(arguments):
+        raise UserError("--photograph says what is deleted; leave out --name, --where and --all")
+    failures = session.Failures()
+    digests = dict(_digests(paths, failures))
+    with session.open_gallery(arguments.gallery) as gallery, gallery.writing():
+        owners, single = gallery.owners(set(digests)), set()
+        for digest, path in digests.items():
+            ids = {records.record_id(name, digest): name for name in owners.get(digest, ())}
+            held = gallery.held(set(ids))
+            single |= set(held)
+            if not ids:
+                failures.note(path, f"{path}: is not enrolled in {gallery.uri}")
+            for name in (ids[id_] for id_ in ids if id_ not in held):
+                failures.note(
+                    path,
+                    f"{path}: cannot be taken out of the average of {name}; delete {name} with --name, and enrol the "
+                    "other photographs anew",
+                )
+        count = gallery.delete(records.any_of("id", sorted(single))) if single else 0
+        session.say(f"deleted {console.counted(count, 'record')} from {gallery.uri}")
+    return 1 if failures.count else 0
+
+
+def _digests(paths: Sequence[Path], failures: session.Failures) -> list[tuple[str, Path]]:
+    """Returns the SHA-256 of each file that can be read, and its path."""
+    digests = []
+    for path in paths:
+        with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
+            digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
+    return digests
 
 
 def _chosen(arguments: argparse.Namespace, done: str, does: str) -> str:
