@@ -19,7 +19,7 @@ from faceflax.evaluation import encoding
 from faceflax.files import write_json, write_text
 from faceflax.models import face_encoder
 from faceflax.models.face_encoder import compact, faceres
-from faceflax.training import arms, checkpoints, parallel, teacher, views
+from faceflax.training import arms, checkpoints, loop, parallel, teacher, views
 from tests import random_networks, tiny
 from tests.programs import encoder_steps
 
@@ -130,6 +130,21 @@ def test_people_beyond_their_number_are_an_error():
     ):
         arm.prepare(_source(4))
     assert len(arm.prepare(_source(2))) == 2
+
+
+@pytest.mark.parametrize(("label", "sentence"), [("who", "no feature 'who'; they have"), ("name", "not a class label")])
+def test_a_label_that_says_nobody_s_number_is_one_sentence(label, sentence):
+    config = _config(encoder__distillation=0.0, encoder__relation=0.0, data__label=label)
+    with pytest.raises(UserError, match=sentence):
+        arms.create(config, lambda step: 0.0).prepare(_source(4))
+    with pytest.raises(UserError, match=sentence):
+        encoding.create(_source(4), config)
+
+
+def test_a_split_to_evaluate_on_is_refused_before_the_teacher_looks(tmp_path, monkeypatch):
+    monkeypatch.setattr(teacher, "describe", lambda source: pytest.fail("it looked"))
+    with pytest.raises(UserError, match="shows fewer than two people"):
+        loop.train(_config(), tmp_path, _source(4), lambda arm: encoding.create(_source(1), _config()))
 
 
 def test_other_photographs_of_a_person_are_no_impostors(monkeypatch):

@@ -55,7 +55,7 @@ def train_stream(
         )
     if not len(source):
         raise UserError("the training split holds no images; choose another split or dataset")
-    _check_features(source[0], features)
+    check_features(source[0], features)
     prepare = functools.partial(_prepare, size=data.image_size, crop=data.crop, flip=data.flip, features=features)
     number = functools.partial(_number, batch_size=data.batch_size)
     faces = grain.MapDataset.source(source).seed(seed % 2**32).shuffle().repeat()
@@ -94,6 +94,15 @@ def num_images(source: Sequence, max_images: int) -> int:
     return min(len(source), max_images or len(source))
 
 
+def check_features(example: Mapping[str, Any], features: Mapping[str, str]) -> None:
+    """Raises `UserError` where an example lacks one of `features` (see `train_stream`), or its label is no number."""
+    for feature in features.values():
+        if feature not in example:
+            raise UserError(f"the examples have no feature {feature!r}; they have {', '.join(sorted(example))}")
+    if "label" in features and not isinstance(example[features["label"]], int | np.integer):
+        raise UserError(f"the feature {features['label']!r} is not a class label; name one that is")
+
+
 def _read(batches: grain.MapDataset, workers: int) -> Iterator[Batch]:
     if not workers:
         return iter(batches.to_iter_dataset(grain.ReadOptions(num_threads=_THREADS, prefetch_buffer_size=_AHEAD)))
@@ -114,14 +123,6 @@ def _leave_with_parent() -> None:
     """Ends this worker when its parent was killed, for grain would leave it waiting for ever."""
     multiprocessing.parent_process().join()
     os._exit(0)
-
-
-def _check_features(example: Mapping[str, Any], features: Mapping[str, str]) -> None:
-    for feature in features.values():
-        if feature not in example:
-            raise UserError(f"the examples have no feature {feature!r}; they have {', '.join(sorted(example))}")
-    if "label" in features and not isinstance(example[features["label"]], int | np.integer):
-        raise UserError(f"the feature {features['label']!r} is not a class label; name one that is")
 
 
 def _prepare(

@@ -30,7 +30,8 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
     where the images are too few to tell so low a rate from 0), each the mean over tasks; and each by task. Other images
     of the same person are not compared: who is on one says its feature `config.data.label`; where that is empty, no two
     may show one person. The picture is uint8 RGB [H, W, 3], a row of what was looked for under each task. Raises
-    `UserError` for an unknown task, and where all images show one person, so that nobody can be mistaken for another.
+    `UserError` for an unknown task, for a label that the examples lack or that is no number, and where all images show
+    one person, so that nobody can be mistaken for another.
     """
     _check_people(source, config)
     devices = parallel.create(config.parallel.mesh)
@@ -68,6 +69,8 @@ def create(source: Sequence, config: ConfigDict) -> Callable[[Any], tuple[dict[s
 
 def _check_people(source: Sequence, config: ConfigDict) -> None:
     count = stream.num_images(source, config.eval.max_images)
+    if count and config.data.label:
+        stream.check_features(source[0], {"label": config.data.label})
     if len(set(_people(source, range(count), config.data.label).tolist())) < 2:
         raise UserError(
             f"config.data.eval_split {config.data.eval_split!r} shows fewer than two people, so that nobody can be "

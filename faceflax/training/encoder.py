@@ -115,7 +115,8 @@ def _create_loss(wanted: ConfigDict, collectives: Collectives) -> Callable[..., 
 
 
 def _check_people(source: Any, label: str, people: int) -> None:
-    """Raises `UserError` where somebody's number is none of so many: the loss would pass over those silently."""
+    """Raises `UserError` where `label` gives no number, or one that is none of so many: the loss would pass it over."""
+    stream.check_features(source[0], {"label": label})
     highest = max(int(source[number][label]) for number in range(len(source)))
     if highest >= people:
         raise UserError(

@@ -85,13 +85,13 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
     arm = arms.create(config, learning_rate, devices.collectives)
     devices.check_batch(config.data.batch_size, config.optim.accumulate, config.data.image_size)
     networks = arm.load_networks()
+    evaluate = make_evaluate(arm)  # before what may take long: it refuses a split that cannot be evaluated on
     source = arm.prepare(source)
     with contextlib.ExitStack() as stack:
         checkpoints = Checkpoints(workdir, keep=config.train.keep, best_metric=config.eval.best_metric)
         stack.callback(checkpoints.close)
         abstract_state = devices.abstract_state(arm.init)
         state, start = _first_state(config, workdir, arm, devices, checkpoints, abstract_state)
-        evaluate = make_evaluate(arm)
         tracker = Tracker(config, workdir, start, active=jax.process_index() == 0)
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
