@@ -98,6 +98,10 @@ def test_an_enrolment_of_nobody_leaves_no_gallery_behind(tmp_path, people, capsy
     enroll = ("enroll", "--name", "Ann", "--aligned", "--gallery", gallery)
     assert run(*enroll, broken) == 1
     assert not gallery.exists()
+    own = tmp_path / "own.db"
+    own.mkdir()
+    assert run(*enroll[:-1], own, broken) == 1
+    assert own.is_dir() and not any(own.iterdir())  # what this call did not make stays
     assert run(*enroll, people / "Ann", "--encoder", "none") == 1
     assert "there is no face encoder" in capsys.readouterr().err and not gallery.exists()
     with monkeypatch.context() as patch:

@@ -127,8 +127,8 @@ def test_photographs_are_found_under_all_names(uri, monkeypatch):
         gallery.add(ENCODER, people, unit_vectors(len(people)))
         expected = {digest: {each.name for each in people if digest in each.sources} for digest in digests}
         monkeypatch.setattr(owners, "FEW", 10_000)
-        for compacts in (False, True):  # the condition for milvus-lite, and the one for Milvus
-            monkeypatch.setattr(opened, "compacts", compacts)
+        for is_lite in (True, False):  # the condition for milvus-lite, and the one for Milvus
+            monkeypatch.setattr(opened, "is_lite", is_lite)
             found = gallery.owners(set(digests[5:200]))
             assert {digest: found.get(digest, set()) for digest in digests[5:200]} == {
                 digest: expected[digest] for digest in digests[5:200]

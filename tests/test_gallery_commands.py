@@ -112,6 +112,20 @@ def test_a_name_that_is_held_decomposed_is_found_and_composed_when_enrolled_agai
     assert run("gallery", "delete", "--gallery", where, "--name", old) == 0
 
 
+def test_a_photograph_that_is_held_under_both_spellings_of_a_name_is_enrolled_again(tmp_path, people, capsys):
+    photograph, where = people / "Zoë" / "0.png", tmp_path / "old.db"
+    encoder = crowd.ENCODERS["faceres"]
+    source = hashlib.sha256(photograph.read_bytes()).hexdigest()
+    with store.connect(str(where), create=True) as opened:
+        rows = [
+            galleries.record(name, source, encoder=encoder.name, version=encoder.version)
+            for name in ("Zoe\N{COMBINING DIAERESIS}", "Zoë")
+        ]
+        Gallery(opened).add(encoder, rows, galleries.unit_vectors(2, encoder.size))
+    assert run("enroll", photograph, "--name", "Zoë", "--aligned", "--gallery", where) == 0
+    assert capsys.readouterr().out.startswith("enrolled 1 of 1 photographs, 1 person,")
+
+
 def test_where_nobody_is_listed_it_says_so(gallery, capsys):
     assert run("gallery", "list", "--gallery", gallery, "--name", "Eve") == 0
     assert capsys.readouterr().out == f"nobody matches, of 3 people in {gallery}\n"

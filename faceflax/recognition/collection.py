@@ -166,7 +166,7 @@ def owners(store: Store, collection: Collection, digests: Sequence[str]) -> dict
     """Returns the names under which photographs are there, alone or in an average, by their SHA-256."""
     found: dict[str, set[str]] = collections.defaultdict(set)
     for start in range(0, len(digests), _DIGESTS):
-        condition = records_lib.of_sources(digests[start : start + _DIGESTS], as_text=not store.compacts)
+        condition = records_lib.of_sources(digests[start : start + _DIGESTS], as_text=store.is_lite)
         for row in store.call("query", collection.name, filter=condition, output_fields=["name", "sources"]):
             for digest in row["sources"]:
                 found[digest].add(row["name"])

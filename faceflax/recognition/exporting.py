@@ -51,9 +51,8 @@ def export_photographs(
 ) -> tuple[int, int]:
     """Copies enrolled photographs to `out`/PERSON/SHA256.SUFFIX, found among files by the SHA-256 of their bytes.
 
-    Such a folder can be enrolled, calibrated on and trained on (as the dataset `people_folder`). A photograph of two
-    people goes to both. Who was deleted since must not come back, so the folder may hold nothing yet. For names of
-    folders see `_folder_name`.
+    Such a folder can be enrolled, calibrated on and trained on (as the dataset `people_folder`). Who was deleted since
+    must not come back, so the folder may hold nothing yet. For names of folders see `_folder_name`.
 
     Args:
       gallery: what is exported.

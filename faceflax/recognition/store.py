@@ -49,14 +49,16 @@ class Store:
     Attributes:
       uri: as the user wrote it.
       is_embedded: whether this process alone has it.
+      is_lite: whether it is milvus-lite, embedded or a server.
+      compacts: whether it has compaction on demand, which milvus-lite has not.
     """
 
     def __init__(self, uri: str, folder: Path | None, client: Any, close: Callable[[], None]):
         """`folder` is that of an embedded database."""
         self.uri, self.is_embedded, self._folder = uri, folder is not None, folder
         self._client, self._close, self._is_gone = client, close, False
-        # An embedded engine has no compaction on demand, whoever serves it.
-        self.compacts = "lite" not in self.call("get_server_version")
+        self.is_lite = "lite" in self.call("get_server_version")
+        self.compacts = not self.is_lite
 
     def call(self, method: str, *arguments: Any, **options: Any) -> Any:
         """Calls the client's `method`; raises `UserError` where the database does not answer, or refuses.
@@ -183,7 +185,8 @@ def connect(uri: str, *, create: bool = False) -> Store:
     Args:
       uri: of the gallery. It holds no credentials: the token is $FACEFLAX_GALLERY_TOKEN.
       create: makes an embedded gallery that is not there, readable and writable by its owner alone; it is removed when
-        the store is closed and nothing was put into it. One that others could read by now is closed to them.
+        the store is closed and nothing was put into it, but for an empty folder that was there. One that others could
+        read by now is closed to them.
 
     Raises:
       UserError: it is not there, is no gallery, is in use by another process, does not answer, can be read by others
@@ -194,12 +197,12 @@ def connect(uri: str, *, create: bool = False) -> Store:
     if "://" in uri:
         return _connect_to_server(uri)
     folder = Path(uri)
-    is_new = not (folder / _LAYOUT).is_dir()
+    is_new, was_there = not (folder / _LAYOUT).is_dir(), folder.is_dir()
     if is_new:
         _make_folder(folder)
     else:
         _close_to_others(uri, folder)
-    return _open_folder(uri, folder, is_new)
+    return _open_folder(uri, folder, is_new, was_there)
 
 
 def check(uri: str, *, create: bool = False) -> None:
@@ -272,7 +275,7 @@ def _close_to_others(uri: str, folder: Path) -> None:
         ) from error
 
 
-def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
+def _open_folder(uri: str, folder: Path, is_new: bool, was_there: bool) -> Store:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
 
@@ -295,7 +298,7 @@ def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
     def close() -> None:
         server.stop(grace=None).wait()
         if is_new and not database.list_collections():  # while it is locked: nobody else can put anything into it
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, keeps_itself=was_there)
         database.close()
         shutil.rmtree(sockets, ignore_errors=True)
 
@@ -304,6 +307,15 @@ def _open_folder(uri: str, folder: Path, is_new: bool) -> Store:
     except BaseException:
         close()
         raise
+
+
+def _remove(folder: Path, *, keeps_itself: bool) -> None:
+    """Removes what the engine has put into the folder, and the folder unless it is to stay."""
+    for path in list(folder.iterdir()) if keeps_itself else [folder]:
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _connect_to_server(uri: str) -> Store:
