@@ -19,6 +19,7 @@ from tests.crowd import face, json_lines
 from tests.galleries import bytes_below
 
 pytestmark = pytest.mark.usefixtures("invented")
+SAID = "a folder in a folder is one person, by its own name: Ann, Bob, Zoë\n"
 
 
 def test_bad_files_are_named_and_the_rest_is_done(tmp_path, people, capsys):
@@ -27,7 +28,7 @@ def test_bad_files_are_named_and_the_rest_is_done(tmp_path, people, capsys):
     face(people / "nobody.png", 5)
     assert run("enroll", people, "--aligned", "--gallery", tmp_path / "faces.db") == 1
     said = capsys.readouterr()
-    assert said.out.startswith("enrolled 9 of 12 photographs, 3 people")
+    assert said.out.startswith(f"{SAID}enrolled 9 of 12 photographs, 3 people")
     assert len(said.err.splitlines()) == 3 and all(
         name in said.err for name in ("broken.png", "empty.jpg", "nobody.png")
     )
@@ -66,7 +67,7 @@ def test_what_is_enrolled_and_what_is_not_is_all_that_was_given(tmp_path, people
     given = (one, people, face(tmp_path / "7.png", 7), gone, gone, tmp_path / "bare", tmp_path / "*.jpg")
     assert run("enroll", *given, "--aligned", "--gallery", tmp_path / "faces.db") == 1
     said = capsys.readouterr()
-    assert said.out == f"enrolled 9 of 11 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
+    assert said.out == f"{SAID}enrolled 9 of 11 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
     refused = ("7.png: say who it is", "gone.png: no such file", "bare: holds no images", "*.jpg: no image fits")
     assert len(said.err.splitlines()) == 4 and all(each in said.err for each in refused)
 
@@ -77,15 +78,22 @@ def test_a_pattern_names_nobody(tmp_path, people, capsys):
     assert not (tmp_path / "faces.db").exists()
 
 
-def test_it_is_said_who_bears_the_name_of_what_may_be_no_person(tmp_path, people, capsys):
-    said = "a folder that holds no folders is one person, by its own name: "
-    for words, names in ((("Ann", "Bob"), "Ann, Bob\n"), (("Ann",), "Ann\n"), (("",), None)):
+def test_it_is_said_who_bears_the_name_of_which_folder(tmp_path, people, capsys):
+    whole, part = (
+        f"a folder {what} is one person, by its own name: " for what in ("that holds no folders", "in a folder")
+    )
+    face(people / "Eve" / "2019" / "0.png", 5)
+    for words, first in (
+        (("Ann", "Bob"), f"{whole}Ann, Bob\n"),
+        (("Ann",), f"{whole}Ann\n"),
+        (("Eve",), f"{part}2019\n"),
+        (("Ann", "Eve"), f"{whole}Ann\n{part}2019\n"),
+    ):
         given = [people / word for word in words]
         assert run("enroll", *given, "--aligned", "--gallery", tmp_path / "faces.db") == 0
-        out = capsys.readouterr().out
-        assert out.startswith(f"{said}{names}enrolled ") if names else said not in out
-    assert run("enroll", people / "Ann", "--name", "Eve", "--aligned", "--gallery", tmp_path / "eve.db") == 0
-    assert said not in capsys.readouterr().out
+        assert capsys.readouterr().out.startswith(f"{first}enrolled ")
+    assert run("enroll", people / "Eve", "--name", "Eve", "--aligned", "--gallery", tmp_path / "eve.db") == 0
+    assert capsys.readouterr().out.startswith("enrolled ")
 
 
 def missing():
@@ -172,14 +180,14 @@ def test_a_person_has_an_average_or_single_vectors(tmp_path, people, capsys, fir
     assert run("enroll", people, "--aligned", "--gallery", gallery, *then) == 1
     said = capsys.readouterr()
     assert "--average, or delete Ann there first" in said.err
-    assert said.out == f"enrolled 6 of 9 photographs, 2 people, in {gallery}\n"
+    assert said.out == f"{SAID}enrolled 6 of 9 photographs, 2 people, in {gallery}\n"
     assert [each for each in shown(capsys, gallery) if each["name"] == "Ann"] == before
 
 
 def test_a_photograph_that_is_named_twice_is_enrolled_once(tmp_path, people, capsys):
     photograph = people / "Ann" / "0.png"
     assert run("enroll", photograph, people, photograph, "--aligned", "--gallery", tmp_path / "faces.db") == 0
-    assert capsys.readouterr().out == f"enrolled 9 of 9 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
+    assert capsys.readouterr().out == f"{SAID}enrolled 9 of 9 photographs, 3 people, in {tmp_path / 'faces.db'}\n"
 
 
 def test_the_vectors_of_who_is_enrolled_again_are_not_read(gallery, people, monkeypatch):
@@ -209,7 +217,9 @@ def test_a_link_among_another_person_s_photographs_is_refused(tmp_path, people, 
     (people / "Bob" / "link.png").symlink_to(people / "Ann" / "0.png")
     assert run("enroll", people, "--aligned", "--gallery", tmp_path / "faces.db") == 1
     said = capsys.readouterr()
-    assert "link.png: the same photograph is enrolled as Ann" in said.err and said.out.startswith("enrolled 9 of 10 ")
+    assert "link.png: the same photograph is enrolled as Ann" in said.err and said.out.startswith(
+        f"{SAID}enrolled 9 of 10 "
+    )
 
 
 @pytest.mark.parametrize("average", [[], ["--average"]])
@@ -223,7 +233,7 @@ def test_a_photograph_is_of_one_person(tmp_path, uri, people, capsys, average, b
     assert run("enroll", people, *words) == 1
     said = capsys.readouterr()
     assert said.err.startswith(sentence) and len(said.err.splitlines()) == 1
-    assert said.out == f"enrolled 9 of 10 photographs, 3 people, in {uri}\n"
+    assert said.out == f"{SAID}enrolled 9 of 10 photographs, 3 people, in {uri}\n"
     assert run("enroll", copy, "--name", "Bob", *words) == 1
     said = capsys.readouterr()
     assert said.err.startswith(sentence) and said.out == f"enrolled 0 of 1 photographs, 0 people, in {uri}\n"
@@ -253,7 +263,7 @@ def test_an_interrupted_enrolment_says_how_far_it_came(tmp_path, people, capsys,
 
     monkeypatch.setattr(Gallery, "add", interrupted)
     assert run("enroll", people, "--aligned", "--gallery", gallery, "--batch-size", "2") == status
-    assert capsys.readouterr().out == f"enrolled {held} of 9 photographs, {held // 2} people, in {gallery}\n"
+    assert capsys.readouterr().out == f"{SAID}enrolled {held} of 9 photographs, {held // 2} people, in {gallery}\n"
     if held:
         assert len(shown(capsys, gallery)) == held
     else:

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from faceflax.errors import UserError
+from faceflax.recognition import place
 
 TOKEN = "FACEFLAX_GALLERY_TOKEN"
 """The environment variable with the server's token, "user:password" or an API key."""
@@ -112,13 +113,13 @@ class Store:
         """Whether no file of an embedded collection is missing: the engine would show one without its list as empty."""
         if self._folder is None:
             return True
-        place = self._folder / _LAYOUT / collection
+        below = self._folder / _LAYOUT / collection
         try:
-            parts = json.loads((place / "manifest.json").read_text(encoding="utf-8"))["partitions"]
+            parts = json.loads((below / "manifest.json").read_text(encoding="utf-8"))["partitions"]
             files = [Path("partitions", name, file) for name, part in parts.items() for file in part["data_files"]]
         except (OSError, ValueError, KeyError, AttributeError, TypeError):
             return False
-        return all((place / file).is_file() for file in files)
+        return all((below / file).is_file() for file in files)
 
     def create_collection(self, name: str, size: int, texts: Mapping[str, int], others: Mapping[str, str]) -> None:
         """Makes an empty collection of vectors [size], keyed by the text `id`.
@@ -199,9 +200,9 @@ def connect(uri: str, *, create: bool = False) -> Store:
     folder = Path(uri)
     is_new, was_there = not (folder / _LAYOUT).is_dir(), folder.is_dir()
     if is_new:
-        _make_folder(folder)
+        place.make(folder)
     else:
-        _close_to_others(uri, folder)
+        place.close_to_others(uri, folder)
     return _open_folder(uri, folder, is_new, was_there)
 
 
@@ -255,26 +256,6 @@ def _logging_as_it_is() -> Iterator[None]:
         logging.config.dictConfig = configure
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700, exist_ok=True)  # born with these permissions: whatever the umask, no moment without
-        folder.chmod(0o700)  # an empty folder that was there
-    except OSError as error:
-        raise UserError(f"cannot make the gallery {folder}: {error.strerror}; choose another place") from error
-
-
-def _close_to_others(uri: str, folder: Path) -> None:
-    try:
-        if folder.stat().st_mode & 0o077:
-            folder.chmod(0o700)
-    except OSError as error:
-        raise UserError(
-            f"others can look into the gallery {uri}, and it cannot be closed to them: {error.strerror}; let its owner "
-            "do so with chmod 700, or move it"
-        ) from error
-
-
 def _open_folder(uri: str, folder: Path, is_new: bool, was_there: bool) -> Store:
     from milvus_lite.adapter.grpc.server import start_server_in_thread
     from milvus_lite.exceptions import DataDirLockedError
@@ -298,7 +279,7 @@ def _open_folder(uri: str, folder: Path, is_new: bool, was_there: bool) -> Store
     def close() -> None:
         server.stop(grace=None).wait()
         if is_new and not database.list_collections():  # while it is locked: nobody else can put anything into it
-            _remove(folder, keeps_itself=was_there)
+            place.remove(folder, keeps_itself=was_there)
         database.close()
         shutil.rmtree(sockets, ignore_errors=True)
 
@@ -307,15 +288,6 @@ def _open_folder(uri: str, folder: Path, is_new: bool, was_there: bool) -> Store
     except BaseException:
         close()
         raise
-
-
-def _remove(folder: Path, *, keeps_itself: bool) -> None:
-    """Removes what the engine has put into the folder, and the folder unless it is to stay."""
-    for path in list(folder.iterdir()) if keeps_itself else [folder]:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
 
 
 def _connect_to_server(uri: str) -> Store:

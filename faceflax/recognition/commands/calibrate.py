@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     if problems := [row.problem for row in rows if row.problem]:
         raise UserError(problems[0])
     groups = {records.normalise(row.values["person"]): row.values["group"] for row in rows}
-    people, refused, _ = session.find_people([folder], None)
+    people, refused, *_ = session.find_people([folder], None)
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")
     encoder = session.choose_encoder(None, arguments.encoder)

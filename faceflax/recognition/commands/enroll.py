@@ -35,15 +35,16 @@ def run(arguments: argparse.Namespace) -> int:
     for option, text in (("--consent", notes.consent), ("--purpose", notes.purpose)):
         records.check_text(option, text or "", records.MAX_NOTE)
     session.check(arguments, create=True)
-    people, refused, whole = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
+    people, refused, whole, parts = session.find_people([Path(name) for name in arguments.inputs], arguments.name)
     failures = session.Failures()
     for each in refused:
         failures.note(*each)
     total = len(people) + len(failures.by_path)
     if not people:
         return 1
-    if whole:
-        session.say(f"a folder that holds no folders is one person, by its own name: {session.some_of(whole)}")
+    for what, names in (("that holds no folders", whole), ("in a folder", parts)):
+        if names:
+            session.say(f"a folder {what} is one person, by its own name: {session.some_of(names)}")
     session.choose_encoder(None, arguments.encoder)  # a name that there is, before a gallery is made
     with session.open_gallery(arguments.gallery, create=True) as gallery:
         encoder = session.choose_encoder(gallery, arguments.encoder)

@@ -110,11 +110,13 @@ class People(NamedTuple):
       names: of each image file the person's.
       refused: one sentence for each photograph that has no name, with its path, and for each argument that is none.
       whole: the names of folders that hold no folders of images, so that each is one person.
+      parts: the names of folders in folders that were given, each one person as well.
     """
 
     names: dict[Path, str]
     refused: list[tuple[Path | None, str]]
     whole: list[str]
+    parts: list[str]
 
 
 def find_people(given: Sequence[Path], name: str | None) -> People:
@@ -133,6 +135,7 @@ def find_people(given: Sequence[Path], name: str | None) -> People:
     taken: dict[str, set[str]] = collections.defaultdict(set)  # names, by where the file really lies
     refused: list[tuple[Path | None, str]] = []
     whole: dict[str, None] = {}
+    parts: dict[str, None] = {}
     for one in given:
         files, missing = inputs.list_images([one])
         if missing and not one.is_dir() and not acquire.is_pattern(os.fspath(one)):
@@ -150,9 +153,10 @@ def find_people(given: Sequence[Path], name: str | None) -> People:
             if own not in taken[place]:
                 people.setdefault(file, own)
                 taken[place].add(own)
-            if name is None and not nested:
-                whole[people.get(file, own)] = None
-    return People(people, refused + [each for place, each in nameless.items() if place not in taken], list(whole))
+            if name is None:
+                (parts if nested else whole)[people.get(file, own)] = None
+    refused += [each for place, each in nameless.items() if place not in taken]
+    return People(people, refused, list(whole), list(parts))
 
 
 def _folder_of(given: Path, below: Path, nested: bool) -> str:
