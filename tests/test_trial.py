@@ -155,6 +155,7 @@ def test_the_report_holds_every_row_and_damage_shows(tmp_path):
         assert float(row["auc_low"]) <= float(row["auc"]) <= float(row["auc_high"])
     markdown = (tmp_path / "report" / "report.md").read_text()
     assert "occlude 50" in markdown and "signed" in markdown and "rank-1 by task" in markdown
+    assert "2 people enrolled, then the other 2; of both together 8 searches for enrolled people and 12 for" in markdown
     assert "FNIR at FPIR 1e-2 by task" in markdown and table[0]["fnir_1e-2"] == ""  # 12 searches for strangers are few
 
 

@@ -33,13 +33,18 @@ _LEAST_FAR = 1e-4  # of the plot
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One encoder under one task in one way: the metrics with their intervals, and the curve of its pairs."""
+    """One encoder under one task in one way: the metrics with their intervals, and the curve of its pairs.
+
+    `enrolled` are the people in each half of the open set, `searches` of both those for enrolled people and for others.
+    """
 
     encoder: str
     way: str
     task: Task | None
     values: Mapping[str, Interval]
     curve: verification.Curve
+    enrolled: tuple[int, int]
+    searches: tuple[int, int]
 
 
 def measure(
@@ -70,7 +75,9 @@ def measure(
         return np.array([*ranks, *rates, *whole, *verification.fnir_at_fpir(searches, 1e-2, times)])
 
     intervals = verification.over_people(statistics, person.max() + 1, resamples=resamples)
-    return Row(encoder, way, task, dict(zip(METRICS, intervals, strict=True)), verification.roc(compared))
+    values, mated = dict(zip(METRICS, intervals, strict=True)), int(searches.mated.sum())
+    halves = (len(enrolled[::2]), len(enrolled[1::2]))
+    return Row(encoder, way, task, values, verification.roc(compared), halves, (mated, len(searches.mated) - mated))
 
 
 def write(
@@ -82,7 +89,7 @@ def write(
     """
     texts = {
         "table.csv": _csv(rows, signature),
-        "report.md": "\n".join([*map(to_markdown, shown), f"{_HOW}\n\n{signature}\n"]),
+        "report.md": "\n".join([*map(to_markdown, shown), f"{_HOW} {_open_set(rows)}\n\n{signature}\n"]),
         "report.tex": "\n".join(to_latex(table, [signature]) for table in shown),
     }
     for name, text in texts.items():
@@ -101,9 +108,18 @@ _HOW = (
     "large a share of pairs of two people; empty where these are too few to tell so small a share from none. FNIR at "
     "FPIR: every second person is enrolled, then the others; the share of searches for enrolled people that do not "
     "return their name, at the threshold above which so large a share of searches for people who are not enrolled "
-    "returns anybody's. "
-    "Intervals: 95%, bootstrap over people."
+    "returns anybody's. That threshold is chosen on the searches of the row, under damage on the damaged ones. "
+    "Intervals: 95%, bootstrap over people; for ranks and FNIR over those looked for, and who is enrolled stays so."
 )
+
+
+def _open_set(rows: Sequence[Row]) -> str:
+    """How many are enrolled in the open set, and how many searches the rates are shares of."""
+    (first, second), (mated, others) = rows[0].enrolled, rows[0].searches
+    return (
+        f"The open set: {first} people enrolled, then the other {second}; of both together {mated} searches for "
+        f"enrolled people and {others} for others."
+    )
 
 
 def tables(rows: Sequence[Row]) -> list[Table]:
