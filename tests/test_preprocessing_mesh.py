@@ -44,18 +44,24 @@ def test_the_mean_face_is_symmetric():
     np.testing.assert_allclose(mesh.Mesh(points, 1).five, TEMPLATE, atol=0.01)
 
 
-@pytest.mark.parametrize("angles", [(30, 0, 0), (-50, 0, 0), (0, 20, 0), (0, -25, 0), (0, 0, 40), (25, 10, -15)])
-def test_angles_are_those_of_the_turn(angles):
-    """Yaw towards the image's right, pitch upwards, roll clockwise; x is right, y down, z away."""
-    yaw, pitch, roll = angles
+@pytest.mark.parametrize("roll", [0, 45, 90, 180, -120])
+@pytest.mark.parametrize(("yaw", "pitch"), [(0, 0), (30, 0), (-50, 0), (0, 20), (0, -25), (25, 10), (-65, 30)])
+def test_angles_are_those_of_the_turn_whichever_way_the_face_lies(yaw, pitch, roll):
+    """Yaw towards the right of the upright face's image, pitch upwards, roll clockwise; x is right, y down, z away."""
     turn = Rotation.from_euler("ZYX", (roll, -yaw, -pitch), degrees=True).as_matrix()
     moved = 140 * mesh.template() @ turn.T + (300, 200, 0)
-    found = mesh.Mesh(moved, 1).angles
-    ahead = turn @ (0, 0, -1)
-    assert np.sign(ahead[0]) == np.sign(found[0]) or not yaw  # a face turned right looks right
-    assert np.sign(ahead[1]) == -np.sign(found[1]) or not pitch
-    if sum(angle != 0 for angle in angles) == 1:
-        np.testing.assert_allclose(found, angles, atol=1e-6)
+    np.testing.assert_allclose(mesh.Mesh(moved, 1).angles, (yaw, pitch, roll), atol=1e-6)
+
+
+def test_a_face_that_lies_has_the_yaw_of_the_upright_one(detect, measure):
+    """The face looks aside by 29 degrees."""
+    face, angles = faces.load(1, 256)[0], []
+    for degrees in (0, 45, 90, 180):
+        picture = faces.scene([(face, placed(256, degrees, (200, 200)))], 400, 400)
+        angles.append(measure(picture, detect(picture)[0]).angles)
+    yaw, pitch, roll = np.transpose(angles)
+    assert abs(yaw[0]) > 20 and np.ptp(yaw) < 2 and np.ptp(pitch) < 3
+    np.testing.assert_allclose((roll - roll[0] + 180) % 360 - 180, (0, 45, 90, -180), atol=2)
 
 
 def test_left_and_right_points_pair_as_the_network_has_them():

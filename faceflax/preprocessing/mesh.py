@@ -57,11 +57,14 @@ class Mesh:
     def angles(self) -> tuple[float, float, float]:
         """Yaw, pitch and roll in degrees, 0 for a face that looks at us.
 
-        Yaw is positive towards the image's right, pitch upwards, roll clockwise.
+        Roll, in (-180, 180], is positive clockwise. Yaw and pitch are those of the face made upright, whichever way it
+        lies in the image: yaw is positive towards the right of its upright image, pitch towards the top.
         """
-        ahead = -self.rotation[:, 2]
+        rotation = self.rotation
+        roll = np.arctan2(rotation[1, 0], rotation[0, 0])
+        upright = np.array([[np.cos(roll), np.sin(roll), 0], [-np.sin(roll), np.cos(roll), 0], [0, 0, 1]])
+        ahead = -(upright @ rotation)[:, 2]
         yaw, pitch = np.arctan2(ahead[0], -ahead[2]), np.arcsin(np.clip(-ahead[1], -1, 1))
-        roll = np.arctan2(self.rotation[1, 0], self.rotation[0, 0])
         return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))
 
 

@@ -29,7 +29,7 @@ class Located:
 
     @property
     def yaw(self) -> float | None:
-        """Degrees by which the face looks to the image's right, if that is known."""
+        """Degrees by which the face looks to the right of its upright picture, if that is known."""
         return None if self.mesh is None else self.mesh.angles[0]
 
 
