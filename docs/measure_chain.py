@@ -5,7 +5,7 @@ python docs/measure_chain.py [--template ffhq] [--probes 9] [--parts]
 On the 40 people of orl_faces, 92x112: the first of each one's ten photographs is the gallery, the next ones are the
 probes, made darker or noisy by the degradation tasks. Each is embedded by faceres: `whole` as it is, or cut out by the
 chain, only `aligned`, or in better light and without noise (`chain`); with --parts also `relit` or `denoised` alone.
-The gallery, undamaged, goes the same way as the probes. A probe where no face is found is a miss. Intervals are 95% of
+The gallery, undamaged, goes the same way as the probes. A probe where no face is found, or it is refused, is a miss. Intervals are 95% of
 a bootstrap over people.
 """
 
@@ -56,15 +56,15 @@ def main() -> None:
     detect, measure, embed = detection.load_detector(), mesh.load_mesh(), _embedder()
 
     def ways(images: np.ndarray) -> dict[str, np.ndarray]:
-        """Vectors [N, 1024] of the images by each way; zeros where no face is found."""
+        """Vectors [N, 1024] of the images by each way; zeros where no face is found and taken."""
         vectors = {"whole": embed(list(images))}
         found = [_find(image, detect, measure) for image in images]
-        has_face = np.array([faces is not None for faces in found])
         for way, (relight, denoise) in chosen.items():
             settings = Settings(faceres.SIZE, arguments.template, relight=relight, denoise=denoise, max_yaw=90)
-            crops = [chain.normalise_face(*faces, settings).pixels for faces in found if faces is not None]
+            crops = [None if faces is None else chain.normalise_face(*faces, settings).pixels for faces in found]
+            has_crop = [crop is not None for crop in crops]
             vectors[way] = np.zeros_like(vectors["whole"])
-            vectors[way][has_face] = embed(crops)
+            vectors[way][has_crop] = embed([crop for crop in crops if crop is not None])
         return vectors
 
     gallery = ways(images[is_gallery])

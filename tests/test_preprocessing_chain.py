@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from faceflax.preprocessing import chain, frontalise, mesh
+from faceflax.preprocessing import alignment, chain, frontalise, mesh
 from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, write
@@ -88,3 +88,40 @@ def test_a_face_that_looks_too_far_aside_is_left_with_a_reason():
         assert np.array_equal(crop, made.crop(FACES[0])) != is_turned
         record = frontalise.describe(measured, turned)
         assert ("reason" in record) != is_turned and record["turned"] == pytest.approx(turned)
+
+
+def test_a_face_that_the_edge_cuts_off_is_refused():
+    """What lies beyond the photograph would be mirrored into the crop: a second mouth below the first."""
+    normalise = chain.load_chain(chain.Settings(size=64, relight=False, denoise=False))
+    (picture,) = faces.load(1, 256)
+    (whole,), (hardly,), (cut,) = (normalise(np.ascontiguousarray(picture[:rows])) for rows in (256, 232, 205))
+    assert whole.record["mesh"]["inside"] == 1 and whole.pixels is not None
+    assert 0.95 <= hardly.record["mesh"]["inside"] < 1 and hardly.pixels is not None
+    assert 0.75 < cut.record["mesh"]["inside"] < 0.95
+    assert cut.pixels is None and cut.record["refused"] == cut.reason == "a face that is cut off by the picture's edge"
+
+
+def test_a_face_whose_eye_lies_beyond_the_edge_is_refused_without_a_mesh():
+    face = Face(np.array([-20.0, 0, 90, 90]), 100 * TEMPLATE - (40, 0), 0.9)
+    found = chain.normalise_face(FACES[0], face, None, chain.Settings(size=64))
+    assert found.pixels is None and "cut off by the picture's edge" in found.reason
+
+
+def test_what_lies_beyond_the_edge_is_filled_by_the_other_half():
+    c, s = np.cos(np.deg2rad(15)), np.sin(np.deg2rad(15))
+    points = 128 * mesh.template() @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]).T
+    measured = mesh.Mesh(points, 1.0)
+    made = alignment.align(measured.five, 64)
+    middle = round(measured.five[2, 0])
+    colours = np.where(np.arange(160)[None, :, None] < middle, np.uint8([200, 0, 0]), np.uint8([0, 0, 200]))
+    picture = np.ascontiguousarray(np.broadcast_to(colours, (160, 160, 3)))
+    for lost in (0, middle - 10):
+        # Its left part, from which the face is seen, is cut off but for the last ten columns.
+        moved = mesh.Mesh(points - (lost, 0, 0), 1.0)
+        placed = Alignment(
+            64, made.matrix + np.array([[0, 0, lost * made.matrix[0, 0]], [0, 0, lost * made.matrix[1, 0]]])
+        )
+        crop, turned = frontalise.frontalise(np.ascontiguousarray(picture[:, lost:]), moved, placed, TEMPLATE)
+        assert abs(turned) > 10
+        is_red = (crop[..., 0] > crop[..., 2])[20:50, 5:20]
+        assert is_red.mean() > 0.95 if lost == 0 else is_red.mean() < 0.05

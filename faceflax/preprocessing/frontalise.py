@@ -43,17 +43,22 @@ def frontalise(
         return made.crop(pixels), 0.0
     margin = made.size // 2  # what comes into view lies beside the crop
     wide = made.matrix + (0, 0, margin)
-    view = alignment.warp(pixels, wide, (made.size + 2 * margin,) * 2, cv2.BORDER_REPLICATE)
+    shape = (made.size + 2 * margin,) * 2
+    view = alignment.warp(pixels, wide, shape, cv2.BORDER_REPLICATE)
+    covered = alignment.warp(np.ones(pixels.shape[:2], np.float32), wide, shape, cv2.BORDER_CONSTANT)
     source = made.to_crop(measured.points[:, :2])
     frontal = _turned(measured, made.size * template)
     far, pull = _pull(frontal, made.size)
-    own = _sample(view, margin + pull(source, far))
-    mirrored = _sample(view, margin + pull(source[mesh.mirrored()], far * (-1, 1) + (made.size, 0)))
+    places = margin + pull(source, far)
+    mirrored_places = margin + pull(source[mesh.mirrored()], far * (-1, 1) + (made.size, 0))
     seen = _seen(measured)
     weights = 1 - np.clip(seen[mesh.mirrored()] - seen, 0, 1)
     far_weights = (far[:, 0] < made.size / 2) == (yaw > 0)  # the half that the face is seen from
-    weights = pull(weights[:, None], far_weights[:, None]).astype(np.float32)
+    weights = pull(weights[:, None], far_weights[:, None])[..., 0].astype(np.float32)
+    # What one half has beyond the photograph's edge the other half fills, if it has it.
+    weights = np.clip(weights + _sample(covered, places) - _sample(covered, mirrored_places), 0, 1)
     weights = cv2.GaussianBlur(weights, (0, 0), made.size / 64)[..., None]
+    own, mirrored = _sample(view, places), _sample(view, mirrored_places)
     return np.round(weights * own + (1 - weights) * mirrored).astype(np.uint8), -yaw
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
@@ -46,6 +46,10 @@ class Mesh:
         """float64 [5, 2]: eyes, nose, corners of the mouth, as `Face.points`."""
         return np.array([self.points[list(group), :2].mean(axis=0) for group in _FIVE])
 
+    def inside(self, shape: Sequence[int]) -> np.ndarray:
+        """Returns bool [468], which points lie in a photograph of `shape` (H, W, ...)."""
+        return is_inside(self.points[:, :2], shape)
+
     @functools.cached_property
     def rotation(self) -> np.ndarray:
         """float64 [3, 3], the rotation of the mean frontal face that brings it nearest (Kabsch, Acta Cryst. A 1976)."""
@@ -66,6 +70,11 @@ class Mesh:
         ahead = -(upright @ rotation)[:, 2]
         yaw, pitch = np.arctan2(ahead[0], -ahead[2]), np.arcsin(np.clip(-ahead[1], -1, 1))
         return tuple(float(np.degrees(angle)) for angle in (yaw, pitch, roll))
+
+
+def is_inside(points: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Returns bool [N], which of `points` [N, 2] lie in a photograph of `shape` (H, W, ...)."""
+    return ((points >= 0) & (points <= shape[1::-1])).all(axis=1)
 
 
 Measure = Callable[[np.ndarray, Face], Mesh | None]
