@@ -5,8 +5,8 @@ python docs/measure_chain.py [--template ffhq] [--probes 9] [--parts]
 On the 40 people of orl_faces, 92x112: the first of each one's ten photographs is the gallery, the next ones are the
 probes, made darker or noisy by the degradation tasks. Each is embedded by faceres: `whole` as it is, or cut out by the
 chain, only `aligned`, or in better light and without noise (`chain`); with --parts also `relit` or `denoised` alone.
-The gallery, undamaged, goes the same way as the probes. A probe where no face is found, or it is refused, is a miss. Intervals are 95% of
-a bootstrap over people.
+The gallery, undamaged, goes the same way as the probes. A probe where no face is found, or it is refused, is a miss.
+Intervals are 95% of a bootstrap over people.
 """
 
 import argparse

@@ -90,6 +90,8 @@ def test_jpeg_orientation(tmp_path):
         ((9, 7), np.uint8, False),
         ((9, 7), np.uint16, False),
         ((9, 7, 3), np.uint16, False),
+        ((9, 7), np.uint8, True),
+        ((9, 7), np.uint16, True),
         ((9, 7, 3), np.uint8, True),
         ((9, 7, 3), np.uint16, True),
     ],
@@ -101,7 +103,7 @@ def test_depth_and_channels_survive(shape, dtype, has_alpha, tmp_path):
     images.write(tmp_path / "a.png", photograph)
     again = images.read(tmp_path / "a.png")
     np.testing.assert_array_equal(again.pixels, photograph.pixels)
-    assert again.pixels.dtype == dtype
+    assert again.pixels.dtype == dtype and again.pixels.shape == shape
     assert (again.alpha is None) == (alpha is None)
     if has_alpha:
         np.testing.assert_array_equal(again.alpha, alpha)
@@ -172,13 +174,36 @@ def test_gif_is_read(tmp_path):
         images.read(save(tmp_path, data[:200]))
 
 
-@pytest.mark.parametrize("kind", ["JPEG", "TIFF"])
-def test_cmyk_is_read_as_pillow_does(tmp_path, kind):
+@pytest.mark.parametrize(("kind", "mode"), [("JPEG", "CMYK"), ("TIFF", "CMYK"), ("TIFF", "LAB")])
+def test_cmyk_and_lab_are_read_as_pillow_does(tmp_path, kind, mode):
     face = Image.fromarray(faces.load(1)[0])
-    data = encode(face.convert("CMYK"), kind, **({"quality": 98} if kind == "JPEG" else {}))
-    pixels = images.read(save(tmp_path, data)).pixels.astype(int)
-    assert pixels.shape == (128, 128, 3)
-    assert np.abs(pixels - np.asarray(face)).mean() < 3
+    data = encode(face.convert(mode), kind, **({"quality": 98} if kind == "JPEG" else {}))
+    photograph = images.read(save(tmp_path, data))
+    assert photograph.pixels.shape == (128, 128, 3) and photograph.alpha is None
+    assert np.abs(photograph.pixels.astype(int) - np.asarray(face)).mean() < 3
+    assert sizes.claimed(tmp_path / "photo") == (128, 128)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LA"])
+def test_a_tiff_that_pillow_reads_is_turned_once(tmp_path, mode):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture = COLOUR.convert(mode)
+    photograph = images.read(save(tmp_path, encode(picture, "TIFF", exif=exif)))
+    expected = np.rot90(np.asarray(picture.convert("RGB")), -1)
+    np.testing.assert_array_equal(images.to_srgb8(photograph), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_grey_beside_alpha_stays_grey(tmp_path, kind):
+    exif = Image.Exif()
+    exif[0x10F] = "some maker"
+    data = encode(Image.fromarray(RGBA[..., 2:], "LA"), kind, exif=exif)
+    photograph = images.read(save(tmp_path, data))
+    images.write(tmp_path / "out.png", photograph)
+    with Image.open(tmp_path / "out.png") as written:
+        assert written.mode == "LA" and written.getexif()[0x10F] == "some maker"
+        np.testing.assert_array_equal(np.asarray(written), RGBA[..., 2:])
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])

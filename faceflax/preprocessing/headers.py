@@ -17,6 +17,11 @@ def is_known(encoded: bytes) -> bool:
     return encoded.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\0", b"MM\0*"))
 
 
+def is_grey(encoded: bytes) -> bool:
+    """Whether a file is a PNG that holds grey beside alpha."""
+    return encoded.startswith(b"\x89PNG\r\n\x1a\n") and encoded[25] == 4  # its type of colour
+
+
 def size(encoded: bytes) -> tuple[int, int]:
     """Returns (width, height) in pixels of a JPEG, PNG, WebP, BMP or TIFF file.
 

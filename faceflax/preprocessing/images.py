@@ -10,7 +10,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.preprocessing import colour, headers, pillow
+from faceflax.preprocessing import colour, headers, pillow, png
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 MAX_PIXELS = 100_000_000
@@ -85,6 +85,8 @@ def _decode(encoded: bytes) -> Photograph:
         return Photograph(pixels, alpha, profile, exif)
     pixels = _imdecode(encoded, _ORIENTED)
     alpha = _alpha(encoded, pixels)
+    if alpha is not None and headers.is_grey(encoded):  # OpenCV gives it as colours beside alpha
+        pixels = np.ascontiguousarray(pixels[..., 0])
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"pixels of type {pixels.dtype} are not supported; save it with 8 or 16 bits a channel")
     if pixels.ndim == 3:
@@ -95,7 +97,7 @@ def _decode(encoded: bytes) -> Photograph:
 def _in_colours(pixels: np.ndarray, profile: bytes) -> tuple[np.ndarray, bytes]:
     """RGB [H, W, 3] and the profile that its values mean, which is not one of grey: files of colours cannot have it.
 
-    A grey picture that was read as colours, as beside alpha, is brought from a profile of grey to sRGB.
+    A grey picture that was read as colours, as beside alpha in a WebP file, is brought from a profile of grey to sRGB.
     """
     if not colour.is_grey(profile):
         return pixels, profile
@@ -170,9 +172,11 @@ def write(path: Path, photograph: Photograph) -> None:
 def encode(photograph: Photograph) -> np.ndarray:
     """Returns the bytes, uint8 [n], of the PNG that `write` writes."""
     pixels = photograph.pixels
+    if photograph.alpha is not None and pixels.ndim == 2:
+        encoded = png.grey_with_alpha(pixels, photograph.alpha, photograph.profile, photograph.exif)
+        return np.frombuffer(encoded, np.uint8)
     if photograph.alpha is not None:
-        colours = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., ::-1]
-        pixels = np.dstack([colours, photograph.alpha])
+        pixels = np.dstack([pixels[..., ::-1], photograph.alpha])
     elif pixels.ndim == 3:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
     blocks = {cv2.IMAGE_METADATA_EXIF: photograph.exif, cv2.IMAGE_METADATA_ICCP: photograph.profile}

@@ -1,4 +1,4 @@
-"""What Pillow reads better than OpenCV: colour profiles and EXIF, CMYK, and GIF, HEIC and AVIF files."""
+"""What Pillow reads better than OpenCV: profiles and EXIF, CMYK, Lab, TIFF's alpha, and GIF, HEIC and AVIF files."""
 
 import io
 import struct
@@ -25,6 +25,7 @@ _STORAGE = {254, 255, 256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317
 _STORAGE |= {338, 339, 340, 341, 347, *range(512, 522), 529, 530, 531, 532, 34675}
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}
 _GIF = (b"GIF87a", b"GIF89a")
+_TIFF = (b"II*\0", b"MM\0*")
 _HEIF_BRANDS = {b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"}
 _AVIF_BRANDS = {b"avif", b"avis"}
 
@@ -34,22 +35,26 @@ class _RefusedError(ValueError):
 
 
 def needs_pillow(encoded: bytes) -> bool:
-    """Whether a file's first bytes are those of GIF, HEIC or AVIF, or a JPEG's that has four channels."""
-    if encoded.startswith(_GIF):
+    """Whether a file's first bytes are those of GIF, HEIC or AVIF, or of a JPEG or TIFF that OpenCV reads wrongly.
+
+    It takes the four channels of CMYK for others, also for alpha, Lab for RGB, and leaves out the alpha beside grey.
+    """
+    if encoded.startswith(_GIF) or _brand(encoded) in _HEIF_BRANDS | _AVIF_BRANDS:
         return True
-    return _brand(encoded) in _HEIF_BRANDS | _AVIF_BRANDS or encoded.startswith(b"\xff\xd8") and _has_four(encoded)
+    return encoded.startswith((b"\xff\xd8", *_TIFF)) and _mode(encoded) in ("CMYK", "LAB", "LA")
 
 
 def _brand(encoded: bytes) -> bytes:
     return encoded[8:12] if encoded[4:8] == b"ftyp" else b""
 
 
-def _has_four(encoded: bytes) -> bool:
+def _mode(encoded: bytes) -> str:
+    """Pillow's name for a file's channels; empty where it cannot be read."""
     try:
         with _open(encoded) as image:
-            return image.mode == "CMYK"
+            return image.mode
     except (*_DAMAGED, Image.DecompressionBombError):
-        return False
+        return ""
 
 
 def _open(encoded: bytes) -> Image.Image:
@@ -117,13 +122,13 @@ def orientation(encoded: bytes) -> int:
 
 
 def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
-    """Returns uint8 RGB [H, W, 3], or [H, W] of a GIF whose colours are all grey, upright; and alpha [H, W] or None.
+    """Returns uint8 RGB [H, W, 3], or [H, W] of grey and of a GIF whose colours all are, upright; and alpha or None.
 
-    CMYK is brought to sRGB by its profile where it has one. Raises `ValueError` when the file is damaged.
+    Lab is brought to sRGB, and so is CMYK, by its profile where it has one. Raises `ValueError` when the file is damaged.
     """
     try:
         with _open(encoded) as image:
-            is_gif = image.format == "GIF"
+            is_gif, is_grey = image.format == "GIF", image.mode == "LA"
             image = ImageOps.exif_transpose(image)
             if image.mode == "CMYK":
                 image = _from_cmyk(image)
@@ -133,7 +138,7 @@ def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
         raise
     except _DAMAGED as error:
         raise ValueError("the file is damaged or cut short") from error
-    is_grey = is_gif and bool((pixels[..., :3] == pixels[..., :1]).all())
+    is_grey |= is_gif and bool((pixels[..., :3] == pixels[..., :1]).all())
     colours = pixels[..., 0] if is_grey else pixels[..., :3]
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
 
