@@ -124,7 +124,7 @@ def orientation(encoded: bytes) -> int:
 def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     """Returns uint8 RGB [H, W, 3], or [H, W] of grey and of a GIF whose colours all are, upright; and alpha or None.
 
-    Lab is brought to sRGB, and so is CMYK, by its profile where it has one. Raises `ValueError` when the file is damaged.
+    Lab is brought to sRGB, and so is CMYK, by its profile if it has one. Raises `ValueError` when the file is damaged.
     """
     try:
         with _open(encoded) as image:
