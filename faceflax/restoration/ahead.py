@@ -3,10 +3,12 @@
 import collections
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+_PATIENCE = 0.5  # seconds after an interrupt
 
 
 @contextlib.contextmanager
@@ -73,7 +75,33 @@ class Behind:
         while self._queue:
             self._finish_first()
 
+    def give_up(self) -> None:
+        """Begins nothing more, and lets `settle` look at what is done, or is within half a second."""
+        left = [future for future, _ in self._queue if not future.cancel()]
+        self._queue.clear()
+        done = futures.wait(left, _PATIENCE).done
+        for future in left:
+            if future in done:
+                self._settle(future)
+
     def _finish_first(self) -> None:
-        future, weight = self._queue.popleft()
+        future, weight = self._queue[0]
+        futures.wait([future])  # an interrupt here leaves it to `give_up`
+        self._queue.popleft()
         self._load -= weight
         self._settle(future)
+
+
+@contextlib.contextmanager
+def behind(pool: ThreadPoolExecutor, settle: Callable[[Future], None], ahead: int, most: float = 0) -> Iterator[Behind]:
+    """Yields a `Behind` of these arguments that is closed afterwards.
+
+    After an interrupt it gives up, so that `settle` has seen what was done by then.
+    """
+    work = Behind(pool, settle, ahead, most)
+    try:
+        yield work
+        work.close()
+    except KeyboardInterrupt:
+        work.give_up()
+        raise

@@ -16,7 +16,7 @@ from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import results
-from faceflax.restoration.ahead import submit_ahead, threads
+from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
 HOLE_COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
@@ -177,18 +177,14 @@ def restore_files(
         advance()
 
     try:
-        with threads(os.cpu_count()) as pool:
-            crops, writing = _prepared(jobs, size, find is not None, pool, 2 * batch_size, fail), []
+        with threads(os.cpu_count()) as pool, behind(pool, settle, batch_size) as writing:
+            crops = _prepared(jobs, size, find is not None, pool, 2 * batch_size, fail)
             while batch := list(itertools.islice(crops, batch_size)):
                 batch = batch if find is None else _search(batch, find)
                 images, masks = (np.stack([getattr(crop, name) for _, crop in batch]) for name in ("image", "mask"))
                 restored = restore(images, masks)
-                for future in writing:
-                    settle(future)
-                done = zip(batch, restored, strict=True)
-                writing = [pool.submit(_write, *pair, pixels, taken) for pair, pixels in done]
-            for future in writing:
-                settle(future)
+                for pair, pixels in zip(batch, restored, strict=True):
+                    writing.submit(0, _write, *pair, pixels, taken)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{written} of {len(jobs)} images are done") from error
     return written

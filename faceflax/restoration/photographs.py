@@ -15,7 +15,7 @@ from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import paste, report, results, subjects
-from faceflax.restoration.ahead import Behind, submit_ahead, threads
+from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Crop, Locate, Subject
@@ -110,10 +110,9 @@ def restore_files(
         # Writers of their own, as results would wait behind all that is read ahead.
         with threads(os.cpu_count()) as pool, threads(os.cpu_count()) as writers:
             works = _works(jobs, locate, restorer.size, options, pool, 2 * batch_size, fail)
-            writing = Behind(writers, settle, 2 * batch_size, _MOST_PIXELS)
-            for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
-                writing.submit(weight(work, options.times), _finish, work, restorer.description, options, taken)
-            writing.close()
+            with behind(writers, settle, 2 * batch_size, _MOST_PIXELS) as writing:
+                for work in Batches(restorer.restore, batch_size, _MOST_PIXELS).run(works):
+                    writing.submit(weight(work, options.times), _finish, work, restorer.description, options, taken)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{counts[0]} of {len(jobs)} photographs are done") from error
     return counts[0], counts[1]

@@ -15,7 +15,7 @@ from faceflax.files import write_json
 from faceflax.preprocessing import alignment
 from faceflax.preprocessing.images import Photograph
 from faceflax.restoration import film, paste, report, results, subjects
-from faceflax.restoration.ahead import Behind, submit_ahead, threads
+from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.film import Film
 from faceflax.restoration.photographs import Options
@@ -116,11 +116,9 @@ def _paste_in_order(
         count += 1
         advance()
 
-    with threads(1) as in_order:
-        pasting = Behind(in_order, settle, most_behind, _MOST_PIXELS)
+    with threads(1) as in_order, behind(in_order, settle, most_behind, _MOST_PIXELS) as pasting:
         for frame in frames:
             pasting.submit(weight(frame, times), finish, frame)
-        pasting.close()
     return count
 
 
