@@ -115,6 +115,14 @@ def test_one_mask_for_all(tmp_path, model):
         assert not np.array_equal(result[:4], expected[:4])
 
 
+def test_a_mask_over_the_whole_crop_is_refused(tmp_path, model, capsys):
+    face(tmp_path / "a.png")
+    write(tmp_path / "mask.png", Photograph(np.full((SIZE, SIZE), 255, np.uint8), None))
+    arguments = ("--aligned", "--out", tmp_path / "out", "--model", model, "--mask", tmp_path / "mask.png")
+    assert restore(tmp_path / "a.png", *arguments) == 1
+    assert "hardly anything of it is known" in capsys.readouterr().err and not (tmp_path / "out" / "a.png").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

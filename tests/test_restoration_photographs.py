@@ -158,7 +158,28 @@ def test_of_a_photograph_with_a_mask_the_holes_alone_change(tmp_path):
     ((image, missing),) = seen
     assert (image[0][missing[0, ..., 0] > 0] == 0.5).all() and 0 < missing.mean() < 0.3
     reasons = [face.get("reason") for face in json.loads(job.output.with_suffix(".json").read_text())["faces"]]
-    assert reasons == [None, "nothing of it is missing", "nothing of it is missing"]
+    assert reasons == [None, "no hole of the mask lies in it", "no hole of the mask lies in it"]
+
+
+def test_masks_that_leave_nothing_to_fill_or_nothing_to_fill_it_by(tmp_path):
+    empty = np.zeros((110, 120), np.uint8)
+    beside, over = empty.copy(), empty.copy()
+    beside[:3] = 255
+    over[:] = 255
+    sentences = ("its mask {mask} is empty", "no hole of the mask lies in it", "hardly anything of it is known")
+    for job, mask, sentence in zip(jobs(tmp_path, 3), (empty, beside, over), sentences, strict=True):
+        file = tmp_path / "masks" / job.output.name
+        write(file, Photograph(mask, None))
+        counts, (failure,) = run([Job(job.source, job.output, file)], always(*CORNERS))
+        assert counts == (0, 0) and sentence.format(mask=file) in failure and not job.output.exists()
+
+
+def test_a_face_that_is_covered_but_for_its_mouth_is_filled(tmp_path):
+    (job,) = jobs(tmp_path, 1)
+    mask = np.zeros((110, 120), np.uint8)
+    mask[: CORNERS[0][1] + round(0.65 * SIDE), :] = 255
+    write(tmp_path / "mask.png", Photograph(mask, None))
+    assert run([Job(job.source, job.output, tmp_path / "mask.png")], always(CORNERS[0])) == ((1, 1), [])
 
 
 def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):

@@ -20,6 +20,7 @@ from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
 HOLE_COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
+LEAST_KNOWN = 0.1  # share of a face's pixels; of less, with not even a mouth in it, networks make a blot
 # images float32 [n, S, S, 3] -> what covers the faces, bool [n, S, S]
 FindBatch = Callable[[np.ndarray], np.ndarray]
 
@@ -217,6 +218,10 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         if is_searched:
             return prepare(photograph, np.zeros(shape, bool), size)
         missing = None if job.mask is None else images.read_mask(job.mask, shape)
+        if missing is not None and 1 - missing.mean() < LEAST_KNOWN:
+            raise UserError(
+                f"{job.source}: hardly anything of it is known beside its mask; leave more of the face bare"
+            )
         return prepare(photograph, missing, size)
 
 

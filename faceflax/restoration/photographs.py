@@ -151,6 +151,8 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     photograph = images.read(job.source)
     options.check_size(job.source, photograph.pixels.shape[:2])
     missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
+    if missing is not None and not missing.any():
+        raise UserError(f"{job.source}: its mask {job.mask} is empty; draw what is missing in any colour but black")
     found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
     if not found:
         raise UserError(f"{job.source}: no face found; pass --aligned if it is a face that fills the image")

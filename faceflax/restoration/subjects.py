@@ -12,7 +12,7 @@ from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
 from faceflax.restoration import paste
-from faceflax.restoration.aligned import HOLE_COLOUR
+from faceflax.restoration.aligned import HOLE_COLOUR, LEAST_KNOWN
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
 MOST_YAW = 60.0  # degrees; beyond, half of the face that the network would draw is not seen
@@ -132,12 +132,15 @@ def _cut(photograph: Photograph, located: Located, size: int, missing: np.ndarra
         place = alignment.align(located.face.points, size)
     except ValueError:
         return Subject(located, None, "its five points do not lie like a face's")
+    shown = paste.soft_mask(hull(located.mesh, place), size)
     if missing is None:
-        return Subject(located, cut(photograph, place, paste.soft_mask(hull(located.mesh, place), size)))
+        return Subject(located, cut(photograph, place, shown))
     holes = alignment.warp(missing.astype(np.float32), place.matrix, (size, size), cv2.BORDER_CONSTANT)
     holes = (np.abs(holes) > _LEAST_MISSING).astype(np.float32)
     if not holes.any():
-        return Subject(located, None, "nothing of it is missing")
+        return Subject(located, None, "no hole of the mask lies in it")
+    if (1 - holes)[shown > 0].mean() < LEAST_KNOWN:
+        return Subject(located, None, "hardly anything of it is known beside the mask's holes")
     crop = cut(photograph, place, np.ones_like(holes))
     image = np.where(holes[..., None] > 0, np.float32(HOLE_COLOUR), crop.image)
     return Subject(located, dataclasses.replace(crop, image=image, missing=holes[..., None]))
