@@ -115,9 +115,12 @@ def _add_normalize(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: argparse.ArgumentParser, metavar: str, kinds: str) -> None:
     parser.add_argument(
-        "inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them at any depth (kept in DIR)"
+        "inputs",
+        nargs="+",
+        metavar=metavar,
+        help=f"{kinds}, folders of them at any depth (kept in DIR), or patterns such as 'in/**/*.jpg'",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="where the results go")
 
@@ -138,7 +141,7 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
         "is reported, the others are done, and the exit status is 1.",
     )
     parser.set_defaults(run=run)
-    _add_files(parser)
+    _add_files(parser, "PHOTO|FOLDER|VIDEO", "images, videos")
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, restored whole")
     parser.add_argument(
         "--model",
@@ -188,7 +191,7 @@ def _add_mask(commands: argparse._SubParsersAction) -> None:
         "stay as they are. A file that cannot be done is reported, the others are done, and the exit status is 1.",
     )
     parser.set_defaults(run=run)
-    _add_files(parser)
+    _add_files(parser, "PHOTO|FOLDER", "images")
     parser.add_argument("--aligned", action="store_true", help="each input is a cropped face, framed as FFHQ's are")
     parser.add_argument(
         "--landmarks",

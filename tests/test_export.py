@@ -205,6 +205,7 @@ def strip(kind, path):
         ({"--model": __file__}, "is not a workdir of a trained model"),
         ({"--model": str(Path(__file__).parent)}, "is not a workdir of a trained model"),
         ({"--out": "."}, "is a folder"),
+        ({"--out": "/proc/model.zip", "--model": "nowhere"}, "cannot write into the folder /proc"),  # before it is read
         ({"--fidelity": "0.5"}, "no such GAN"),
     ],
 )

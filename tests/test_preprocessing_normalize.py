@@ -55,7 +55,7 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
         b"bomb.png": (bytes(png), "50000x50000 pixels are more than the 100 million"),
         b"nobody.png": (cv2.imencode(".png", faces.background(90, 90))[1].tobytes(), "no face found"),
         b"caf\xe9.jpg": (b"hello", "not a JPEG"),
-        b"clip.mp4": (b"hello", "cannot be opened as a video"),
+        b"clip.mp4": (b"hello", "is no video that can be decoded"),
     }
     for name, (data, _) in bad.items():
         (source / os.fsdecode(name)).write_bytes(data)

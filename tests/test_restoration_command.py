@@ -115,6 +115,12 @@ def test_one_mask_for_all(tmp_path, model):
         assert not np.array_equal(result[:4], expected[:4])
 
 
+def test_the_help_says_what_is_taken(capsys):
+    assert restore("--help") == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "PHOTO|FOLDER|VIDEO" in said and "images, videos, folders of them" in said and "patterns such as" in said
+
+
 def test_a_mask_over_the_whole_crop_is_refused(tmp_path, model, capsys):
     face(tmp_path / "a.png")
     write(tmp_path / "mask.png", Photograph(np.full((SIZE, SIZE), 255, np.uint8), None))

@@ -27,8 +27,11 @@ def test_what_is_no_video_leaves_nothing(tmp_path, in_turn, data):
         record(source)
         data = source.read_bytes()[:2000]
     source.write_bytes(data)
-    with pytest.raises(UserError, match=r"in\.mp4: "):
+    with pytest.raises(UserError, match=r"in\.mp4: ") as told:
         restore(source, tmp_path / "out" / "in.mp4", locator())
+    with pytest.raises(UserError) as told_by_normalize:
+        list(acquire.frames(str(source)))
+    assert str(told.value) == str(told_by_normalize.value)
     assert not (tmp_path / "out").exists()
 
 

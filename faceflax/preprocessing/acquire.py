@@ -17,6 +17,7 @@ os.environ.setdefault("OPENCV_FFMPEG_DEBUG", "1")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
+UNDECODABLE = "is no video that can be decoded; it is damaged, cut short or none at all"
 _STREAM = re.compile(r"(rtsp|rtmp|https?|udp|tcp)://", re.IGNORECASE)
 _PATIENCE_MS = 10_000
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:/+)(.*)", re.IGNORECASE | re.DOTALL)  # a path lost its second slash
@@ -84,6 +85,8 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
     cannot be opened, gives no frame, or gives one of more pixels than `images.MAX_PIXELS`; after its last frame, when a
     file that was read to its end is cut short.
     """
+    if not is_live(source):
+        check_file(Path(source))
     capture = _open(source)
     try:
         if not capture.isOpened():
@@ -100,11 +103,19 @@ def frames(source: str, every: int = 1, limit: int | None = None) -> Iterator[tu
                     given += 1
             number += 1
         if not given:
-            raise UserError(f"{shown(source)}: gives no picture; check that it is a video and whole")
+            raise UserError(f"{shown(source)}: {_absence(source)}")
         if is_at_end:
             footage.packet_times(Path(source))
     finally:
         capture.release()
+
+
+def check_file(path: Path) -> None:
+    """Raises `UserError` for a video file that cannot be read or is empty."""
+    if not os.access(path, os.R_OK):
+        raise UserError(f"{path}: cannot be read; check its permissions")
+    if not path.stat().st_size:
+        raise UserError(f"{path}: the file is empty; copy it again from where it came")
 
 
 def _open(source: str) -> cv2.VideoCapture:
@@ -129,7 +140,7 @@ def open_video(source: str) -> cv2.VideoCapture:
 def _absence(source: str) -> str:
     if is_live(source):
         return "no such camera or stream; check that it is connected and not in use"
-    return "cannot be opened as a video; check that it is one"
+    return UNDECODABLE
 
 
 def _checked(frame: np.ndarray, source: str) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 import contextlib
 import errno
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,8 +24,10 @@ def _make_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write into the folder {out}; choose another --out")
+    try:  # permissions say yes to root also where a file system takes no files
+        tempfile.TemporaryFile(dir=out).close()
+    except OSError as error:
+        raise UserError(f"cannot write into the folder {out}; choose another --out") from error
 
 
 def make_place(out: Path) -> None:

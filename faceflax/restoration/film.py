@@ -79,10 +79,7 @@ def output_suffix(source: Path) -> str:
 
 def probe(path: Path) -> Film:
     """Reads what a video says of itself; raises `UserError` when it is none, has no frame, or is cut short."""
-    if not os.access(path, os.R_OK):
-        raise UserError(f"{path}: cannot be read; check its permissions")
-    if not path.stat().st_size:
-        raise UserError(f"{path}: the file is empty; copy it again from where it came")
+    acquire.check_file(path)
     capture = acquire.open_video(str(path))
     try:
         given = capture.get(cv2.CAP_PROP_FPS)
@@ -90,7 +87,7 @@ def probe(path: Path) -> Film:
     finally:
         capture.release()
     if not is_read or not 0 < given < _MOST_RATE:
-        raise UserError(f"{path}: is no video that can be decoded; it is damaged or cut short")
+        raise UserError(f"{path}: {acquire.UNDECODABLE}")
     rate = fractions.Fraction(given).limit_denominator(1001)
     times = footage.packet_times(path)
     times = footage.frame_times(path) if not len(times) or _uneven(times, rate) else times
