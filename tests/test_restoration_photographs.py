@@ -40,7 +40,9 @@ def test_every_face_gets_its_own_result_and_the_background_stays(tmp_path):
         touched = np.zeros(before.shape[:2], bool)
         for subject in subjects.find(Photograph(before, None), always(*CORNERS), SIZE):
             crop = subject.crop
-            restored = invert(crop.image[None], None)[0]  # of its finest detail it leaves next to nothing
+            restored = crop.in_own_light(
+                invert(crop.shown[None], None)[0]
+            )  # of its finest detail it leaves next to nothing
             matched = paste.match_colour(restored, crop.image)
             touched |= paste.paste(expected, matched.astype(np.float32), crop.mask, crop.place) > 0
         assert np.abs(after.astype(int) - expected).max() <= 1

@@ -15,7 +15,7 @@ class Work(Protocol):
 
     Attributes:
       crops: its faces.
-      restored: float32 [S, S, 3] each, what the network has made of them so far, in their order.
+      restored: float32 [S, S, 3] each, what the network has made of them so far, in their order and light.
       num_pixels: of the picture, which is in memory as long as it waits.
     """
 
@@ -66,7 +66,7 @@ class Batches:
 
     def _restore_first(self, waiting: list[tuple[Work, Crop]]) -> list[tuple[Work, Crop]]:
         batch = waiting[: self.size]
-        images, missing = (np.stack([getattr(crop, name) for _, crop in batch]) for name in ("image", "missing"))
-        for (work, _), result in zip(batch, self.restore(images, missing), strict=True):
-            work.restored.append(result)
+        images, missing = (np.stack([getattr(crop, name) for _, crop in batch]) for name in ("shown", "missing"))
+        for (work, crop), result in zip(batch, self.restore(images, missing), strict=True):
+            work.restored.append(crop.in_own_light(result))
         return waiting[self.size :]

@@ -11,7 +11,7 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
-from faceflax.restoration import paste
+from faceflax.restoration import exposure, paste
 from faceflax.restoration.aligned import HOLE_COLOUR, LEAST_KNOWN
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
@@ -68,6 +68,7 @@ class Crop:
       mask: float32 [S, S], how much of the result shows.
       own: as `image`, with the values that the photograph has for these colours.
       profile: the photograph's, that says what those values mean.
+      gain: by which `image` is brightened for the network, see `exposure`.
     """
 
     place: Alignment
@@ -76,6 +77,16 @@ class Crop:
     mask: np.ndarray
     own: np.ndarray
     profile: bytes
+    gain: float = 1.0
+
+    @property
+    def shown(self) -> np.ndarray:
+        """What the network is shown, float32 [S, S, 3]: `image` in better light, if the face is dark."""
+        return exposure.brighten(self.image, self.missing, self.gain)
+
+    def in_own_light(self, restored: np.ndarray) -> np.ndarray:
+        """Returns what the network made of `shown`, float32 [S, S, 3], in the light of `image`."""
+        return exposure.darken(restored, self.image, self.missing, self.gain)
 
     @property
     def step(self) -> float:
@@ -132,18 +143,20 @@ def _cut(photograph: Photograph, located: Located, size: int, missing: np.ndarra
         place = alignment.align(located.face.points, size)
     except ValueError:
         return Subject(located, None, "its five points do not lie like a face's")
-    shown = paste.soft_mask(hull(located.mesh, place), size)
+    crop = cut(photograph, place, paste.soft_mask(hull(located.mesh, place), size))
     if missing is None:
-        return Subject(located, cut(photograph, place, shown))
+        return Subject(located, crop)
     holes = alignment.warp(missing.astype(np.float32), place.matrix, (size, size), cv2.BORDER_CONSTANT)
     holes = (np.abs(holes) > _LEAST_MISSING).astype(np.float32)
     if not holes.any():
         return Subject(located, None, "no hole of the mask lies in it")
-    if (1 - holes)[shown > 0].mean() < LEAST_KNOWN:
+    if (1 - holes)[crop.mask > 0].mean() < LEAST_KNOWN:
         return Subject(located, None, "hardly anything of it is known beside the mask's holes")
-    crop = cut(photograph, place, np.ones_like(holes))
     image = np.where(holes[..., None] > 0, np.float32(HOLE_COLOUR), crop.image)
-    return Subject(located, dataclasses.replace(crop, image=image, missing=holes[..., None]))
+    gain = exposure.gain(crop.image, crop.mask * (1 - holes))
+    everywhere = np.ones_like(holes)
+    filled = dataclasses.replace(crop, image=image, missing=holes[..., None], mask=everywhere, gain=gain)
+    return Subject(located, filled)
 
 
 def hull(measured: Mesh | None, place: Alignment) -> np.ndarray:
@@ -160,7 +173,8 @@ def cut(photograph: Photograph, place: Alignment, mask: np.ndarray) -> Crop:
     pixels, profile = photograph.pixels, photograph.profile
     own = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
     own = own if own.ndim == 3 else np.repeat(own[..., None], 3, axis=2)
-    return Crop(place, colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32), mask, own, profile)
+    image, missing = colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32)
+    return Crop(place, image, missing, mask, own, profile, exposure.gain(image, mask))
 
 
 def put_back(
@@ -176,7 +190,7 @@ def put_back(
     Args:
       pixels: the photograph, enlarged `times` times.
       crop: what was restored.
-      restored: float32 [S, S, 3].
+      restored: float32 [S, S, 3], in the light of the crop.
       missing: bool, as `pixels`: where holes were given they alone change; None: the face changes.
       times: how much `pixels` were enlarged.
       steady: of a video, makes of this frame's `paste.spared` what is spared with regard to the frames before.

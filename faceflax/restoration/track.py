@@ -13,6 +13,7 @@ from faceflax.restoration.subjects import MOST_YAW, Located
 _LEAST_OVERLAP = 0.3  # intersection over union, from which a box is the one of the frame before
 _RAMP = 5  # frames in which a face that is found fades in, and one that is lost out
 _MASK_SHARE = 0.25  # of a new frame in the blend's mask
+_GAIN_SHARE = 0.25  # of a new frame in the gain by which the network is shown a dark face
 # Of the one-euro filter: Hertz for a face at rest, and Hertz more for each distance of the eyes that it moves a second.
 _REST, _SLOPE = 1.0, 5.0
 _SPEED_CUTOFF = 1.0  # Hertz
@@ -66,6 +67,7 @@ class Track:
       weight: how much of the restored face shows, 0 to 1.
       first, last, found: as of `Seen`.
       mask: what `blended_mask` took last, smoothed.
+      gain: what `steady_gain` took last, smoothed.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Track:
     found: int
     smooth: OneEuro
     mask: np.ndarray | None = None
+    gain: float | None = None
 
     def seen(self) -> Seen:
         """Returns what outlasts it."""
@@ -87,6 +90,11 @@ class Track:
         """Returns the mask [S, S] of this frame, smoothed over the last ones and faded with the track."""
         self.mask = mask if self.mask is None else self.mask + _MASK_SHARE * (mask - self.mask)
         return self.mask * np.float32(self.weight)
+
+    def steady_gain(self, gain: float) -> float:
+        """Returns the gain of this frame, smoothed over the last ones, as the network's answer changes with it."""
+        self.gain = gain if self.gain is None else self.gain + _GAIN_SHARE * (gain - self.gain)
+        return self.gain
 
 
 class Tracker:

@@ -130,7 +130,8 @@ def _cut(pixels: np.ndarray, tracks: list[Track], size: int) -> _Frame:
         except ValueError:
             continue
         mask = track.blended_mask(paste.soft_mask(subjects.hull(track.mesh, place), size))
-        crops.append(subjects.cut(Photograph(pixels, None), place, mask))
+        crop = subjects.cut(Photograph(pixels, None), place, mask)
+        crops.append(dataclasses.replace(crop, gain=track.steady_gain(crop.gain)))
         shown.append(track)
     return _Frame(pixels, shown, crops)
 
