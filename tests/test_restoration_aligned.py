@@ -7,7 +7,7 @@ import pytest
 from faceflax.errors import UserError
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import aligned
+from faceflax.restoration import aligned, seam
 
 SIZE = 32
 RNG = np.random.default_rng(0)
@@ -69,7 +69,8 @@ def test_shrinking_is_antialiased():
 
 @pytest.mark.parametrize("shape", [(64, 50), (32, 32), (17, 20)])
 @pytest.mark.parametrize("kind", ["colour", "grey", "16 bit"])
-def test_known_pixels_are_kept_to_the_bit_and_missing_ones_filled(shape, kind):
+def test_known_pixels_are_kept_to_the_bit_and_missing_ones_filled(shape, kind, monkeypatch):
+    monkeypatch.setattr(seam, "meet", lambda fill, *_: fill)
     pixels = RNG.integers(0, 256, (*shape, 3), np.uint8)
     if kind == "grey":
         pixels = pixels[..., 0]

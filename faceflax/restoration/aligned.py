@@ -15,7 +15,7 @@ from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import results
+from faceflax.restoration import results, seam
 from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
@@ -108,11 +108,14 @@ def finish(crop: Prepared, restored: np.ndarray) -> Photograph:
         pixels = colour.from_srgb(pixels, crop.profile)
     if crop.is_grey:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    pixels = np.round(np.clip(pixels, 0, 1) * np.iinfo(crop.dtype).max).astype(crop.dtype)
+    most = np.iinfo(crop.dtype).max
+    pixels = np.round(np.clip(pixels, 0, 1) * most).astype(crop.dtype)
     pixels = _resize(pixels, crop.shape, cv2.INTER_CUBIC)
     if crop.missing is not None:
-        missing = crop.missing if crop.is_grey else crop.missing[..., None]
-        pixels = np.where(missing, pixels, crop.original)
+        fill, around = (np.atleast_3d(values).astype(np.float32) / most for values in (pixels, crop.original))
+        filled = np.round(most * np.clip(seam.meet(fill, around, crop.missing, ~crop.missing), 0, 1))
+        pixels = np.where(crop.missing[..., None], filled.astype(crop.dtype), np.atleast_3d(crop.original))
+        pixels = pixels.reshape(crop.original.shape)
     return Photograph(pixels, crop.alpha, crop.profile, crop.exif)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 
 from faceflax.preprocessing import alignment
 from faceflax.preprocessing.alignment import Alignment
+from faceflax.restoration import seam
 
 _FEATHER = 0.1  # of the crop's side: how far from its border the blend takes to reach 1
 _COLOUR_SIGMA = 0.1  # of the crop's side: what changes more slowly than this is colour and light
@@ -142,6 +143,8 @@ def paste(
     share = np.clip(alignment.warp(mask, matrix, shape, cv2.BORDER_CONSTANT), 0, 1)
     if allowed is not None:
         share *= allowed[window]
+        around = np.atleast_3d(pixels[window]).astype(np.float32) / np.iinfo(pixels.dtype).max
+        colour = seam.meet(colour, around, share > 0, ~allowed[window])
     weight[window] = share
     _blend(pixels[window], colour, share, kept)
     return weight
