@@ -96,8 +96,8 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Pr
 def finish(crop: Prepared, restored: np.ndarray) -> Photograph:
     """Brings the model's `restored` [S, S, 3] back to the file's size, colour profile, depth and channels.
 
-    Where a mask was given, known pixels are the file's own, to the bit. Raises `ValueError` when `restored` is not
-    finite.
+    Where a mask was given, known pixels are the file's own, to the bit, and the others meet them (see `seam`). Raises
+    `ValueError` when `restored` is not finite.
     """
     if not np.isfinite(restored).all():
         raise ValueError("the model's output is not finite; the model is damaged or was trained badly")

@@ -125,7 +125,7 @@ def paste(
       restored: float32 [S, S, 3] in [0, 1].
       mask: float32 [S, S], how much of it shows.
       place: where the crop lies in `pixels`.
-      allowed: bool [H, W], the pixels that may change; None: all.
+      allowed: bool [H, W], the pixels that may change, as `seam.meet` brings them to the others; None: all.
       kept: share of `pixels` that is added to `restored`, which then is without it.
 
     Returns:
