@@ -88,7 +88,7 @@ def test_the_colour_of_a_hole_that_soiled_its_rim_is_not_taken_in():
     np.testing.assert_allclose(filled[hole], around[hole], atol=1e-5)
 
 
-def test_a_hole_without_surroundings_is_left_as_it_was_filled():
-    fill = RNG.random((9, 7, 1)).astype(np.float32)
-    whole = np.ones((9, 7), bool)
-    np.testing.assert_array_equal(seam.meet(fill, np.zeros_like(fill), whole, ~whole), fill)
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_without_surroundings_or_without_a_hole_nothing_is_changed(is_whole):
+    fill, hole = RNG.random((9, 7, 1)).astype(np.float32), np.full((9, 7), is_whole)
+    np.testing.assert_array_equal(seam.meet(fill, np.zeros_like(fill), hole, ~hole), fill)

@@ -23,8 +23,10 @@ def meet(fill: np.ndarray, around: np.ndarray, hole: np.ndarray, known: np.ndarr
       known: bool [H, W], which pixels of `around` are known, none of them in the hole.
 
     Returns:
-      float32 [H, W, C]; `fill` itself where no known pixel is near the hole.
+      float32 [H, W, C]; `fill` itself where there is no hole, or no known pixel near it.
     """
+    if not hole.any():
+        return fill
     rows, columns = (_span(hole.any(axis=axis)) for axis in (1, 0))
     met = fill.copy()
     met[rows, columns] = _meet(*(values[rows, columns] for values in (fill, around, hole, known)))
@@ -34,7 +36,7 @@ def meet(fill: np.ndarray, around: np.ndarray, hole: np.ndarray, known: np.ndarr
 def _span(is_there: np.ndarray) -> slice:
     """From the first to the last, and what is needed around them."""
     places = np.flatnonzero(is_there)
-    return slice(max(places[0] - _AROUND, 0), places[-1] + 1 + _AROUND) if len(places) else slice(0, 0)
+    return slice(max(places[0] - _AROUND, 0), places[-1] + 1 + _AROUND)
 
 
 def _meet(fill: np.ndarray, around: np.ndarray, hole: np.ndarray, known: np.ndarray) -> np.ndarray:
