@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 
-from faceflax.recognition import store
+from faceflax.recognition import place
 from tests import tiny
 
 SLOW = ("jax", "pymilvus", "milvus_lite", "tensorflow")
@@ -53,7 +53,7 @@ def test_cheap_checks_come_first(tmp_path):
     (tmp_path / "none" / "photographs").mkdir(parents=True)
     (tmp_path / "none" / "photographs" / "1.jpg").touch()
     (tmp_path / "empty").mkdir()
-    (tmp_path / "held.db" / store._LAYOUT).mkdir(parents=True)
+    (tmp_path / "held.db" / place.LAYOUT).mkdir(parents=True)
     commands = "\n".join(command for command, _ in REFUSED)
     options = {"cwd": tmp_path, "env": tiny.environment(PYTHONPATH=tiny.ROOT), "input": commands}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, **options)

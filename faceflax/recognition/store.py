@@ -8,20 +8,16 @@ import json
 import logging
 import logging.config
 import os
-import re
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from faceflax.errors import UserError
 from faceflax.recognition import place
-
-TOKEN = "FACEFLAX_GALLERY_TOKEN"
-"""The environment variable with the server's token, "user:password" or an API key."""
+from faceflax.recognition.place import LAYOUT, TOKEN, one_line
 
 _ATTEMPTS = 3
 _CONNECT_SECONDS = 5
@@ -35,8 +31,6 @@ _READS = {"describe_alias", "describe_collection", "describe_index", "has_collec
 _READS |= {"list_collections", "query", "search"}
 # A server that went away may have done what it was asked: these may be done twice.
 _REPEATABLE = _READS | {"upsert", "flush", "load_collection"}
-_LAYOUT = "collections"  # what the embedded database makes in its folder
-_ADDRESS = re.compile(r"[^/]*(@|:\d+(/|$))")  # host:port, user:password@host
 _LONGEST_PLACE = 70  # bytes: a socket's path has 107, and its folder's name and its own take 33
 
 
@@ -113,7 +107,7 @@ class Store:
         """Whether no file of an embedded collection is missing: the engine would show one without its list as empty."""
         if self._folder is None:
             return True
-        below = self._folder / _LAYOUT / collection
+        below = self._folder / LAYOUT / collection
         try:
             parts = json.loads((below / "manifest.json").read_text(encoding="utf-8"))["partitions"]
             files = [Path("partitions", name, file) for name, part in parts.items() for file in part["data_files"]]
@@ -169,7 +163,7 @@ class Store:
         except MilvusException as error:
             if error.code in (_CONNECT_FAILED, grpc.StatusCode.UNAVAILABLE):
                 raise _unanswered(self.uri, 1) from error
-            raise UserError(f"the gallery {self.uri} did not do as asked: {_one_line(error.message)}") from error
+            raise UserError(f"the gallery {self.uri} did not do as asked: {one_line(error.message)}") from error
         except grpc.RpcError as error:  # a server that hangs
             raise UserError(f"the gallery {self.uri} did not answer in time; see to its server") from error
 
@@ -193,44 +187,17 @@ def connect(uri: str, *, create: bool = False) -> Store:
       UserError: it is not there, is no gallery, is in use by another process, does not answer, can be read by others
         and not be closed to them, or `uri` holds more than an address.
     """
-    check(uri, create=create)
+    place.check(uri, create=create)
     _prepare_libraries()
     if "://" in uri:
         return _connect_to_server(uri)
     folder = Path(uri)
-    is_new, was_there = not (folder / _LAYOUT).is_dir(), folder.is_dir()
+    is_new, was_there = not (folder / LAYOUT).is_dir(), folder.is_dir()
     if is_new:
         place.make(folder)
     else:
         place.close_to_others(uri, folder)
     return _open_folder(uri, folder, is_new, was_there)
-
-
-def check(uri: str, *, create: bool = False) -> None:
-    """Raises `UserError` as `connect`, for what can be told without the database's libraries, which take their time."""
-    if "://" in uri:
-        _check_address(uri)
-        return
-    if _ADDRESS.match(uri):
-        raise UserError(
-            "--gallery looks like a server's address without its beginning: write http://host:port, without user or "
-            "password, or ./NAME for a file of that name"
-        )
-    folder = Path(uri)
-    try:
-        if (folder / _LAYOUT).is_dir():
-            return
-        if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-            raise UserError(f"{folder} is no gallery; choose another --gallery")
-    except OSError as error:
-        raise _unopened(uri, error) from error
-    if not create:
-        raise UserError(f"there is no gallery {folder}; faceflax enroll --gallery {folder} makes one")
-
-
-def _unopened(uri: str, error: OSError) -> UserError:
-    reason = error.strerror or _one_line(str(error))
-    return UserError(f"the gallery {uri} cannot be opened: {reason}; its folder and files must be yours, and writable")
 
 
 def _prepare_libraries() -> None:
@@ -271,10 +238,10 @@ def _open_folder(uri: str, folder: Path, is_new: bool, was_there: bool) -> Store
         raise UserError(f"the gallery {uri} is in use by another process; try again when that has ended") from error
     except OSError as error:
         shutil.rmtree(sockets, ignore_errors=True)
-        raise _unopened(uri, error) from error
+        raise place.unopened(uri, error) from error
     except (ValueError, RuntimeError) as error:
         shutil.rmtree(sockets, ignore_errors=True)
-        raise UserError(f"the gallery {uri} cannot be opened: {_one_line(str(error))}") from error
+        raise UserError(f"the gallery {uri} cannot be opened: {one_line(str(error))}") from error
 
     def close() -> None:
         server.stop(grace=None).wait()
@@ -311,28 +278,8 @@ def _unanswered(uri: str, attempts: int) -> UnavailableError:
     return UnavailableError(f"the gallery server {uri} did not answer in {tried}; start it, or correct --gallery")
 
 
-def _check_address(uri: str) -> None:
-    """Raises `UserError` for what is no plain address of a server, without repeating what may be a secret."""
-    if any(mark in uri for mark in "@?#"):  # before it is taken apart: what cannot be may hold a secret as well
-        raise UserError(
-            "--gallery holds more than an address: leave out user, password, query and fragment, which others can see "
-            f"on the command line, and put the token into ${TOKEN}"
-        )
-    try:
-        address = urlsplit(uri)
-        is_server = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:  # brackets that hold no address, a port that is no number
-        is_server = False
-    if not is_server:
-        raise UserError(f"--gallery {uri} is no address of a server; write http://host:port or a file's name")
-
-
 def _client(uri: str, token: str) -> Any:
     from pymilvus import MilvusClient
 
     # Of its own: a connection that clients share is never closed, and what is wrong with it stays.
     return MilvusClient(uri, token=token, timeout=_CONNECT_SECONDS, dedicated=True)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(str(text).split())[:300]

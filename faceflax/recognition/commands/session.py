@@ -19,7 +19,7 @@ import numpy as np
 from faceflax.errors import UserError
 from faceflax.preprocessing import acquire, console, detection, inputs
 from faceflax.progress import progress_bar
-from faceflax.recognition import calibration, records, store
+from faceflax.recognition import calibration, place, records, store
 from faceflax.recognition.calibration import Calibration
 from faceflax.recognition.gallery import Gallery
 
@@ -39,7 +39,7 @@ def check(arguments: argparse.Namespace, *, create: bool = False) -> None:
     if "gallery" in given:
         if not arguments.gallery:
             raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
-        store.check(arguments.gallery, create=create)
+        place.check(arguments.gallery, create=create)
     if given.get("batch_size", 1) < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
     if "threshold" in given:
