@@ -28,9 +28,8 @@ def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
     config = ConfigDict()
     config.arms = tuple(experiments)  # trained and measured, in the order of the tables
     config.experiments = ConfigDict(dict(experiments))
-    config.trained = ConfigDict(
-        dict.fromkeys(experiments, ())
-    )  # used instead of training, one a seed: workdirs, or models that ship
+    # Used instead of training, one a seed: workdirs, or models of the package by their names.
+    config.trained = ConfigDict(dict.fromkeys(experiments, ()))
     config.seeds = (0, 1, 2)  # each arm is trained with each
     config.workers = 0  # trainings at once; 0: one for each GPU, else one
 

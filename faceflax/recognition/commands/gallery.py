@@ -130,15 +130,6 @@ def _delete_photographs(arguments: argparse.Namespace, paths: Sequence[Path]) ->
     return 1 if failures.count else 0
 
 
-def _digests(paths: Sequence[Path], failures: session.Failures) -> list[tuple[str, Path]]:
-    """Returns the SHA-256 of each file that can be read, and its path."""
-    digests = []
-    for path in paths:
-        with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
-            digests.append((hashlib.sha256(images.read_bytes(path)).hexdigest(), path))
-    return digests
-
-
 def _chosen(arguments: argparse.Namespace, done: str, does: str) -> str:
     """The condition that the arguments name; raises `UserError` unless they say who is meant, or that all are."""
     condition = _condition(arguments)
@@ -182,6 +173,7 @@ def _export_photographs(gallery: Gallery, condition: str, out: Path, given: Sequ
 
 
 def _digests(paths: Sequence[Path], failures: session.Failures) -> Iterator[tuple[str, Path]]:
+    """Yields the SHA-256 of each file that can be read, and its path."""
     for path in paths:
         with console.reported(lambda sentence, path=path: failures.note(path, sentence)):
             yield hashlib.sha256(images.read_bytes(path)).hexdigest(), path
