@@ -19,6 +19,7 @@ from tests import commands
 SIZE = 64
 RNG = np.random.default_rng(0)
 SURGICAL = masking.Look("surgical", 0, "pleats")
+ROW = "a.png,1,2,3,4,5,6,7,8,9,10"
 
 
 def photograph(height=SIZE, width=SIZE):
@@ -134,6 +135,7 @@ def test_landmarks_say_where_the_face_is(tmp_path, capsys, suffix):
     [
         ("a.png,1,2,3", "line 1: needs ten numbers"),
         ("file,x0\na.png,1,2,3,4,5,6,7,8,9,nan", "line 2: needs ten numbers"),
+        (f"{ROW}\n{ROW}", "line 2: a.png has a row already; give one face of each file"),
         ("[1, 2]", "is not a JSON object"),
         ('{"a.png": [[1, 2]]}', "a.png: needs ten numbers"),
     ],

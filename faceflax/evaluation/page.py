@@ -14,6 +14,7 @@ from faceflax.evaluation.results import Example, TaskResult
 from faceflax.evaluation.tables import Table
 
 FIRST_IMAGES = "The first images of the split, not chosen. Under each picture: its PSNR against the clean one."
+_LONGEST_FIGURE = 40  # characters; a longer cell of a table is a sentence
 _QUALITY = 95  # of the embedded JPEGs; 4:4:4
 
 _STYLE = """
@@ -26,7 +27,8 @@ h1 { font-size: 1.5em; } h2 { font-size: 1.15em; margin-top: 2em; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25em .7em; text-align: right; white-space: nowrap; border-bottom: 1px solid #8884; }
 th { vertical-align: bottom; border-bottom: 2px solid #8888; }
-th:first-child, td:first-child { text-align: left; }
+th:first-child, td:first-child, td.text { text-align: left; }
+td.text { white-space: normal; min-width: 16em; }
 .figure { max-width: 100%; width: auto; height: auto; }
 .row { display: flex; gap: 6px; align-items: flex-start; margin: .4em 0 1em; }
 .row h3 { flex: 0 0 6em; font-size: 1em; margin: 0; }
@@ -72,7 +74,7 @@ def document(title: str, signature: str, body: str, manifest: Mapping[str, Any])
 def table_html(table: Table) -> str:
     """Returns the table under its title."""
     header = "".join(f"<th>{html.escape(cell)}</th>" for cell in table.header)
-    rows = ("".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in table.rows)
+    rows = ("".join(map(_cell, row)) for row in table.rows)
     body = "\n".join(f"<tr>{row}</tr>" for row in rows)
     return f"""<h2>{html.escape(table.title)}</h2>
 <div class="scroll"><table>
@@ -82,6 +84,12 @@ def table_html(table: Table) -> str:
 </tbody>
 </table></div>
 """
+
+
+def _cell(text: str) -> str:
+    """A cell; sentences wrap, so that the columns behind them stay in sight, and figures do not."""
+    kind = ' class="text"' if len(text) > _LONGEST_FIGURE else ""
+    return f"<td{kind}>{html.escape(text)}</td>"
 
 
 def _row(result: TaskResult, people: int) -> str:

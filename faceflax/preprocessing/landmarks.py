@@ -65,7 +65,10 @@ def _from_csv(path: Path, text: str) -> dict[str, np.ndarray]:
     for number, row in enumerate(csv.reader(text.splitlines()), 1):
         if not row or (number == 1 and not _is_number(row[-1])):
             continue
-        found[row[0].strip()] = _points(row[1:], f"{path}, line {number}")
+        name, place = row[0].strip(), f"{path}, line {number}"
+        if name in found:
+            raise UserError(f"--landmarks {place}: {name} has a row already; give one face of each file")
+        found[name] = _points(row[1:], place)
     return found
 
 

@@ -31,7 +31,7 @@ def load(names: Sequence[str]) -> dict[str, perceptual.Params]:
         if name not in NAMES:
             raise UserError(f"there is no judge {name!r}: choose config.eval.judges among {', '.join(NAMES)}")
     chosen = {name: _MODULES[name].load for name in names}
-    return pretrained.load_each(chosen, "evaluate without these networks: --config.eval.judges=()")
+    return pretrained.load_each(chosen, "evaluate without these networks: --config.eval.judges='()'")
 
 
 def describe(networks: Mapping[str, Any], images: Array) -> Description:
