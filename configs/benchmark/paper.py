@@ -24,6 +24,7 @@ def get_config():
     cnn.model.dtype = "bfloat16"
     cnn.gan.width = 64
     cnn.gan.scales = 4
+    cnn.gan.augment = ()  # tens of thousands of faces, each damaged anew whenever it is seen: nothing to learn by heart
     cnn.gan.dtype = "bfloat16"
     cnn.optim.warmup = "1000steps"
     cnn.train.duration = "100000steps"
