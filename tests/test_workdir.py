@@ -10,7 +10,8 @@ import wandb
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.training import tracking, workdir
+from faceflax.training import loop, tracking, workdir
+from tests import tiny
 
 
 def _lock_in_vain(folder, result):
@@ -113,6 +114,35 @@ def test_metrics_of_steps_that_are_done_again_are_dropped(tmp_path):
         {"step": 2, "loss": 2},
         {"step": 3, "loss": 1.5},
     ]
+
+
+def test_lines_with_a_metric_are_read_and_one_cut_short_is_not(tmp_path):
+    assert tracking.read_metrics(tmp_path, "loss") == []
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "loss": 3}\n{"step": 1, "psnr": 9}\n{"step": 2, "loss')
+    assert tracking.read_metrics(tmp_path, "loss") == [{"step": 1, "loss": 3}]
+
+
+def test_pictures_to_keep_stay_beside_the_newest(tmp_path):
+    tracker = tracking.Tracker(tiny.config(), tmp_path, 0, active=True)
+    for step in (1, 2, 3):
+        tracker.write_image(step, "validation", np.full((8, 8, 3), step, np.uint8), keep=step != 2)
+    found = {path.name: cv2.imread(str(path))[0, 0, 0] for path in (tmp_path / "report").iterdir()}
+    assert found == {"validation.png": 3, "validation_1.png": 1, "validation_3.png": 3}
+
+
+@pytest.mark.parametrize(
+    ("total", "every", "kept"),
+    [
+        (7000, 1000, [1000, 2000, 4000, 6000, 7000]),
+        (8, 1, [1, 2, 4, 6, 8]),
+        (1000, 10, [10, 250, 500, 750, 1000]),
+        (100, 70, [70, 100]),
+        (50, 1000, [50]),
+    ],
+)
+def test_the_pictures_of_a_training_that_are_kept(total, every, kept):
+    plan = loop.Plan(total, None, log_every=1, eval_every=every, checkpoint_every=1)
+    assert [step for step in range(1, total + 1) if plan.evaluates(step) and plan.keeps(step)] == kept
 
 
 def test_metrics_that_do_not_fit_the_disk(tmp_path):

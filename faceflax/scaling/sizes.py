@@ -1,6 +1,5 @@
 """The trainings behind the scaling laws: networks of several widths and depths, and shares of the data."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from faceflax.evaluation.benchmark import efficiency
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.scaling import measuring
 from faceflax.scaling.laws import Point
-from faceflax.training import parallel
+from faceflax.training import parallel, tracking
 
 
 def runs(settings: ConfigDict, folder: Path) -> list[Run]:
@@ -64,5 +63,5 @@ def _costs(config: ConfigDict, devices: parallel.Parallel) -> tuple[int, float]:
 
 def validations(workdir: Path) -> list[tuple[int, float]]:
     """Returns (step, PSNR in dB) of each validation of a training, in order."""
-    lines = map(json.loads, (workdir / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
-    return [(line["step"], line["eval/psnr"]) for line in lines if "eval/psnr" in line and line["step"] > 0]
+    lines = tracking.read_metrics(workdir, "eval/psnr")
+    return [(line["step"], line["eval/psnr"]) for line in lines if line["step"] > 0]

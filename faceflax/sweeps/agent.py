@@ -1,7 +1,6 @@
 """Runs a sweep's trials on this machine, several at a time, until none is left."""
 
 import dataclasses
-import json
 import os
 import signal
 import subprocess
@@ -12,7 +11,7 @@ from pathlib import Path
 from faceflax.errors import UserError
 from faceflax.sweeps.file import Sweep, command
 from faceflax.sweeps.store import Store, Trial
-from faceflax.training import processes, workdir
+from faceflax.training import processes, tracking, workdir
 
 _POLL = 0.2  # seconds between two looks at the trials
 
@@ -107,7 +106,7 @@ def _wait_until_free(place: Path, received: list[int]) -> None:
 def _collect(sweep: Sweep, running: list[_Running], free: list[str], say: Callable[[str], None]) -> None:
     """Reports what the trials under way have measured, and takes out those that have ended."""
     for each in list(running):
-        values = measured(each.folder, sweep.metric)
+        values = _measured(each.folder, sweep.metric)
         for number, value in enumerate(values, 1):
             if each.trial.report(number, value) and not each.is_stopped_early:
                 each.is_stopped_early = True
@@ -115,7 +114,7 @@ def _collect(sweep: Sweep, running: list[_Running], free: list[str], say: Callab
         if each.process.poll() is not None:
             running.remove(each)
             free.append(each.slot)
-            say(f"{_name(each.trial)} {_end(sweep, each, measured(each.folder, sweep.metric))}")
+            say(f"{_name(each.trial)} {_end(sweep, each, _measured(each.folder, sweep.metric))}")
 
 
 def _end(sweep: Sweep, each: _Running, values: list[float]) -> str:
@@ -132,15 +131,8 @@ def _end(sweep: Sweep, each: _Running, values: list[float]) -> str:
     return f"failed ({reason}); {each.folder}.log says why"
 
 
-def measured(folder: Path, metric: str) -> list[float]:
-    """Returns the values of `metric` in the workdir's `metrics.jsonl`, in order; a line cut short is left out."""
-    path, values = folder / "metrics.jsonl", []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            values += [record[metric]] if metric in (record := json.loads(line)) else []
-        except ValueError:
-            continue
-    return values
+def _measured(folder: Path, metric: str) -> list[float]:
+    return [line[metric] for line in tracking.read_metrics(folder, metric)]
 
 
 def _stop(sweep: Sweep, running: list[_Running], received: list[int]) -> None:
@@ -154,7 +146,7 @@ def _stop(sweep: Sweep, running: list[_Running], received: list[int]) -> None:
         for each in [each for each in running if each.process.poll() is not None]:
             running.remove(each)
             if each.process.returncode == 0:
-                _end(sweep, each, measured(each.folder, sweep.metric))
+                _end(sweep, each, _measured(each.folder, sweep.metric))
             else:
                 each.trial.interrupt()
         time.sleep(_POLL)

@@ -58,6 +58,15 @@ class Plan:
         """Whether `step` is followed by an evaluation (and so by a checkpoint that knows its result)."""
         return step % self.eval_every == 0 or step == self.total
 
+    def keeps(self, step: int) -> bool:
+        """Whether the picture of the evaluation after `step` is kept, however many follow.
+
+        Kept are that of the first evaluation and of the first at or past each quarter of the training, the end's among
+        them: five at most.
+        """
+        before = max(step - self.eval_every, 0)
+        return before == 0 or 4 * step // self.total > 4 * before // self.total
+
     def saves(self, step: int) -> bool:
         """Whether `step` is followed by a checkpoint."""
         return step % self.checkpoint_every == 0 or self.evaluates(step)
@@ -235,7 +244,7 @@ class _Run:
             with self.meter.timed("evaluation"):
                 metrics, picture = self.evaluate(state.ema)
             self.tracker.write(step, {f"eval/{name}": value for name, value in metrics.items()})
-            self.tracker.write_image(step, "validation", picture)
+            self.tracker.write_image(step, "validation", picture, keep=self.plan.keeps(step))
             shown = "  ".join(f"{name} {value:.3f}" for name, value in metrics.items())
             self.tracker.print(f"step {step}/{self.plan.total}  evaluation: {shown}")
         with self.meter.timed("checkpoint"):

@@ -18,6 +18,18 @@ from faceflax.errors import UserError
 from faceflax.files import atomic_path, write_text
 
 
+def read_metrics(workdir: Path, name: str) -> list[dict[str, float]]:
+    """Returns the lines of the workdir's `metrics.jsonl` that have the metric `name`, in order; none without a file.
+
+    A line that was cut short by a kill is left out.
+    """
+    path, found = workdir / "metrics.jsonl", []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            found += [record] if name in (record := json.loads(line)) else []
+    return found
+
+
 class MetricsFile:
     """`metrics.jsonl`: one JSON object a line with `step` and metrics, in the order of steps, each step once."""
 
@@ -132,11 +144,16 @@ class Tracker:
         if self._wandb:
             self._wandb.write(step, metrics)
 
-    def write_image(self, step: int, name: str, image: np.ndarray) -> None:
-        """Records a uint8 RGB picture [H, W, 3]; `report/NAME.png` of the workdir is the newest."""
+    def write_image(self, step: int, name: str, image: np.ndarray, *, keep: bool = False) -> None:
+        """Records a uint8 RGB picture [H, W, 3]; `report/NAME.png` of the workdir is the newest.
+
+        One to `keep` is also written to `report/NAME_STEP.png`, where no later one takes its place.
+        """
         if self._file:
-            with atomic_path(self._workdir / "report" / f"{name}.png") as path:
-                path.write_bytes(cv2.imencode(".png", image[..., ::-1])[1])
+            encoded = cv2.imencode(".png", image[..., ::-1])[1]
+            for file in (name, f"{name}_{step}")[: 1 + keep]:
+                with atomic_path(self._workdir / "report" / f"{file}.png") as path:
+                    path.write_bytes(encoded)
         if self._wandb:
             self._wandb.write_image(step, name, image)
 
