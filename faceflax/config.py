@@ -64,7 +64,7 @@ def default() -> ConfigDict:
     config.loss.identity = 0.0  # 1 - cosine of faceres' vectors; fetches that network
 
     config.gan = ConfigDict()  # read by arm = "gan" alone; the loss above is its reconstruction loss
-    config.gan.loss = "hinge"  # hinge | non_saturating | relativistic
+    config.gan.loss = "hinge"  # hinge | non_saturating | relativistic, which needs r1 and r2
     config.gan.weight = 0.1  # of the adversarial loss beside the reconstruction loss
     config.gan.adaptive = False  # multiply the weight by the ratio of the two losses' gradients
     config.gan.start = 0  # steps in which the discriminator learns and the generator does not heed it
@@ -162,6 +162,11 @@ def validate(config: ConfigDict) -> None:
         raise UserError(
             f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
             "like one; make it step"
+        )
+    if config.arm == "gan" and config.gan.loss == "relativistic" and not (config.gan.r1 and config.gan.r2):
+        raise UserError(
+            'config.gan.loss "relativistic" may never settle without both penalties; give config.gan.r1 and '
+            "config.gan.r2 a weight, or choose another loss"
         )
     profiled_steps(config.profile)
     for name, words in choices.items():
