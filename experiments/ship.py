@@ -44,7 +44,7 @@ def ship(folder: Path, name: str, licence: str) -> Path:
     """
     from faceflax.models import shipped, weights
     from faceflax.models.face_encoder import compact
-    from faceflax.training import checkpoints, workdir
+    from faceflax.training import checkpoints, monitors, tracking, workdir
 
     is_encoder = workdir.read_config(folder).arm == "encoder"
     if is_encoder != (name == compact.NAME):
@@ -63,6 +63,8 @@ def ship(folder: Path, name: str, licence: str) -> Path:
     }
     if config.arm == "gan":
         manifest |= _origin(folder, config)
+        lines = tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}")
+        manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
     path = compact.FILE if is_encoder else shipped.path(name)
     weights.write(path, trained.params, manifest)

@@ -7,6 +7,7 @@ from skimage import color
 from faceflax.degradations import Task
 from faceflax.evaluation import card
 from faceflax.evaluation.results import TaskResult
+from faceflax.training import monitors
 
 
 @pytest.mark.parametrize("rgb", [(235, 205, 185), (190, 140, 110), (90, 60, 45)])
@@ -36,3 +37,13 @@ def test_groups_are_thirds_by_skin_and_the_worst_are_found():
     manifest |= {"commit": "c0ffee", "command": "train", "licence": "free", "before": []}
     text = card.write("cnn", manifest, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
     assert "8,000 steps" in text and "cnn.jpg" in text and "from random weights" in text
+    assert "How the training went" not in text
+
+
+def test_the_card_of_a_gan_tells_how_its_training_went():
+    config = {"train": {"log_every": "50steps"}, "data": {"batch_size": 4}, "gan": {"start": 1500}}
+    seen = [{"step": step} | dict.fromkeys(monitors.NAMES, step / 8000) for step in (50, 7000)]
+    text = "\n".join(card.course({"config": config, "monitors": seen}))
+    assert "**Means over train.log_every=50steps, 4 faces a step**" in text and "from step 1,500 on" in text
+    cells = [line.replace(" ", "").strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
+    assert cells[2:] == [["50", *["0.006"] * 5], ["7000", *["0.875"] * 5]]

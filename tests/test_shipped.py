@@ -1,6 +1,7 @@
 """Models that come with the package: put there from a workdir, found by name, and restored with."""
 
 import functools
+import json
 
 import jax
 import numpy as np
@@ -13,7 +14,7 @@ from faceflax.files import write_json, write_text
 from faceflax.models import shipped
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
-from faceflax.training import checkpoints, workdir
+from faceflax.training import checkpoints, monitors, workdir
 from faceflax.training import trained as trained_lib
 from tests import commands, untrained
 
@@ -93,7 +94,11 @@ def test_a_gan_is_shipped_after_its_cnn_and_interpolates_with_it(tmp_path, packa
     with pytest.raises(UserError, match="ship that one first"):
         ship(gan, "gan", "")
     ship(cnn, "cnn", "")
+    lines = [{"step": step} | {f"train/{name}": 0.5 for name in monitors.NAMES} for step in (1, 2, 3)]
+    write_text(gan / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     ship(gan, "gan", "")
+    assert [row["step"] for row in shipped.manifest("gan")["monitors"]] == [1, 2]
+    assert shipped.manifest("gan")["monitors"][0]["diversity"] == 0.5 and "monitors" not in shipped.manifest("cnn")
     ends = {1.0: shipped.read("cnn")[1], 0.0: shipped.read("gan")[1]}
     for fidelity, expected in ends.items():
         jax.tree.map(np.testing.assert_array_equal, networks.load_restorer("gan", fidelity).params, expected)

@@ -25,7 +25,7 @@ def write(name: str, manifest: Mapping[str, Any], results: Mapping[str, Sequence
       skin: `typology_angle` of each face of the first set.
     """
     faces, first = next(iter(results.items()))
-    parts = [f"# The model {name}", "", *_origin(manifest), ""]
+    parts = [f"# The model {name}", "", *_origin(manifest), "", *course(manifest)]
     for title, measured in results.items():
         parts += [f"## {title}", "", to_markdown(brief(measured))]
     parts += ["## By the tone of the skin", "", _GROUPS.format(faces=faces), "", to_markdown(by_skin(first, skin))]
@@ -41,6 +41,19 @@ _GROUPS = (
 _PICTURE = (
     "![The faces that it restores worst]({name}.jpg)\n\nOf each kind of damage the face with the least PSNR, at the "
     "hardest severity: clean, damaged, restored."
+)
+_MONITORS = {
+    "accuracy_real": "real told",
+    "accuracy_fake": "restored told",
+    "accuracy_pairs": "pairs told",
+    "diversity": "diversity",
+    "sharpness": "sharpness",
+}
+_COURSE = (
+    "The shares of real faces, of restored ones, and of pairs of both, that the discriminator told rightly: all near 1 "
+    "for long, and the generator learns nothing from it. Then what the restored faces had of the clean ones' variety "
+    "(near 0, all have become one face) and sharpness (below 1 they are blurred, far above 1 they are noise). The "
+    "generator heeded the discriminator from step {start:,} on."
 )
 _LIMITS = (
     "A restored face is an estimate: what the damage took is invented, and is no evidence of who somebody is. Faces "
@@ -63,6 +76,17 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"| command | `{manifest['command']}` |",
         f"| licence | {manifest['licence']} |",
     ]
+
+
+def course(manifest: Mapping[str, Any]) -> list[str]:
+    """Returns the card's section on how the two networks of a GAN did against each other; of another model, nothing."""
+    if not manifest.get("monitors"):
+        return []
+    rows = [[str(row["step"]), *(f"{row[name]:.3f}" for name in _MONITORS)] for row in manifest["monitors"]]
+    config = manifest["config"]
+    title = f"Means over train.log_every={config['train']['log_every']}, {config['data']['batch_size']} faces a step"
+    table = to_markdown(Table(title, ["step", *_MONITORS.values()], rows))
+    return ["## How the training went", "", _COURSE.format(start=config["gan"]["start"]), "", table]
 
 
 def typology_angle(image: np.ndarray) -> float:

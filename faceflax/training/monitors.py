@@ -1,11 +1,16 @@
 """What shows early that an adversarial training goes wrong: who wins, and whether the images still differ."""
 
+from collections.abc import Mapping, Sequence
+
 import jax.numpy as jnp
 from jax import Array
 
 from faceflax import metrics
 from faceflax.models.discriminator import Logits
 from faceflax.training.state import Metrics
+
+NAMES = ("accuracy_real", "accuracy_fake", "accuracy_pairs", "diversity", "sharpness")
+"""What is told of a training when it has ended."""
 
 _EPSILON = 1e-6
 _THUMBNAIL = 8  # pixels of side
@@ -36,6 +41,19 @@ def collapse(restored: Array, clean: Array, mask: Array) -> Metrics:
         "diversity": (_spread(restored, weight), _spread(clean, weight)),
         "sharpness": (_roughness(restored, weight), _roughness(clean, weight)),
     }
+
+
+def course(lines: Sequence[Mapping[str, float]], last: int) -> list[dict[str, float]]:
+    """Returns how a training of `last` steps went: `step` and `NAMES` at its start, each quarter and its end.
+
+    `lines` are those of `metrics.jsonl` that have the monitors; the nearest are taken, each once.
+    """
+    lines = [line for line in lines if line["step"] <= last]
+    nearest = {}
+    for part in range(5 if lines else 0):
+        line = min(lines, key=lambda line: abs(line["step"] - part * last / 4))
+        nearest[line["step"]] = {"step": line["step"]} | {name: line[f"train/{name}"] for name in NAMES}
+    return list(nearest.values())
 
 
 def _spread(images: Array, weight: Array) -> Array:
