@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceflax import config as config_lib
-from faceflax import degradations, models, objectives
+from faceflax import degradations, metrics, models, objectives
 from faceflax.errors import UserError
 from faceflax.models import discriminator as discriminators
 from faceflax.models import spectral
@@ -24,6 +24,8 @@ GENTLE = {
     "gan__start": 2,
     "gan__r1": 0.1,
     "gan__penalty_every": 3,
+    "gan__lr_ratio": 2.0,
+    "optim__ema_decay": 0.6,
     "tasks": ("sr 16",),
 }
 FIELDS = {"arm": "gan", "gan__width": 8, "gan__scales": 2, "eval__best_metric": "step"}
@@ -126,18 +128,21 @@ def _discriminator(size=32, **fields):
 
 def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
     fields = {"gan__weight": 0.3, "tasks": ("noise 50",), "gan__augment": ("translation",), "gan__scales": 1}
-    fields |= {"model__width": 4, "gan__width": 4}
+    fields |= {"gan__r1": 0.5, "gan__r2": 0.8, "gan__penalty_every": 3, "model__width": 4, "gan__width": 4}
     config = tiny.config(**FIELDS | fields)
     state = jax.jit(_arm(**fields).init)()
     model, discriminator = models.create(config.model), discriminators.create(config.gan)
     loss = objectives.adversarial_loss("hinge")
     pairs, keys = _degraded(config, batch), jax.random.split(jax.random.key(7))
     compute = gan._Gradients(config, model, discriminator, loss, Collectives())
-    grads, sums = jax.jit(lambda: compute(state, pairs, keys[0], {}))()
+    at_step = jax.jit(lambda step: compute(state.replace(step=step), pairs, keys[0], {}))
+    due, other = at_step(3), at_step(4)
+
+    def view(images):
+        return diffaugment.augment(keys[0], pairs.index, images, pairs.degraded, pairs.mask, ("translation",))
 
     def judge(params, restored):
         normalized, _ = discriminator.normalize(params, state.extras.vectors)
-        view = lambda x: diffaugment.augment(keys[0], pairs.index, x, pairs.degraded, pairs.mask, ("translation",))  # noqa: E731
         return [discriminator.apply(normalized, *view(images)) for images in (pairs.clean, restored)]
 
     def generator_objective(params):
@@ -148,14 +153,26 @@ def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
     def discriminator_objective(params):
         return loss.discriminator(*judge(params, model.apply(state.params, pairs.degraded, pairs.mask)))
 
+    def penalty(params):
+        normalized, _ = discriminator.normalize(params, state.extras.vectors)
+
+        def logit(*pictures):
+            logits = discriminator.apply(normalized, *(picture[None] for picture in pictures))
+            return logits.image[0] + logits.pixel.mean()
+
+        restored = model.apply(state.params, pairs.degraded, pairs.mask)
+        slopes = [jax.vmap(jax.grad(logit))(*view(images)) for images in (pairs.clean, restored)]
+        r1, r2 = (jnp.square(slope).sum((1, 2, 3)).mean() for slope in slopes)
+        return 0.5 / 2 * r1 + 0.8 / 2 * r2
+
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)  # noqa: E731
     objective, generator = jax.jit(jax.value_and_grad(generator_objective))(state.params)
-    expected = {
-        "generator": generator,
-        "discriminator": jax.jit(jax.grad(discriminator_objective))(state.extras.params),
-    }
-    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)  # noqa: E731
-    jax.tree.map(close, grads, expected)
-    close(sums["loss"][0] / sums["loss"][1], objective)
+    plain, extra = jax.jit(lambda p: (jax.grad(discriminator_objective)(p), jax.grad(penalty)(p)))(state.extras.params)
+    jax.tree.map(close, other[0], {"generator": generator, "discriminator": plain})
+    # Computed in every third step, it counts for the two in which it is left out.
+    with_penalty = jax.tree.map(lambda gradient, more: gradient + 3 * more, plain, extra)
+    jax.tree.map(close, due[0], {"generator": generator, "discriminator": with_penalty})
+    close(due[1]["loss"][0] / due[1]["loss"][1], objective)
 
 
 def _degraded(config, batch):
@@ -221,6 +238,15 @@ def test_monitors_tell_blurred_noisy_and_equal_faces():
     np.testing.assert_allclose([seen["accuracy_real"], seen["accuracy_fake"], seen["logit_real"]], [0.75, 0.75, 1.25])
 
 
+def test_the_course_of_a_training_is_its_start_its_quarters_and_its_end():
+    line = lambda step: {"step": step, "train/loss": 1.0} | {f"train/{name}": step / 8 for name in monitors.NAMES}  # noqa: E731
+    found = monitors.course([line(step) for step in (1, 2, 3, 4, 5, 6, 8, 9)], 8)
+    assert [row["step"] for row in found] == [1, 2, 4, 6, 8]  # what came after the checkpoint is not of it
+    assert found[1] == {"step": 2} | dict.fromkeys(monitors.NAMES, 0.25)
+    assert [row["step"] for row in monitors.course([line(5)], 8)] == [5]
+    assert monitors.course([], 8) == []
+
+
 @pytest.fixture(scope="module")
 def trained(batch):
     """Some steps of a GAN: the state and metrics after each, and the function that takes one."""
@@ -258,6 +284,42 @@ def test_the_generator_heeds_nobody_before_the_start(trained):
     np.testing.assert_allclose(weights, [0, 0, 4 * 0.2, 4 * 0.2, 4 * 0.2], rtol=1e-6)
 
 
+def test_a_step_moves_the_average_the_vectors_and_the_discriminator(trained):
+    config, states, _ = trained
+    before, after = states[-2][0], states[-1][0]
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    averaged = jax.tree.map(lambda old, new: 0.6 * old + 0.4 * new, before.ema, after.params)
+    jax.tree.map(close, after.ema, averaged)
+    params, vectors = before.extras.params, before.extras.vectors
+    kernel = params["encoder0"]["kernel"].reshape(-1, params["encoder0"]["kernel"].shape[-1])
+    vector = kernel.T @ (kernel @ vectors["encoder0/kernel"])
+    close(after.extras.vectors["encoder0/kernel"], vector / np.linalg.norm(vector))
+    assert not np.allclose(after.extras.vectors["encoder0/kernel"], vectors["encoder0/kernel"], rtol=1e-4, atol=1e-6)
+    # Adam, at twice the generator's rate of 1e-3. Without momentum the first moment is the gradient itself.
+    adam = after.extras.opt_state[0]
+    root = jax.tree.map(lambda square: np.sqrt(square / (1 - 0.99**NUM_STEPS)) + 1e-8, adam.nu)
+    moved = jax.tree.map(lambda old, gradient, root: old - 2e-3 * gradient / root, params, adam.mu, root)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), after.extras.params, moved)
+
+
+def test_a_relativistic_gan_with_both_penalties_sharpens_what_a_cnn_would_blur(batch):
+    fields = {"gan__loss": "relativistic", "gan__r2": 0.1, "gan__start": 0}
+    fields |= {"gan__scales": 1, "gan__width": 4, "model__width": 4}
+    config = tiny.config(**FIELDS | GENTLE | fields)
+    config_lib.validate(config)
+    devices, arm = parallel.create(config.parallel.mesh), _arm(**GENTLE | fields)
+    state = devices.create_state(arm.init)
+    step = devices.compile_step(arm.step, devices.abstract_state(arm.init), {})
+    on_devices, seen = devices.shard_batch(batch), []
+    for _ in range(61):  # the penalties are due in the last
+        state, sums = step(state, on_devices)
+        seen.append(metrics.compute(jax.device_get(sums)))
+    # The images are noise, which nobody can restore from a sixteenth: the pull towards them all is to a flat grey.
+    assert seen[0]["sharpness"] < 0.1 and seen[-1]["sharpness"] > 0.3
+    assert seen[-1]["loss_discriminator"] < 0.6 < seen[0]["loss_discriminator"]
+    assert seen[-1]["r1"] > 0 and seen[-1]["r2"] > 0
+
+
 def test_a_saved_gan_goes_on_as_if_nothing_had_happened(trained, tmp_path):
     config, states, advance = trained
     middle = NUM_STEPS // 2
@@ -289,7 +351,12 @@ def test_what_is_not_there_is_said(tmp_path):
             _arm(**fields)
     with pytest.raises(UserError, match="multiples of 64"):
         jax.eval_shape(_arm(gan__scales=5).init)
-    for fields, message in [({"gan__r1": -1.0}, "at least 0"), ({"eval__best_metric": "psnr"}, "make it step")]:
+    alone = {"gan__loss": "relativistic", "gan__r1": 1.0}
+    for fields, message in [
+        ({"gan__r1": -1.0}, "at least 0"),
+        ({"eval__best_metric": "psnr"}, "make it step"),
+        (alone, "both penalties; give config.gan.r1 and config.gan.r2"),
+    ]:
         with pytest.raises(UserError, match=message):
             config_lib.validate(tiny.config(**FIELDS | fields))
     (tmp_path / "config.json").write_text("{}")
