@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -230,6 +231,26 @@ def test_lazy_penalties_count_as_often_as_they_are_computed(monkeypatch):
     assert efficiency.mean_flops(config, parallel.Costs(12.0, 1.0), devices) == 9 and seen == [(0, 0, 1)]
     config.gan.r1 = 0.0
     assert efficiency.mean_flops(config, parallel.Costs(12.0, 1.0), devices) == 12 and len(seen) == 1
+
+
+def test_a_training_took_what_its_metrics_say_last(tmp_path):
+    lines = [{"step": 5, "train/kept_seconds": 2.0}, {"step": 9, "train/kept_seconds": 3.5}, {"step": 9, "psnr": 20.0}]
+    assert math.isnan(efficiency.training_seconds(tmp_path))
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(lines[2]) + "\n")
+    assert math.isnan(efficiency.training_seconds(tmp_path))
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert efficiency.training_seconds(tmp_path) == 3.5
+
+
+def test_the_classical_methods_are_known_by_their_source_and_opencv(monkeypatch, tmp_path):
+    before = measuring.classical([NOISE]).made_from
+    assert before == measuring.classical([HOLE]).made_from
+    monkeypatch.setattr(measuring.cv2, "__version__", "0")
+    assert measuring.classical([NOISE]).made_from != before
+    monkeypatch.undo()
+    (tmp_path / "baselines.py").write_text("other = 1")
+    monkeypatch.setattr(measuring.baselines, "__file__", str(tmp_path / "baselines.py"))
+    assert measuring.classical([NOISE]).made_from != before
 
 
 def test_another_size_is_one_sentence(workdirs, tmp_path):

@@ -155,14 +155,11 @@ def mean_flops(config: ConfigDict, dearest: Costs, devices: Parallel) -> float:
 
 
 def training_seconds(workdir: Path) -> float:
-    """Returns how long the workdir's steps took, from its `metrics.jsonl`; NaN where that has no times."""
+    """Returns how long the workdir's steps took, as its `metrics.jsonl` last says; NaN where it does not."""
     path = workdir / "metrics.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    logged = [line for line in map(json.loads, lines) if "train/seconds_per_step" in line]
-    if not logged:
-        return math.nan
-    steps = np.diff([0, *(line["step"] for line in logged)])
-    return float(np.dot(steps, [line["train/seconds_per_step"] for line in logged]))
+    told = [line["train/kept_seconds"] for line in map(json.loads, lines) if "train/kept_seconds" in line]
+    return told[-1] if told else math.nan
 
 
 def to_table(found: Mapping[str, Efficiency]) -> Table:

@@ -2,20 +2,21 @@
 
 import dataclasses
 import functools
+import hashlib
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
 from faceflax.datasets import stream
 from faceflax.degradations import Task
-from faceflax.evaluation import judges, measure
-from faceflax.evaluation.baselines import BASELINES
+from faceflax.evaluation import baselines, judges, measure
 from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.judges.dlib_judge import DlibJudge
@@ -102,7 +103,7 @@ class Faces:
         images = [devices.shard_batch({"image": batch["image"]}) for batch in self.batches]
         self._descriptions = [jax.device_get(describe(self._networks, image)) for image in images]
         if self._dlib:
-            self.judges[DLIB] = "face-recognition-models"
+            self.judges[DLIB] = self._dlib.version
             self._dlib_clean = self._dlib(self.real_rows([batch["image"] for batch in self.batches]))
 
     @property
@@ -205,7 +206,7 @@ def classical(tasks: Sequence[Task]) -> Method:
 
     def restore(degraded: Degraded) -> list[Restored]:
         task = degraded.task
-        method = functools.partial(BASELINES[task.name].restore, severity=task.severity)
+        method = functools.partial(baselines.BASELINES[task.name].restore, severity=task.severity)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return [
                 Restored(
@@ -215,8 +216,8 @@ def classical(tasks: Sequence[Task]) -> Method:
                 for damaged in degraded.batches
             ]
 
-    names = {name: method.name for name, method in BASELINES.items()}
-    return Method("classical", {"methods": names}, restore, tasks)
+    written = hashlib.sha256(Path(baselines.__file__).read_bytes()).hexdigest()[:16]
+    return Method("classical", {"source": written, "opencv": cv2.__version__}, restore, tasks)
 
 
 def network(
