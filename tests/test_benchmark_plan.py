@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -12,8 +13,10 @@ import pytest
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.evaluation.benchmark import plan, settings, training
+from faceflax.evaluation.benchmark import cells, plan, settings, training
 from faceflax.training import processes
+from faceflax.training.trained import load_restorer
+from tests import untrained
 
 
 def make_settings(**experiments):
@@ -36,23 +39,33 @@ def test_each_arm_starts_from_the_other_of_its_seed(tmp_path):
     assert runs[3].config.init_from == str(tmp_path / "arms" / "cnn-5") == str(runs[2].workdir)
 
 
-def test_given_workdirs_are_not_trained(tmp_path):
+def test_given_workdirs_are_not_trained_and_known_by_their_checkpoint(tmp_path):
     config = make_settings()
-    config.trained.cnn = ("one", "two")
+    given = [untrained.make_workdir(tmp_path / name, 32) for name in ("one", "two")]
+    config.trained.cnn = tuple(map(str, given))
     runs = plan.runs(config, tmp_path)
     assert [run.is_trained for run in runs] == [True, False, True, False]
-    assert runs[3].config.init_from == "two" and runs[3].after == "cnn-5"
+    assert runs[3].config.init_from == str(given[1]) and runs[3].after == "cnn-5"
+    trained = load_restorer(given[1])
+    assert runs[3].upstream == {"step": 1, "params": cells.fingerprint(trained.params)} == runs[2].made_from
+    shutil.copytree(given[1] / "checkpoints" / "1", given[1] / "checkpoints" / "2")  # it was trained on
+    assert plan.runs(config, tmp_path)[3].upstream["step"] == 2
+    shutil.rmtree(given[1] / "checkpoints")
+    with pytest.raises(UserError, match="two holds no checkpoint yet"):
+        plan.runs(config, tmp_path)
 
 
 def test_models_of_the_package_are_arms_and_starts_by_their_names(tmp_path):
     config = make_settings()
-    config.trained.cnn = ("cnn", "./cnn")  # the second is a folder of that name
+    config.trained.cnn = ("cnn", "cnn")
     runs = plan.runs(config, tmp_path)
-    assert [run.is_shipped for run in runs] == [True, False, False, False] and runs[0].is_trained
-    assert runs[1].config.init_from == "cnn" and runs[1].upstream == runs[0].fingerprint
+    assert [run.is_shipped for run in runs] == [True, False, True, False] and runs[0].is_trained
+    assert runs[1].config.init_from == "cnn" and runs[1].upstream == runs[0].made_from
     config.arms = ("gan",)
     (run, _) = plan.runs(config, tmp_path)
-    assert run.config.init_from == "cnn" and run.after == "" and run.upstream == runs[0].fingerprint
+    assert run.config.init_from == "cnn" and run.after == "" and run.upstream == runs[0].made_from
+    config.arms, config.trained.cnn = ("cnn",), ("cnn", "./cnn")  # the second is a folder of that name
+    assert [run.is_shipped for run in plan.runs(config, tmp_path)] == [True, False]
 
 
 def test_complete_is_a_training_of_this_very_config(tmp_path):
@@ -63,6 +76,42 @@ def test_complete_is_a_training_of_this_very_config(tmp_path):
     assert plan.runs(config, tmp_path)[0].is_trained
     config.experiments.cnn.train.duration = "7steps"
     assert not plan.runs(config, tmp_path)[0].is_trained
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "is_same"),
+    [
+        ("train.log_every", "25steps", True),
+        ("eval.max_images", 9, True),
+        ("wandb.mode", "disabled", True),
+        ("train.duration", "7steps", False),
+        ("eval.best_metric", "ssim", False),
+        ("optim.lr", 0.5, False),
+    ],
+)
+def test_what_decides_a_network_is_compared_and_nothing_else(tmp_path, field, value, is_same):
+    config = make_settings()
+    for run in plan.runs(config, tmp_path):
+        run.claim_start()
+        run.mark_trained()
+    config.experiments.cnn.update_from_flattened_dict({field: value})
+    cnn, gan, *_ = plan.runs(config, tmp_path)
+    assert (cnn.is_trained, gan.is_trained) == (is_same, is_same)
+
+
+def test_a_training_by_an_older_version_stands(tmp_path, monkeypatch):
+    config = make_settings()
+    runs = plan.runs(config, tmp_path)
+    for run in runs:
+        run.claim_start()
+        run.mark_trained()
+    old = json.loads((runs[1].workdir / "complete.json").read_text())
+    del old["config"]["gan"]["eps"], old["upstream"]["config"]["loss"]["psnr"]  # it had no such fields
+    (runs[1].workdir / "complete.json").write_text(json.dumps(old))
+    assert plan.runs(config, tmp_path)[1].is_trained
+    old["config"]["fog"] = 1  # which this one lacks
+    (runs[1].workdir / "complete.json").write_text(json.dumps(old))
+    assert not plan.runs(config, tmp_path)[1].is_trained
 
 
 def test_what_descends_from_another_network_is_another_training(tmp_path):

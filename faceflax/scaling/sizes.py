@@ -34,7 +34,7 @@ def _run(settings: ConfigDict, folder: Path, width: int, depth: int, share: int,
     if share < 100:
         config.data.train_split = f"{config.data.train_split}[:{share}%]"
         name += f"_data{share}"
-    return Run(name, seed, folder / "trainings" / f"{name}-{seed}", config, after="", upstream="")
+    return Run(name, seed, folder / "trainings" / f"{name}-{seed}", config, after="", upstream={})
 
 
 def points(settings: ConfigDict, trained: Sequence[Run]) -> list[Point]:

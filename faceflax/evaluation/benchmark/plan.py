@@ -1,17 +1,24 @@
 """What a benchmark trains: each arm with each seed, in which folder, and after which other."""
 
 import dataclasses
-import hashlib
+import functools
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
+from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.files import write_json
 from faceflax.models import shipped
+from faceflax.training import workdir as workdir_lib
+from faceflax.training.trained import load_restorer
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +31,7 @@ class Run:
       workdir: where it is trained, or was; or the name of a model of the package.
       config: the experiment; None for one that was given as trained.
       after: name of the run that it starts from; "" when it starts anew, or from a workdir that is no run.
-      upstream: fingerprint of the training that it starts from; "" when it starts anew.
+      upstream: `made_from` of the network that it starts from; empty when it starts anew.
     """
 
     arm: str
@@ -32,7 +39,7 @@ class Run:
     workdir: Path | str
     config: ConfigDict | None
     after: str
-    upstream: str
+    upstream: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -46,58 +53,106 @@ class Run:
 
     @property
     def is_trained(self) -> bool:
-        """Whether there is nothing left to train: the workdir was given, or this very training has ended in it."""
-        return self.config is None or _read(self.workdir / _COMPLETE) == {"config": self.fingerprint}
+        """Whether there is nothing left to train: the workdir was given, or this training has ended in it."""
+        return self.config is None or _is_same(_read(self.workdir / _COMPLETE), self.made_from)
 
     def mark_trained(self) -> None:
         """Notes in the workdir that the training has come to its end."""
-        write_json(self.workdir / _COMPLETE, {"config": self.fingerprint})
+        write_json(self.workdir / _COMPLETE, self.made_from)
 
     def claim_start(self) -> None:
         """Notes in the workdir what the training starts from.
 
         Raises `UserError` when it holds checkpoints of a training that started from another network.
         """
-        known, claimed = _read(self.workdir / _START), {"upstream": self.upstream}
-        if known not in ({}, claimed) and any((self.workdir / "checkpoints").glob("*")):
+        known = _read(self.workdir / _START).get("upstream", self.upstream)
+        if not _is_same(known, self.upstream) and any((self.workdir / "checkpoints").glob("*")):
             raise UserError(f"the network that {self.name} starts from has changed: delete {self.workdir}")
-        write_json(self.workdir / _START, claimed)
+        write_json(self.workdir / _START, {"upstream": self.upstream})
 
-    @property
-    def fingerprint(self) -> str:
-        """Of the training, and of all that it descends from; wherever the workdirs lie."""
+    @functools.cached_property
+    def made_from(self) -> dict[str, Any]:
+        """What decides the network, as JSON knows it, wherever the workdirs lie.
+
+        Of a training its configuration and the same of what it descends from; of a network that was given its step and
+        parameters. Raises `UserError` when such a network cannot be read.
+        """
         if self.config is None:
-            return _fingerprint_of(self.workdir)
-        fields = json.loads(config_lib.to_json(self.config)) | {"init_from": self.upstream}
-        return _hash(json.dumps(fields, sort_keys=True))
+            return _of_given(self.workdir)
+        return {"config": json.loads(config_lib.to_json(self.config)), "upstream": self.upstream}
 
 
 _COMPLETE, _START = "complete.json", "start.json"
+_DECISIVE = ("train.duration", "eval.best_metric")  # the checkpoint that is measured, and started from
 
 
-def _read(file: Path) -> dict[str, str]:
+def _read(file: Path) -> dict[str, Any]:
     return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
 
 
-def _fingerprint_of(workdir: Path | str) -> str:
-    """Of a model of the package, or of the configuration that a workdir of elsewhere was trained with.
+def _is_same(known: dict[str, Any], now: dict[str, Any]) -> bool:
+    """Whether two networks, each as `Run.made_from` says it, are one, as far as configurations can tell.
 
-    Whether it is such a workdir is seen when it is used.
+    Fields that were added since `known` was written count as having had their defaults, and where a workdir lies, how
+    often it logs and the like count for nothing.
     """
+    if not ("upstream" in known and "upstream" in now):
+        return known == now
+    try:
+        old, new = (config_lib.from_dict(each["config"]).to_dict() for each in (known, now))
+    except UserError:  # a field that is no more
+        return False
+    changed = [name for name in workdir_lib._differences(old, new) if name != "init_from"]
+    decisive = [name for name in changed if name in _DECISIVE or not name.startswith(workdir_lib._MAY_CHANGE)]
+    return not decisive and _is_same(known["upstream"], now["upstream"])
+
+
+def _of_given(workdir: Path | str) -> dict[str, Any]:
+    """The step and parameters of a model of the package, or of the checkpoint that would be used of a workdir."""
     if isinstance(workdir, str):
-        return _hash(json.dumps(shipped.manifest(workdir), sort_keys=True))
-    config = workdir / "config.json"
-    return _hash(config.read_text(encoding="utf-8") if config.is_file() else "")
+        return of_network(workdir)
+    folder = workdir / "checkpoints"
+    return _of_workdir(workdir, folder.stat().st_mtime_ns if folder.is_dir() else 0)
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+@functools.cache
+def _of_workdir(workdir: Path, changed: int) -> dict[str, Any]:
+    """As `_of_given`; read by another process on its CPU, as this one may hold no device that a training needs."""
+    found = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, str(workdir)],
+        env=os.environ | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    *_, last = (found.stdout if found.returncode == 0 else found.stderr).splitlines() or [""]
+    if found.returncode:
+        raise UserError(last)
+    return json.loads(last)
+
+
+_PROGRAM = """
+import json, sys
+from faceflax.errors import UserError
+from faceflax.evaluation.benchmark import plan
+try:
+    print(json.dumps(plan.of_network(sys.argv[1])))
+except UserError as error:
+    sys.exit(str(error))
+"""
+
+
+def of_network(model: str) -> dict[str, Any]:
+    """Returns the step and the parameters' fingerprint of what `load_restorer` reads, and raises as it does."""
+    trained = load_restorer(model)
+    return {"step": trained.info["step"], "params": cells.fingerprint(trained.params)}
 
 
 def runs(settings: ConfigDict, workdir: Path) -> list[Run]:
     """Returns every run of the benchmark, seed by seed, in the order of `settings.arms`.
 
-    Raises `UserError` when an arm starts from one that is neither an arm nor a workdir, or arms start from each other.
+    Raises `UserError` when an arm starts from one that is neither an arm nor a workdir, or from a workdir that cannot
+    be read, or arms start from each other.
     """
     found = []
     for number in range(len(settings.seeds)):
@@ -128,15 +183,15 @@ def _in_order(settings: ConfigDict) -> list[str]:
 def _run(settings: ConfigDict, workdir: Path, name: str, number: int, earlier: dict[str, Run]) -> Run:
     seed, given = settings.seeds[number], settings_lib.trained(settings, name)
     if given:
-        return Run(name, seed, _workdir(given[number]), None, "", "")
+        return Run(name, seed, _workdir(given[number]), None, "", {})
     config = config_lib.from_json(config_lib.to_json(settings.experiments[name]))
-    config.seed, start, after, upstream = seed, config.init_from, "", ""
+    config.seed, start, after, upstream = seed, config.init_from, "", {}
     if start in earlier:
-        config.init_from, after, upstream = str(earlier[start].workdir), earlier[start].name, earlier[start].fingerprint
+        config.init_from, after, upstream = str(earlier[start].workdir), earlier[start].name, earlier[start].made_from
     elif start:
         if start not in shipped.names() and not Path(start).is_dir():
             raise UserError(f'{name} starts from "{start}", which is neither one of config.arms nor a workdir')
-        upstream = _fingerprint_of(_workdir(start))
+        upstream = _of_given(_workdir(start))
     return Run(name, seed, workdir / "arms" / f"{name}-{seed}", config, after, upstream)
 
 
