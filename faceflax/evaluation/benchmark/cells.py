@@ -112,10 +112,13 @@ class _Descriptors(Mapping):
 
 
 def is_fresh(file: Path, made_from: dict[str, Any]) -> bool:
-    """Whether the file holds a whole cell that was made from just this."""
+    """Whether the file holds a whole cell that was made from just this, with so many `pictures` or more."""
+    wanted = json.loads(json.dumps(made_from))
     try:
         with np.load(file, allow_pickle=False) as arrays:
-            return json.loads(str(arrays["made_from"])) == json.loads(json.dumps(made_from))
+            known = json.loads(str(arrays["made_from"]))
+            enough = known.pop("pictures", 0) >= wanted.pop("pictures", 0)
+            return enough and known == wanted
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):  # none, of another kind, or damaged
         return False
 

@@ -16,9 +16,11 @@ from ml_collections import ConfigDict
 
 from faceflax.datasets import stream
 from faceflax.degradations import Task
+from faceflax.errors import UserError
 from faceflax.evaluation import baselines, judges, measure
 from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark.cells import Cell
+from faceflax.evaluation.benchmark.known import Known
 from faceflax.evaluation.judges.dlib_judge import DlibJudge
 from faceflax.evaluation.judges.verification import FALSE_ACCEPTANCE_RATES
 from faceflax.training.parallel import Parallel
@@ -75,15 +77,25 @@ class Method:
 
 
 class Faces:
-    """The clean faces, what the judges see in them, and the programs that degrade and score; compiled once each."""
+    """The clean faces, what the judges see in them, and the programs that degrade and score.
 
-    def __init__(self, source: Sequence, settings: ConfigDict, tasks: Sequence[Task], devices: Parallel):
-        """Reads the images and describes them.
+    Judges are loaded and programs compiled once each, when they are first asked for.
 
-        Raises `UserError` when the split is empty, a judge cannot be fetched, or images are too small for one.
+    Attributes:
+      batches: as `stream.eval_stream` yields them.
+      fingerprint: of the clean faces.
+      known: fingerprints of judges and degraded faces that need not be made again to be known.
+    """
+
+    def __init__(
+        self, source: Sequence, settings: ConfigDict, tasks: Sequence[Task], devices: Parallel, label: str = ""
+    ):
+        """Reads the images; `label` is the examples' feature that says who is on one, see `_people`.
+
+        Raises `UserError` when the split is empty, or its examples lack that feature.
         """
-        self._devices, self._tasks = devices, list(tasks)
-        self._num_pictures = settings.eval.faces
+        self._settings, self._devices, self._tasks = settings, devices, list(tasks)
+        self.known = Known({}, {})
         self.batches = list(
             stream.eval_stream(
                 source,
@@ -94,17 +106,43 @@ class Faces:
         )
         self.fingerprint = cells.fingerprint([batch["image"] for batch in self.batches])
         self._real = np.concatenate([batch["weight"] for batch in self.batches]) > 0
-        networks, self._dlib = load_judges(settings)
-        self.judges = {name: cells.fingerprint(params) for name, params in networks.items()}
-        self._networks = devices.replicate(networks)
-        self._degrade = devices.compile_batched(measure.create_degrade(self._tasks))
-        self._score = devices.compile_batched(measure.score_described)
-        describe = devices.compile_batched(measure.describe)
-        images = [devices.shard_batch({"image": batch["image"]}) for batch in self.batches]
-        self._descriptions = [jax.device_get(describe(self._networks, image)) for image in images]
-        if self._dlib:
-            self.judges[DLIB] = self._dlib.version
-            self._dlib_clean = self._dlib(self.real_rows([batch["image"] for batch in self.batches]))
+        self.people = _people(source, self.index, label)
+
+    @functools.cached_property
+    def judges(self) -> dict[str, str]:
+        """The judges' fingerprints by name; raises as `load_judges` where they are not known."""
+        if self.known.judges:
+            return self.known.judges
+        networks, dlib = self._judges
+        found = {name: cells.fingerprint(params) for name, params in networks.items()}
+        return found | ({DLIB: dlib.version} if dlib else {})
+
+    @functools.cached_property
+    def _judges(self) -> tuple[dict[str, Any], DlibJudge | None]:
+        return load_judges(self._settings)
+
+    @functools.cached_property
+    def _networks(self) -> Any:
+        return self._devices.replicate(self._judges[0])
+
+    @functools.cached_property
+    def _degrade(self) -> Callable:
+        return self._devices.compile_batched(measure.create_degrade(self._tasks))
+
+    @functools.cached_property
+    def _score(self) -> Callable:
+        return self._devices.compile_batched(measure.score_described)
+
+    @functools.cached_property
+    def _descriptions(self) -> list[dict[str, Any]]:
+        describe = self._devices.compile_batched(measure.describe)
+        images = [self._devices.shard_batch({"image": batch["image"]}) for batch in self.batches]
+        return [jax.device_get(describe(self._networks, image)) for image in images]
+
+    @functools.cached_property
+    def _dlib_clean(self) -> np.ndarray | None:
+        dlib = self._judges[1]
+        return dlib(self.real_rows([batch["image"] for batch in self.batches])) if dlib else None
 
     @property
     def num_images(self) -> int:
@@ -125,22 +163,31 @@ class Faces:
             found.append(jax.device_get(self._degrade(number, on_devices)))
         return Degraded(task, found, cells.fingerprint(found))
 
-    def clean(self) -> Cell:
-        """Returns the faces themselves as a cell, without scores: with what sets of restored ones are compared."""
-        descriptors = {
-            name: self.real_rows([description[name] for description in self._descriptions])
-            for name in self._descriptions[0]
-        }
-        if self._dlib:
-            descriptors["identity_dlib"] = self._dlib_clean
-        pictures = self.real_rows([batch["image"] for batch in self.batches])[: self._num_pictures]
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What the cells of all methods and tasks have in common."""
         made_from = {
             "format": cells.FORMAT,
             "clean": self.fingerprint,
             "judges": self.judges,
-            "pictures": len(pictures),
+            "pictures": min(self._settings.eval.faces, self.num_images),
         }
-        return self._cell(made_from, {}, descriptors, np.zeros(self.num_images, bool), pictures)
+        return made_from if self.people is None else made_from | {"people": cells.fingerprint(self.people)}
+
+    @functools.cached_property
+    def clean(self) -> Cell:
+        """The faces themselves as a cell, without scores: with what sets of restored ones are compared.
+
+        Raises `UserError` when a judge cannot be had, or the images are too small for one.
+        """
+        descriptors = {
+            name: self.real_rows([description[name] for description in self._descriptions])
+            for name in self._descriptions[0]
+        }
+        if self._dlib_clean is not None:
+            descriptors["identity_dlib"] = self._dlib_clean
+        images = self.real_rows([batch["image"] for batch in self.batches])
+        return self._cell(self.made_from, {}, descriptors, np.zeros(self.num_images, bool), images)
 
     def score(self, degraded: Degraded, results: Sequence[Restored], made_from: dict) -> Cell:
         """Returns the cell of what a method made of the degraded faces; of a timed one with the `seconds` a face."""
@@ -156,16 +203,16 @@ class Faces:
             name: self.real_rows([part["descriptors"][name] for part in scored]) for name in scored[0]["descriptors"]
         }
         images = self.real_rows([restored.image for restored in results])
-        if self._dlib:
-            vectors = self._dlib(images)
+        if self._dlib_clean is not None:
+            vectors = self._judges[1](images)
             descriptors["identity_dlib"] = vectors
             scores["identity_dlib"] = (vectors * self._dlib_clean).sum(1)
         seconds = sum(restored.seconds for restored in results) / self.num_images
         failed = self.real_rows([restored.failed for restored in results])
-        cell = self._cell(made_from, scores, descriptors, failed, images[: self._num_pictures])
+        cell = self._cell(made_from, scores, descriptors, failed, images)
         return dataclasses.replace(cell, of_set={} if np.isnan(seconds) else {"seconds": seconds})
 
-    def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, pictures: np.ndarray) -> Cell:
+    def _cell(self, made_from: dict, scores: dict, descriptors: dict, failed: np.ndarray, images: np.ndarray) -> Cell:
         return Cell(
             made_from=made_from,
             measured_by=cells.measurer(),
@@ -174,7 +221,7 @@ class Faces:
             descriptors={name: vectors.astype(np.float16) for name, vectors in descriptors.items()},
             of_set={},
             failed=failed,
-            pictures=pictures,
+            pictures=images[: self._settings.eval.faces],
         )
 
     def real_rows(self, parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -182,14 +229,33 @@ class Faces:
         return np.concatenate(parts)[self._real]
 
 
-def load_judges(settings: ConfigDict) -> tuple[dict[str, Any], Callable[[np.ndarray], np.ndarray] | None]:
+def _people(source: Sequence, numbers: np.ndarray, label: str) -> np.ndarray | None:
+    """Returns who is on the images of these numbers, by the feature `label`, or "identity" where the examples have it.
+
+    None where each shows another person, or nothing says otherwise.
+    """
+    if label:
+        stream.check_features(source[0], {"person": label})
+    feature = label or "identity"
+    if feature not in source[0]:
+        return None
+    people = np.array([source[int(number)][feature] for number in numbers])
+    return people if len(set(people.tolist())) < len(people) else None
+
+
+def load_judges(settings: ConfigDict) -> tuple[dict[str, Any], DlibJudge | None]:
     """Returns the networks of `settings.eval.judges`, and dlib's judge if it is among them.
 
     Raises `UserError` when one does not exist, cannot be fetched, or is not installed; it says how to go on without.
     """
     names = settings.eval.judges
-    networks = judges.load([name for name in names if name != DLIB])
-    return networks, DlibJudge() if DLIB in names else None
+    others = [name for name in names if name != DLIB]
+    networks = judges.load(others)
+    try:
+        return networks, DlibJudge() if DLIB in names else None
+    except UserError as error:
+        chosen = "".join(f"'{name}'," for name in others)
+        raise UserError(f'{error}, or evaluate without it: --config.eval.judges="({chosen})"') from error
 
 
 def untouched(tasks: Sequence[Task]) -> Method:
@@ -238,37 +304,46 @@ def fill(
 ) -> dict[str, str]:
     """Measures every cell that is missing or stale; returns the fingerprints of the degraded faces, by task.
 
-    `advance` is called with 1 for each cell that is there. Raises `UserError` when the disk does not take a cell.
+    Faces are degraded where a cell of the task is to be measured, or `faces.known` lacks their fingerprint. `advance`
+    is called with 1 for each cell that is there. Raises `UserError` when a judge cannot be had, or the disk does not
+    take a cell.
     """
-    clean = faces.clean()
     clean_file = workdir / "cells" / "clean.npz"
-    if not cells.is_fresh(clean_file, clean.made_from):
-        cells.write(clean_file, clean)
+    if not cells.is_fresh(clean_file, faces.made_from):
+        cells.write(clean_file, faces.clean)
     fingerprints = {}
     for task in dict.fromkeys(task for method in methods for task in method.tasks):
-        degraded = faces.degrade(task)
-        fingerprints[str(task)] = degraded.fingerprint
-        for method in methods:
-            if task not in method.tasks:
-                continue
-            file = cells.path(workdir, method.name, task)
-            made_from = clean.made_from | {
-                "method": method.name,
-                "task": str(task),
-                "degraded": degraded.fingerprint,
-                "made_from": method.made_from,
-            }
-            if not cells.is_fresh(file, made_from):
+        concerned, fingerprint = [each for each in methods if task in each.tasks], faces.known.degraded.get(str(task))
+        if fingerprint is None or _stale(workdir, faces, concerned, task, fingerprint):
+            degraded = faces.degrade(task)
+            fingerprint = degraded.fingerprint
+            for method, made_from in _stale(workdir, faces, concerned, task, fingerprint):
                 cell = faces.score(degraded, method.restore(degraded), made_from)
-                cells.write(file, _compare_sets(clean, cell))
-            advance(1)
+                cells.write(cells.path(workdir, method.name, task), _compare_sets(faces.clean, cell, faces.people))
+                advance(1)
+                concerned.remove(method)
+        fingerprints[str(task)] = fingerprint
+        advance(len(concerned))
     return fingerprints
 
 
-def _compare_sets(clean: Cell, restored: Cell) -> Cell:
+def _stale(
+    workdir: Path, faces: Faces, methods: Sequence[Method], task: Task, degraded: str
+) -> list[tuple[Method, dict[str, Any]]]:
+    """The methods whose cell of the task is missing or stale, and what it is to be made from."""
+    found = []
+    for method in methods:
+        of_cell = {"method": method.name, "task": str(task), "degraded": degraded, "made_from": method.made_from}
+        made_from = faces.made_from | of_cell
+        if not cells.is_fresh(cells.path(workdir, method.name, task), made_from):
+            found.append((method, made_from))
+    return found
+
+
+def _compare_sets(clean: Cell, restored: Cell, people: np.ndarray | None) -> Cell:
     """Returns `restored` with the scores that need the whole set: `kid`, and what each identity judge accepts.
 
-    The latter are 1 or 0 by image, as "tar_identity_0.01"; see `judges.verification`.
+    The latter are 1 or 0 by image, as "tar_identity_0.01"; see `judges.verification`, also for `people`.
     """
     scores, of_set = dict(restored.scores), dict(restored.of_set)
     for name, vectors in restored.descriptors.items():
@@ -276,5 +351,5 @@ def _compare_sets(clean: Cell, restored: Cell) -> Cell:
             of_set["kid"] = judges.kid(clean.descriptors[name], vectors)
         else:
             for rate in FALSE_ACCEPTANCE_RATES:
-                scores[f"tar_{name}_{rate:g}"] = judges.verification(clean.descriptors[name], vectors, rate)
+                scores[f"tar_{name}_{rate:g}"] = judges.verification(clean.descriptors[name], vectors, rate, people)
     return dataclasses.replace(restored, scores=scores, of_set=of_set)

@@ -66,7 +66,7 @@ def faces(results: Results) -> np.ndarray:
     for task in results.tasks:
         found = [results.cells[method, task] for method in methods.values()]
         people = []
-        for person, clean in enumerate(results.clean.pictures):
+        for person, clean in enumerate(results.clean.pictures[: results.settings.eval.faces]):
             shown = [
                 (name, cell.pictures[person], f"{cell.scores['psnr'][person]:.1f} dB")
                 for name, cell in zip(methods, found, strict=True)

@@ -39,6 +39,7 @@ def create(experiments: Mapping[str, ConfigDict]) -> ConfigDict:
     config.data.data_dir = ""
     config.data.split = "test"
     config.data.image_size = 128  # pixels; that of the trainings
+    config.data.label = ""  # the examples' feature that says who it is; empty: "identity" where they have it
 
     config.eval = ConfigDict()
     config.eval.tasks = ("mixed",)  # "mixed": all tasks at all severities
