@@ -11,7 +11,7 @@ import scipy.stats
 from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.evaluation import judges
-from faceflax.evaluation.benchmark import arms, discriminators, settings, tables, verdict
+from faceflax.evaluation.benchmark import arms, budgets, discriminators, settings, tables, verdict
 from faceflax.evaluation.benchmark.analysis import Difference, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
@@ -49,7 +49,7 @@ def make_cell(rng, hard, level, holes):
 @pytest.fixture(scope="module")
 def results():
     rng, config = np.random.default_rng(0), make_settings()
-    runs = [Run(arm, seed, None, None, "", "") for seed in SEEDS for arm in config.arms]
+    runs = [Run(arm, seed, None, None, "", {}) for seed in SEEDS for arm in config.arms]
     hard = rng.normal(0, 3, COUNT)
     found = {}
     for method in ("input", "classical", *(run.name for run in runs)):
@@ -136,6 +136,14 @@ def test_costs_need_more_than_the_margin():
     assert verdict.decide_costs(np.array([3.0])) == (verdict.HOLDS, "3.00 times")
 
 
+def described(arm, **changes):
+    """An entry of `runs` in `measured.json`; "twin" is the GAN without a discriminator only by `changes`."""
+    kind, start = ("gan" if arm == "gan" else "cnn"), [] if arm == "cnn" else ["cnn", 9]
+    described = {"arm": arm, "kind": kind, "model": {"width": 8}, "init_from": start and "cnn", "loss": {arm: 1.0}}
+    described |= {"gan": {"weight": 0.1, "loss": "hinge"} if kind == "gan" else {}, "optim": {"lr": 0.1}}
+    return described | {"step": 9, "batch_size": 4, "duration": "9steps", "source": arm, "start": start} | changes
+
+
 def make_costs():
     cheap = Efficiency(10**6, 1e9, 3e8, 2.0**20, 2.0**20, (0.1, 0.11), (0.02, 0.02), 60.0)
     dear = Efficiency(10**6, 2e9, 3e8, 2.0**21, 2.0**20, (0.25, 0.26), (0.02, 0.02), 150.0)
@@ -143,7 +151,7 @@ def make_costs():
 
 
 def test_verdicts_follow_from_the_numbers(results):
-    runs = {name: {"model": {"width": 8}} for name in ("cnn-0", "gan-0")}
+    runs = {run.name: described(run.arm) for run in results.runs}
     found = {(each.claim, each.metric): each for each in verdict.findings(results, make_costs(), runs)}
     light = found["CNNs are more accurate on light damage", "psnr"]
     assert (light.verdict, light.on) == ("holds for these trainings", "noise 15")  # there are two
@@ -162,7 +170,7 @@ def test_verdicts_follow_from_the_numbers(results):
         "gan",
     ]
     assert verdict.findings(results, {}, runs)[-2].number == "not measured"
-    runs["gan-0"] = {"model": {"width": 16}}
+    runs["gan-0"]["model"] = {"width": 16}
     assert verdict.findings(results, make_costs(), runs)[-2].verdict == verdict.FAILS  # equal times of other networks
 
 
@@ -175,18 +183,58 @@ def test_a_judge_that_no_loss_knows_decides_and_the_others_are_marked(results):
         found[method, task] = dataclasses.replace(cell, scores=cell.scores | scores)
     three = make_settings()
     three.seeds = (0, 1, 2)
-    runs = [*results.runs, *(Run(arm, 2, None, None, "", "") for arm in three.arms)]
+    runs = [*results.runs, *(Run(arm, 2, None, None, "", {}) for arm in three.arms)]
     found |= {(f"{run.arm}-2", task): found[f"{run.arm}-0", task] for run in runs for task in results.tasks}
     both = Results(three, runs, results.clean, found)
-    described = {run.name: {"arm": run.arm, "model": {}, "loss": {"identity": 0.1, "ssim": 0.0}} for run in runs}
-    verdicts = verdict.findings(both, {}, described)
+    trained = {run.name: described(run.arm, loss={"identity": 0.1, "ssim": 0.0}) for run in runs}
+    verdicts = verdict.findings(both, {}, trained)
     occluded = {each.metric: each.verdict for each in verdicts if "occlusions" in each.claim}
     assert (occluded["identity"], occluded["identity_dlib"]) == (verdict.HOLDS, verdict.FAILS)
     assert verdicts[-1].verdict == verdict.FAILS and "identity_dlib" in verdicts[-1].metric
-    marked = arms.in_loss(described, "gan")
+    marked = arms.in_loss(trained, "gan")
     assert marked == {"identity", "tar_identity_0.01", "tar_identity_0.001"}
     by = {row[1] for row in verdict.to_table(verdicts, "cnn", "gan", marked).rows}
     assert {"identity similarity [in its loss]", "identity similarity, dlib", "SSIM"} <= by
+
+
+def test_what_the_discriminator_adds_is_told_where_an_arm_lacks_it_alone(results):
+    claims = lambda runs: [each for each in verdict.findings(results, {}, runs) if "discriminator" in each.claim]  # noqa: E731
+    runs = {run.name: described(run.arm) for run in results.runs}
+    assert not claims(runs) and "these numbers do not tell" in verdict.about(results, runs)
+    same = {run.name: described(run.arm, loss={"psnr": 1.0}) for run in results.runs}
+    assert "other losses" not in verdict.about(results, same)
+    runs |= {name: described("twin", loss={"gan": 1.0}) for name in ("twin-0", "twin-1")}
+    found = {each.metric: each for each in claims(runs)}
+    assert set(found) == {"kid", "perceptual", "identity"} and all(
+        "gan minus twin" in name.claim for name in claims(runs)
+    )
+    expected = results.difference("gan", "twin", results.tasks, "perceptual")
+    assert found["perceptual"].number == tables.interval("perceptual", expected)
+    assert found["perceptual"].verdict == "holds for these trainings"
+    assert "what the discriminator adds by itself is gan minus twin" in verdict.about(results, runs)
+    runs |= {name: described("twin", loss={"gan": 1.0}, optim={"lr": 0.2}) for name in ("twin-0", "twin-1")}
+    assert not claims(runs)
+
+
+def test_budgets_are_counted_from_the_common_start(results):
+    def about(**changes):
+        runs = {run.name: described(run.arm) for run in results.runs}
+        for name, fields in changes.items():
+            runs[f"{name}-0"] |= fields
+            runs[f"{name}-1"] |= fields
+        return budgets.since_common_start(runs, "cnn-1", "gan-1"), verdict.about(results, runs)
+
+    found, text = about()  # the GAN goes on where the CNN ended
+    assert found == (0, 36) and "budgets are not equal: since their common start cnn has been trained on 0" in text
+    twins = {"start": ["cnn64", 5]}
+    found, text = about(cnn=twins, gan=twins)
+    assert found == (36, 36) and "have each been trained on 36 images" in text
+    assert about(cnn=twins, gan=twins | {"step": 7})[0] == (36, 28)
+    assert about(cnn=twins, gan={"start": ["cnn64", 6]})[0] is None
+    assert "is not known" in about(cnn={"start": ["cnn64", -1]}, gan={"start": ["cnn64", -1]})[1]
+    assert about(gan={"start": []})[0] == (36, 36)  # both anew
+    assert about(gan={"start": ["twin", 9]})[0] == (0, 72)  # which starts from the CNN
+    assert about(cnn={"start": ["cnn", 6]})[0] == (0, 36)  # a former model of the package of the same name
 
 
 def test_tables_mark_what_is_not_told_apart(results):
@@ -238,10 +286,10 @@ def test_discriminators_tell_pairs_apart_and_are_right_by_the_side_of_one_half(r
 def test_arms_are_named_by_their_losses_and_failures(results):
     weights = dict.fromkeys(("charbonnier", "l1", "psnr", "ssim", "ms_ssim", "fft", "perceptual", "identity"), 0.0)
     weights["charbonnier"] = 1.0
-    run = {"arm": "cnn", "kind": "cnn", "init_from": "", "step": 7, "batch_size": 4, "loss": weights, "gan": {}}
-    plain = run | {"arm": "gan", "kind": "gan", "init_from": "cnn", "gan": {"weight": 0.1, "loss": "hinge"}}
-    table = arms.to_table(results, {"cnn-0": run, "cnn-1": run, "gan-0": plain, "twin-0": run | {"arm": "twin"}})
-    assert table.rows[0] == ["cnn", "cnn", "new", "7 7", "4", "charbonnier 1", "0"]
+    run, plain = (described(arm, loss=weights) for arm in ("cnn", "gan"))
+    cut_short = run | {"step": 7}
+    table = arms.to_table(results, {"cnn-0": run, "cnn-1": cut_short, "gan-0": plain, "twin-0": run | {"arm": "twin"}})
+    assert table.rows[0] == ["cnn", "cnn", "new", "9 7 of 9steps", "4", "charbonnier 1", "0"]
     assert table.rows[1][5] == "charbonnier 1, adversarial 0.1 (hinge), no perceptual and no identity term"
     failed = dataclasses.replace(results.cells["gan-0", TASK], failed=np.arange(COUNT) < 3)
     with_failures = Results(results.settings, results.runs, results.clean, results.cells | {("gan-0", TASK): failed})

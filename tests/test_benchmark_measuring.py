@@ -5,6 +5,8 @@ import dataclasses
 import io
 import json
 import math
+import shutil
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +20,7 @@ from faceflax import models
 from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
-from faceflax.evaluation import measure
+from faceflax.evaluation import judges, measure
 from faceflax.evaluation.benchmark import cells, discriminators, efficiency, measuring, plan, runner, settings
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
@@ -199,6 +201,74 @@ def test_stale_and_damaged_cells_are_measured_again_to_the_same_bytes(measured, 
     same = {"scores.csv", "differences.csv", "report.md", "report.tex", "occlusion.png", "faces.jpg", "fidelity.png"}
     assert {name for name in before if before[name] == after[name]} >= same
     assert str(workdir) not in before["scores.csv"].decode() + before["differences.csv"].decode()
+
+
+def test_another_report_of_whole_cells_needs_no_judge_and_no_degraded_faces(measured, tmp_path, monkeypatch):
+    config, workdir, _ = measured
+    shutil.copytree(workdir, tmp_path / "copy")
+    install_judges(monkeypatch)
+    monkeypatch.setattr(cells, "measurer", lambda: {"commit": "c0ffee", "jax": "1"})
+    run(config, tmp_path / "copy")  # knows the fingerprints of this commit now
+
+    def refuse(*args):
+        raise AssertionError("nothing is stale")
+
+    monkeypatch.setattr(measuring.Faces, "degrade", refuse)
+    monkeypatch.setattr(measuring, "load_judges", refuse)
+    other = config.copy_and_resolve_references()
+    other.compare.cnn, other.compare.gan, other.eval.faces = "gan", "cnn", 1
+    run(other, tmp_path / "copy")
+    made = (tmp_path / "copy" / "report" / "differences.csv").read_text()
+    assert ",cnn,gan," in made and made != (workdir / "report" / "differences.csv").read_text()
+    manifests = [json.loads((each / "measured.json").read_text()) for each in (workdir, tmp_path / "copy")]
+    for name in ("judges", "degraded"):
+        assert manifests[0][name] == manifests[1][name]
+    for changed in ({"commit": "c0ffee+changes", "jax": "1"}, {"commit": "decade", "jax": "1"}):
+        monkeypatch.setattr(cells, "measurer", lambda changed=changed: changed)
+        with pytest.raises(AssertionError, match="nothing is stale"):
+            run(other, tmp_path / "copy")
+
+
+def test_two_images_of_one_person_are_no_impostors(tmp_path, monkeypatch):
+    install_judges(monkeypatch)
+    config, faces = make_settings({"cnn": "", "gan": ""}), registry.load("mini_faces", "test")
+    config.eval.judges, config.eval.max_images, config.eval.batch_size = ("identity",), 0, 12
+    source = [{"image": faces[number // 2]["image"], "who": f"person {number // 2}"} for number in range(12)]
+
+    def measure_with(label, source):
+        found = measuring.Faces(source, config, [NOISE], parallel.one_device(), label)
+        measuring.fill(tmp_path, found, [measuring.untouched([NOISE])])
+        cell = cells.read(cells.path(tmp_path, "input", NOISE))
+        return found, cell, cell.scores["tar_identity_0.01"]
+
+    anonymous, cell, without = measure_with("", source)
+    known, _, accepted = measure_with("who", source)
+    vectors = known.clean.descriptors["identity"], cell.descriptors["identity"]
+    expected = judges.verification(*vectors, 0.01, np.arange(12) // 2)
+    np.testing.assert_array_equal(accepted, expected)
+    np.testing.assert_array_equal(without, judges.verification(*vectors, 0.01))
+    assert without.mean() < accepted.mean() and anonymous.people is None
+    named = [{"image": each["image"], "identity": each["who"]} for each in source]
+    assert measuring.Faces(named, config, [NOISE], parallel.one_device()).made_from == known.made_from
+    alone = measuring.Faces(named[::2], config, [NOISE], parallel.one_device())
+    assert alone.people is None and "people" not in alone.made_from
+    with pytest.raises(UserError, match="no feature 'name'"):
+        measuring.Faces(source, config, [NOISE], parallel.one_device(), "name")
+
+
+def test_dlib_is_known_by_its_version_and_missing_it_is_one_sentence(monkeypatch):
+    config, faces = make_settings({"cnn": "", "gan": ""}), registry.load("mini_faces", "test")
+    config.eval.judges = ("dlib",)
+    monkeypatch.setattr(measuring, "DlibJudge", lambda: SimpleNamespace(version="20.0 and these weights"))
+    found = measuring.Faces(faces, config, [NOISE], parallel.one_device())
+    assert found.made_from["judges"] == {"dlib": "20.0 and these weights"}
+    monkeypatch.undo()
+    random_networks.install(monkeypatch)
+    monkeypatch.setitem(sys.modules, "dlib", None)
+    config.eval.judges = ("identity", "dlib")
+    without = r"pip install 'faceflax\[judge\]', or evaluate without it: --config.eval.judges=\"\('identity',\)\"$"
+    with pytest.raises(UserError, match=without):
+        measuring.load_judges(config)
 
 
 def test_costs_are_those_of_the_programs(workdirs, tmp_path):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from faceflax.config import num_steps
 from faceflax.evaluation.benchmark.analysis import METRICS, Results
 from faceflax.evaluation.tables import Table
 from faceflax.objectives import NETWORK_TERMS, TERMS
@@ -19,12 +20,25 @@ def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
     for arm in results.settings.arms:
         found = [each for each in runs.values() if each["arm"] == arm]
         first = found[0]
-        steps = " ".join(str(each["step"]) for each in found)
+        steps = " ".join(_steps(each["step"], each["duration"]) for each in found)
         start = first["init_from"] or "new"
         by = losses(first["loss"], first["gan"])
         rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), by, str(results.failures(arm))])
     header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights", "failures"]
     return Table("The arms", header, rows)
+
+
+def _steps(step: int, duration: str) -> str:
+    """The step that was measured, and of how many where its training was to take more."""
+    return f"{step} of {duration}" if duration.endswith("steps") and step < num_steps(duration, None) else str(step)
+
+
+def without_discriminator(runs: Mapping[str, Mapping[str, Any]], gan: str) -> str:
+    """Returns the arm that was trained as `gan` but without a discriminator; "" when there is none."""
+    same = ("init_from", "step", "batch_size", "model", "loss", "optim")
+    first = {each["arm"]: each for each in reversed(runs.values())}
+    twins = [name for name, each in first.items() if all(each[field] == first[gan][field] for field in same)]
+    return next((name for name in twins if first[name]["kind"] == "cnn"), "")
 
 
 def in_loss(runs: Mapping[str, Mapping[str, Any]], arm: str) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any
 from faceflax.datasets.images import encode_jpeg
 from faceflax.degradations import Task
 from faceflax.evaluation import page
-from faceflax.evaluation.benchmark import arms, discriminators, efficiency, pictures, tables, verdict
+from faceflax.evaluation.benchmark import arms, budgets, discriminators, efficiency, pictures, tables, verdict
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.analysis import METRICS, Results
 from faceflax.evaluation.benchmark.cells import Cell
@@ -92,22 +92,24 @@ def _sections(
     perception = [by_metric[name] for name in _PERCEPTION if name in by_metric]
     recognition = [table for name, table in by_metric.items() if is_recognition[name]]
     findings = verdict.findings(results, costs, measured["runs"])
-    in_loss = arms.in_loss(measured["runs"], compare.gan) if compare.gan else set()
+    in_loss = {arm: arms.in_loss(measured["runs"], arm) for arm in results.settings.arms}
     sections = []
     if findings:
         uses = verdict.guidance(results)
-        shown = [verdict.to_table(findings, compare.cnn, compare.gan, in_loss), uses]
-        sections.append(Section("Verdict", f"{_HOW_DECIDED} {_how_many(uses)}", shown))
+        shown = [verdict.to_table(findings, compare.cnn, compare.gan, in_loss[compare.gan]), uses]
+        text = f"{verdict.about(results, measured['runs'])} {_HOW_DECIDED} {_how_many(uses)}"
+        sections.append(Section("Verdict", text, shown))
     sections.append(Section("Arms", "", [arms.to_table(results, measured["runs"])]))
     sections.append(Section("Distortion", _how_marked(results), distortion))
     if perception:
         drawn = pictures.perception_distortion(results)
-        known = [METRICS[name].title for name in _PERCEPTION if name in by_metric and name in in_loss]
-        text = f"{compare.gan} was trained on the {' and the '.join(known)}. " if known else ""
-        text += "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
+        text = "The plot: a panel for each kind of damage, a point for each severity and seed; better is down right."
+        text = " ".join([*_trained_on(in_loss, [name for name in _PERCEPTION if name in by_metric]), text])
         sections.append(Section("Perception", text, perception, drawn and (_PLANE, drawn)))
     if recognition:
-        sections.append(Section("Recognition", f"{_BEFORE_AND_AFTER} {_how_marked(results)}", recognition))
+        trained_on = _trained_on(in_loss, [name for name in by_metric if is_recognition[name]])
+        text = " ".join([*trained_on, _BEFORE_AND_AFTER, _how_marked(results)])
+        sections.append(Section("Recognition", text, recognition))
     if judged:
         shown = discriminators.to_tables(results, judged)
         sections.append(Section("Discriminator", _DISCRIMINATOR, shown))
@@ -119,7 +121,8 @@ def _sections(
     between = tables.fidelity(results)
     if between:
         drawn = pictures.fidelity_curve(results)
-        sections.append(Section("Fidelity", _FIDELITY, [between], drawn and (_BETWEEN, drawn)))
+        text = _fidelity(results, measured["runs"])
+        sections.append(Section("Fidelity", text, [between], drawn and (_BETWEEN, drawn)))
     faces = encode_jpeg(pictures.faces(results), _FACES_QUALITY)
     return [*sections, Section("Faces", page.FIRST_IMAGES, [], ("faces.jpg", faces))]
 
@@ -144,7 +147,19 @@ _DISCRIMINATOR = (
     "does not teach. Of a GAN the averaged generator is judged, against which its discriminator never trained. No "
     "other number of this report uses a discriminator."
 )
-_FIDELITY = "Weights between the GAN (0) and the CNN that it started from (1); the first seed."
+
+
+def _trained_on(in_loss: Mapping[str, set[str]], metrics: list[str]) -> list[str]:
+    """A sentence for each arm whose loss held what some of the metrics see."""
+    seen = {arm: [METRICS[name].title for name in metrics if name in found] for arm, found in in_loss.items()}
+    return [f"{arm} was trained on what is behind: {'; '.join(titles)}." for arm, titles in seen.items() if titles]
+
+
+def _fidelity(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    chosen, seed = results.settings.fidelity, results.settings.seeds[0]
+    found = budgets.since_common_start(runs, f"{chosen.cnn}-{seed}", f"{chosen.gan}-{seed}")
+    is_start = found is not None and not found.first
+    return f"Weights between {chosen.gan} (0) and {chosen.cnn} (1){', its start' if is_start else ''}; the first seed."
 
 
 def _how_many(uses: Table) -> str:

@@ -17,11 +17,13 @@ from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure as measure_lib
-from faceflax.evaluation.benchmark import analysis, cells, discriminators, efficiency, measuring
+from faceflax.evaluation.benchmark import analysis, budgets, cells, discriminators, efficiency, measuring
+from faceflax.evaluation.benchmark import known as known_lib
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.analysis import Results
 from faceflax.evaluation.benchmark.discriminators import Opponent
+from faceflax.evaluation.benchmark.known import Known
 from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.files import write_json
@@ -37,10 +39,11 @@ from faceflax.training.trained import Trained, load_restorer, read_config, read_
 def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
     """Raises `UserError` when the data, a judge or a network of an arm's loss is missing: before anything is trained.
 
-    Uses no device.
+    With nothing to train, judges are left to `measure`, which may need none. Uses no device.
     """
     _source(settings)
-    measuring.load_judges(settings)
+    if not all(run.is_trained for run in runs):
+        measuring.load_judges(settings)
     for arm in settings.arms:
         of_arm = [run for run in runs if run.arm == arm]
         waiting = [run for run in of_arm if not run.is_trained]
@@ -70,12 +73,15 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     source = _source(settings)
     devices = parallel.create({"data": -1, "fsdp": 1})
     tasks = settings_lib.all_tasks(settings)
-    faces = measuring.Faces(source, settings, tasks, devices)
+    faces = measuring.Faces(source, settings, tasks, devices, settings.data.label)
+    maker = known_lib.made_by(settings, faces.fingerprint)
+    faces.known = known_lib.read(workdir, maker)
     methods = [measuring.untouched(tasks), measuring.classical(tasks)]
     methods += _networks(settings, trained, tasks, devices)
     with progress_bar() as progress:
         bar = progress.add_task("measuring", total=sum(len(method.tasks) for method in methods))
         degraded = measuring.fill(workdir, faces, methods, lambda count: progress.advance(bar, count))
+    known_lib.write(workdir, maker, Known(faces.judges, faces.known.degraded | degraded))
     judged = {task: degraded[str(task)] for task in settings_lib.table_tasks(settings)}
     discriminators.fill(workdir, faces, judged, _opponents(runs, trained, methods, devices), devices)
     measured = _measured(settings, runs, trained, source, faces, degraded)
@@ -154,7 +160,7 @@ def _measured(
         },
         "degraded": {"fingerprint": cells.fingerprint(sorted(degraded.items())), "tasks": degraded},
         "judges": faces.judges,
-        "runs": {run.name: _describe(run, trained[run.name]) for run in runs},
+        "runs": {run.name: _describe(run, trained[run.name], runs) for run in runs},
         "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
@@ -186,9 +192,9 @@ def _efficiency(settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Tr
     return found
 
 
-def _describe(run: Run, trained: Trained) -> dict[str, Any]:
+def _describe(run: Run, trained: Trained, runs: Sequence[Run]) -> dict[str, Any]:
     made = read_manifest(run.workdir)
-    return {
+    return budgets.describe(run, trained, runs) | {
         "arm": run.arm,
         "seed": run.seed,
         "workdir": str(run.workdir),
@@ -197,8 +203,10 @@ def _describe(run: Run, trained: Trained) -> dict[str, Any]:
         "batch_size": trained.config.data.batch_size,
         "model": trained.config.model.to_dict(),
         "loss": trained.config.loss.to_dict(),
+        "optim": trained.config.optim.to_dict(),
         "gan": trained.config.gan.to_dict() if trained.config.arm == "gan" else {},
         "step": trained.info["step"],
+        "duration": trained.config.train.duration,
         "params": cells.fingerprint(trained.params),
         "config": config_lib.fingerprint(trained.config),
         "commit": made.get("commit", ""),

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from faceflax.degradations import Task
+from faceflax.evaluation.benchmark import arms, budgets, tables
 from faceflax.evaluation.benchmark import settings as settings_lib
-from faceflax.evaluation.benchmark import tables
 from faceflax.evaluation.benchmark.analysis import METRICS, Difference, Results
 from faceflax.evaluation.benchmark.efficiency import Efficiency
 from faceflax.evaluation.statistics import bootstrap
@@ -28,6 +28,7 @@ MARGIN = 1.05
 _LIGHT = "CNNs are more accurate on light damage"
 _OCCLUSION = "GANs are better on large occlusions"
 _REALISM = "GANs look more real"
+_DISCRIMINATOR = "the discriminator by itself adds to looks and likeness"
 _EFFICIENCY = "CNNs are more efficient"
 _GUIDANCE = "the CNN for light damage, the GAN for large occlusions and where looks count"
 _RESTORING = "time of restoring, by image"
@@ -84,21 +85,26 @@ def findings(
     quality += _by_quality(results, _OCCLUSION, covered, (*identity, *_LOOKS, "hole_psnr"), "gan")
     quality += _by_quality(results, _REALISM, results.tasks, _LOOKS, "gan")
     guidance = _guidance(results, quality)
+    twin = arms.without_discriminator(runs, results.settings.compare.gan)
+    if twin not in ("", results.settings.compare.cnn):
+        claim = f"{_DISCRIMINATOR} ({results.settings.compare.gan} minus {twin})"
+        quality += _by_quality(results, claim, results.tasks, (*_LOOKS, *identity), "gan", twin)
     if len(results.settings.seeds) < ENOUGH_SEEDS:
         *quality, guidance = (_of_these_trainings(each) for each in (*quality, guidance))
     return [*quality, *_by_costs(results, efficiency, runs), guidance]
 
 
 def _by_quality(
-    results: Results, claim: str, tasks: Sequence[Task], metrics: Sequence[str], favoured: str
+    results: Results, claim: str, tasks: Sequence[Task], metrics: Sequence[str], favoured: str, other: str = ""
 ) -> list[Finding]:
+    """The claim by each metric, from the GAN minus `other` ("": the CNN)."""
     compare = results.settings.compare
     found = []
     for metric in metrics:
         if metric not in results.metrics:
             found.append(Finding(claim, metric, "", "not measured", OPEN))
             continue
-        difference = results.difference(compare.gan, compare.cnn, tasks, metric) if tasks else None
+        difference = results.difference(compare.gan, other or compare.cnn, tasks, metric) if tasks else None
         sign = METRICS[metric].better if favoured == "gan" else -METRICS[metric].better
         number = tables.interval(metric, difference) or "not measured"
         found.append(Finding(claim, metric, _names(tasks), number, decide(difference, sign)))
@@ -158,6 +164,41 @@ def to_table(found: Sequence[Finding], cnn: str, gan: str, in_loss: Container[st
 
     rows = [[each.claim, title(each.metric), each.on, each.number, each.verdict] for each in found]
     return Table("Do the claims hold?", header, rows)
+
+
+def about(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """Says what the two arms differ in besides the discriminator, by `runs` of `measured.json`: budgets and losses."""
+    return f"{_budgets(results, runs)} {_losses(results, runs)}".strip()
+
+
+def _budgets(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    cnn, gan = results.settings.compare.cnn, results.settings.compare.gan
+    pairs = zip(results.methods(cnn), results.methods(gan), strict=True)
+    found = [budgets.since_common_start(runs, *pair) for pair in pairs]
+    if None in found:
+        return f"Whether {cnn} and {gan} had equal budgets is not known: no network is known that both started from."
+    unequal = [each for each in found if each.first != each.second]
+    if unequal:
+        return (
+            f"The budgets are not equal: since their common start {cnn} has been trained on {unequal[0].first} images "
+            f"and {gan} on {unequal[0].second}, so that this compares these networks, not two ways of training."
+        )
+    images = " or ".join(dict.fromkeys(str(each.first) for each in found))
+    return f"Since their common start {cnn} and {gan} have each been trained on {images} images."
+
+
+def _losses(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> str:
+    cnn, gan = results.settings.compare.cnn, results.settings.compare.gan
+    first, second = (runs[results.methods(arm)[0]]["loss"] for arm in (cnn, gan))
+    if first == second:
+        return ""
+    twin = arms.without_discriminator(runs, gan)
+    if twin:
+        return f"They differ in their other losses too; what the discriminator adds by itself is {gan} minus {twin}."
+    return (
+        f"They differ in their other losses too, and no arm here was trained as {gan} without a discriminator: what "
+        "that adds by itself these numbers do not tell."
+    )
 
 
 def guidance(results: Results) -> Table:
