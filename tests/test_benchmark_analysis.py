@@ -11,7 +11,7 @@ import scipy.stats
 from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.evaluation import judges
-from faceflax.evaluation.benchmark import arms, budgets, discriminators, settings, tables, verdict
+from faceflax.evaluation.benchmark import arms, budgets, discriminators, report, settings, tables, verdict
 from faceflax.evaluation.benchmark.analysis import Difference, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
@@ -139,7 +139,7 @@ def test_costs_need_more_than_the_margin():
 def described(arm, **changes):
     """An entry of `runs` in `measured.json`; "twin" is the GAN without a discriminator only by `changes`."""
     kind, start = ("gan" if arm == "gan" else "cnn"), [] if arm == "cnn" else ["cnn", 9]
-    described = {"arm": arm, "kind": kind, "model": {"width": 8}, "init_from": start and "cnn", "loss": {arm: 1.0}}
+    described = {"arm": arm, "kind": kind, "model": {"width": 8}, "loss": {arm: 1.0}}
     described |= {"gan": {"weight": 0.1, "loss": "hinge"} if kind == "gan" else {}, "optim": {"lr": 0.1}}
     return described | {"step": 9, "batch_size": 4, "duration": "9steps", "source": arm, "start": start} | changes
 
@@ -237,6 +237,14 @@ def test_budgets_are_counted_from_the_common_start(results):
     assert about(cnn={"start": ["cnn", 6]})[0] == (0, 36)  # a former model of the package of the same name
 
 
+def test_the_report_says_of_every_arm_what_its_loss_knows():
+    known = {"cnn": set(), "gan": {"perceptual", "psnr"}, "twin": {"identity"}}
+    assert report._trained_on(known, ["perceptual", "identity", "kid"]) == [
+        "The loss of gan knows what these see: perceptual distance (less is better).",
+        "The loss of twin knows what these see: identity similarity.",
+    ]
+
+
 def test_tables_mark_what_is_not_told_apart(results):
     table = tables.by_metric(results)["psnr"]
     assert table.header == ["task", "classical method", "input", "classical", "cnn", "gan", "twin", "gan minus cnn"]
@@ -290,6 +298,11 @@ def test_arms_are_named_by_their_losses_and_failures(results):
     cut_short = run | {"step": 7}
     table = arms.to_table(results, {"cnn-0": run, "cnn-1": cut_short, "gan-0": plain, "twin-0": run | {"arm": "twin"}})
     assert table.rows[0] == ["cnn", "cnn", "new", "9 7 of 9steps", "4", "charbonnier 1", "0"]
+    assert [row[2] for row in table.rows] == ["new", "cnn", "new"]
+    elsewhere = plain | {"start": ["cnn", 6]}  # a former network of that name
+    assert arms.to_table(results, {"cnn-0": run, "gan-0": elsewhere, "twin-0": run | {"arm": "twin"}}).rows[1][2] == (
+        "cnn, step 6"
+    )
     assert table.rows[1][5] == "charbonnier 1, adversarial 0.1 (hinge), no perceptual and no identity term"
     failed = dataclasses.replace(results.cells["gan-0", TASK], failed=np.arange(COUNT) < 3)
     with_failures = Results(results.settings, results.runs, results.clean, results.cells | {("gan-0", TASK): failed})

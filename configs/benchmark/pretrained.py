@@ -3,7 +3,7 @@
 python -m experiments.benchmark --config=configs/benchmark/pretrained.py --workdir=runs/pretrained
 
 `runs/faces` is the folder that they were trained from (configs/pretrain/cnn.py), and its `test` split is measured on.
-The GAN's loss holds the judge of identity, so dlib's judges as well, which no loss knows: pip install 'faceflax[judge]'.
+The GAN's loss knows the judge of identity, so dlib's judges too, which no loss knows: pip install 'faceflax[judge]'.
 Expect a report without a verdict, as the two were not trained equally long. Twins of equal budgets are their workdirs:
 
 python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn3
@@ -26,7 +26,9 @@ def get_config():
     config.seeds = (0,)
     config.data.dataset = "face_folder"
     config.data.folder = "runs/faces"
-    config.eval.tasks = ("sr 8", "noise 50", "blur 3", "jpeg 10", "lowlight 2", "occlude 50", "facemask 1", "blind 2")
+    light = ("sr 2", "noise 15")
+    heavy = ("sr 8", "noise 50", "blur 3", "jpeg 10", "lowlight 2", "occlude 50", "facemask 1", "blind 2")
+    config.eval.tasks = light + heavy
     config.eval.curve = ()
     config.eval.judges = ("perceptual", "identity", "kid", "dlib")
     config.eval.max_images = 128

@@ -21,11 +21,21 @@ def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
         found = [each for each in runs.values() if each["arm"] == arm]
         first = found[0]
         steps = " ".join(_steps(each["step"], each["duration"]) for each in found)
-        start = first["init_from"] or "new"
         by = losses(first["loss"], first["gan"])
-        rows.append([arm, first["kind"], start, steps, str(first["batch_size"]), by, str(results.failures(arm))])
+        rows.append(
+            [arm, first["kind"], _start(first, runs), steps, str(first["batch_size"]), by, str(results.failures(arm))]
+        )
     header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights", "failures"]
     return Table("The arms", header, rows)
+
+
+def _start(run: Mapping[str, Any], runs: Mapping[str, Mapping[str, Any]]) -> str:
+    """The arm that the run started from; "new", or the name and step of a network that is none of the arms."""
+    if not run["start"]:
+        return "new"
+    source, step = run["start"]
+    found = [each["arm"] for each in runs.values() if each["source"] == source and step in (each["step"], -1)]
+    return found[0] if found else f"{source}, step {step}" if step >= 0 else source
 
 
 def _steps(step: int, duration: str) -> str:
@@ -35,7 +45,7 @@ def _steps(step: int, duration: str) -> str:
 
 def without_discriminator(runs: Mapping[str, Mapping[str, Any]], gan: str) -> str:
     """Returns the arm that was trained as `gan` but without a discriminator; "" when there is none."""
-    same = ("init_from", "step", "batch_size", "model", "loss", "optim")
+    same = ("start", "step", "batch_size", "model", "loss", "optim")
     first = {each["arm"]: each for each in reversed(runs.values())}
     twins = [name for name, each in first.items() if all(each[field] == first[gan][field] for field in same)]
     return next((name for name in twins if first[name]["kind"] == "cnn"), "")

@@ -152,7 +152,7 @@ _DISCRIMINATOR = (
 def _trained_on(in_loss: Mapping[str, set[str]], metrics: list[str]) -> list[str]:
     """A sentence for each arm whose loss held what some of the metrics see."""
     seen = {arm: [METRICS[name].title for name in metrics if name in found] for arm, found in in_loss.items()}
-    return [f"{arm} was trained on what is behind: {'; '.join(titles)}." for arm, titles in seen.items() if titles]
+    return [f"The loss of {arm} knows what these see: {'; '.join(titles)}." for arm, titles in seen.items() if titles]
 
 
 def _fidelity(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> str:
