@@ -342,7 +342,7 @@ def test_what_is_missing_stops_before_training(workdirs, tmp_path, monkeypatch):
         raise UserError("cannot fetch it")
 
     monkeypatch.setattr("faceflax.models.mobilenet.load", unreachable)
-    with pytest.raises(UserError, match=r"cannot fetch it, or .*--config.eval.judges=\(\)"):
+    with pytest.raises(UserError, match=r"cannot fetch it, or .*--config.eval.judges='\(\)'"):
         runner.check_at_hand(config, runs)
     config.eval.judges = ()
     runner.check_at_hand(config, runs)
