@@ -1,8 +1,11 @@
 """What an encoded image tells before it is decoded: the size that its header claims, and whether its end is there."""
 
+import itertools
 import re
 import struct
+from collections.abc import Iterator
 
+_PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZED = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; the three are tables
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 # In a scan FF 00 stands for a byte of data, FF FF fills up, and FF 01 and FF D0 to FF D7 (restart) have no length.
@@ -14,12 +17,25 @@ _LEAST_GIF_BLOCK = 16  # bytes of pixels in one, on average; writers fill up 255
 
 def is_known(encoded: bytes) -> bool:
     """Whether a file's first bytes are those of JPEG, PNG, WebP, BMP or TIFF."""
-    return encoded.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"RIFF", b"BM", b"II*\0", b"MM\0*"))
+    return encoded.startswith((b"\xff\xd8", _PNG, b"RIFF", b"BM", b"II*\0", b"MM\0*"))
 
 
 def is_grey(encoded: bytes) -> bool:
     """Whether a file is a PNG that holds grey beside alpha."""
-    return encoded.startswith(b"\x89PNG\r\n\x1a\n") and encoded[25] == 4  # its type of colour
+    return encoded.startswith(_PNG) and encoded[25] == 4  # its type of colour
+
+
+def is_opaque(encoded: bytes) -> bool:
+    """Whether a file is a JPEG, or a PNG of a type of colour without alpha and with no colour that is transparent."""
+    if not encoded.startswith(_PNG):
+        return encoded.startswith(b"\xff\xd8")
+    return encoded[25] in (0, 2, 3) and b"tRNS" not in _png_chunks(encoded)
+
+
+def tells_all_before_pixels(encoded: bytes) -> bool:
+    """Whether a file is a PNG in which nothing follows its pixels, where EXIF and texts may stand too."""
+    is_before = itertools.takewhile(lambda kind: kind != b"IEND", _png_chunks(encoded))
+    return encoded.startswith(_PNG) and set(itertools.dropwhile(lambda kind: kind != b"IDAT", is_before)) == {b"IDAT"}
 
 
 def size(encoded: bytes) -> tuple[int, int]:
@@ -30,7 +46,7 @@ def size(encoded: bytes) -> tuple[int, int]:
     try:
         if encoded.startswith(b"\xff\xd8"):
             return _jpeg(encoded)
-        if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+        if encoded.startswith(_PNG):
             return struct.unpack_from(">II", encoded, 16)
         if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
             return _webp(encoded)
@@ -106,12 +122,15 @@ def _is_jpeg_whole(encoded: bytes) -> bool:
 
 def _is_png_whole(encoded: bytes) -> bool:
     """Whether chunks follow each other up to the one that ends the image."""
+    return b"IEND" in _png_chunks(encoded)
+
+
+def _png_chunks(encoded: bytes) -> Iterator[bytes]:
+    """The kinds of a PNG's chunks, as far as there are whole headers of them."""
     place = 8
     while place + 12 <= len(encoded):
-        if encoded[place + 4 : place + 8] == b"IEND":
-            return True
+        yield encoded[place + 4 : place + 8]
         place += 12 + int.from_bytes(encoded[place : place + 4], "big")
-    return False
 
 
 def _jpeg(encoded: bytes) -> tuple[int, int]:

@@ -126,7 +126,7 @@ def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
 
     OpenCV gives it only unturned, so it is turned as the colours were: as EXIF says, unless the colours say otherwise.
     """
-    if encoded.startswith(b"\xff\xd8"):
+    if headers.is_opaque(encoded):
         return None
     stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
     if stored.ndim != 3 or stored.shape[2] != 4:

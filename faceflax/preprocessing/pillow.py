@@ -164,7 +164,9 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
     try:
         with _open(encoded) as image:
             profile = image.info.get("icc_profile") or b""
-            exif = image.getexif()
+            # A PNG's own would decode its pixels first, in search of EXIF behind them.
+            is_read = headers.tells_all_before_pixels(encoded)
+            exif = Image.Image.getexif(image) if is_read else image.getexif()
             for block in _BLOCKS & set(exif):
                 exif.get_ifd(block)  # of a TIFF file, which is closed later
     except (*_DAMAGED, Image.DecompressionBombError):
