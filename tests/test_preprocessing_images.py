@@ -50,6 +50,31 @@ def test_lossless_colour(kind, tmp_path):
     assert photograph.alpha is None
 
 
+def test_a_png_without_alpha_is_decoded_once(tmp_path, monkeypatch):
+    decoded, imdecode = [], cv2.imdecode
+    monkeypatch.setattr(cv2, "imdecode", lambda *arguments: decoded.append(1) or imdecode(*arguments))
+    monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("Pillow decodes it too"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("Pillow decodes it too"))
+    assert images.read(save(tmp_path, FILES["png"])).pixels.shape == (20, 31, 3)
+    assert len(decoded) == 1
+
+
+def test_a_transparent_colour_of_a_png_is_alpha(tmp_path):
+    data = encode(Image.fromarray(np.uint8([[[1, 2, 3], [200, 100, 0]]])), "PNG", transparency=(1, 2, 3))
+    np.testing.assert_array_equal(images.read(save(tmp_path, data)).alpha, [[0, 255]])
+
+
+def test_exif_behind_the_pixels_of_a_png_is_kept(tmp_path):
+    exif = Image.Exif()
+    exif[0x10F] = "maker"
+    data = encode(COLOUR, "PNG", exif=exif)
+    start = data.index(b"eXIf") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    late = data[:start] + data[end:-12] + data[start:end] + data[-12:]
+    assert late.index(b"eXIf") > late.index(b"IDAT")
+    assert b"maker" in images.read(save(tmp_path, late)).exif
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["PNG", "WEBP"])
 def test_exif_orientation_turns_colour_and_alpha(orientation, kind, tmp_path):
