@@ -1,85 +1,54 @@
-"""Step times on devices that are not here: a model of a step, fitted to measured cells, and carried to whole pods.
+"""Step times on pods that are not here: the counts of the measured cells, in the time that their devices took.
 
-Measured: seconds = launch + operations / rate + bytes sent / bandwidth + messages x latency, all of them at least 0.
-Carried over to an accelerator are the operations and the bytes of the compiled step, not its seconds; see `predict`.
+Where cells were measured on a pod's own kind of device, the model of a step that is fitted to them gives the seconds.
+Where none were, the makers' data sheets do. Every prediction says which.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 from ml_collections import ConfigDict
-from scipy.optimize import nnls
 
-from faceflax.scaling import hardware
+from faceflax.scaling import cells as cells_lib
+from faceflax.scaling import fitting, hardware
 from faceflax.scaling.cells import Cell
+from faceflax.scaling.fitting import Count, Fit
 from faceflax.scaling.hardware import Accelerator
 
-
-@dataclasses.dataclass(frozen=True)
-class Fit:
-    """A model of a step on the devices measured.
-
-    Attributes:
-      launch: seconds of a step that nothing of the following makes.
-      per_flop, per_byte, per_message: seconds.
-      error: mean relative error on the cells that it was fitted to.
-      held_out: the same on those of most devices, by a fit without them; NaN where too few are left.
-    """
-
-    launch: float
-    per_flop: float
-    per_byte: float
-    per_message: float
-    error: float
-    held_out: float
+LAYOUTS = ("data", "fsdp")
+"""Those that steps are predicted for."""
 
 
-def fit(cells: Sequence[Cell]) -> Fit:
-    """Fits the model to the median seconds of `cells`, each by its relative error."""
-    coefficients = _solve(cells)
-    most = max(cell.place.devices for cell in cells)
-    fewer, others = [c for c in cells if c.place.devices < most], [c for c in cells if c.place.devices == most]
-    held_out = _error(others, _solve(fewer)) if len({c.place.devices for c in fewer}) > 1 else math.nan
-    return Fit(*coefficients, error=_error(cells, coefficients), held_out=held_out)
+COUNTED: dict[str, tuple[float, Callable[[Cell], float]]] = {
+    "GFLOP": (1e9, lambda cell: cell.flops / cell.place.devices),
+    "GB moved": (1e9, lambda cell: cell.moved_bytes),
+    "MB at once": (1e6, lambda cell: cell.peak_bytes),
+}
+"""What is counted of one device's step: how large its unit is, and the count of a cell."""
 
 
-def _terms(cells: Sequence[Cell]) -> np.ndarray:
-    return np.array([[1.0, _work(cell), cell.sent_bytes, cell.messages] for cell in cells])
-
-
-def _work(cell: Cell) -> float:
-    """The operations that follow each other: of all devices where they are simulated, and share the same cores."""
-    return cell.flops if cell.device_kind == "cpu" else cell.flops / cell.place.devices
-
-
-def _solve(cells: Sequence[Cell]) -> np.ndarray:
-    seconds = np.array([median_seconds(cell) for cell in cells])
-    terms = _terms(cells) / seconds[:, None]
-    scale = np.maximum(np.abs(terms).max(axis=0), 1e-300)  # columns are of very different sizes
-    return nnls(terms / scale, np.ones(len(cells)))[0] / scale
-
-
-def _error(cells: Sequence[Cell], coefficients: np.ndarray) -> float:
-    seconds = np.array([median_seconds(cell) for cell in cells])
-    return float(np.mean(np.abs(_terms(cells) @ coefficients / seconds - 1)))
-
-
-def median_seconds(cell: Cell) -> float:
-    """The median of a cell's timings."""
-    return float(np.median(cell.seconds))
-
-
-def share_of_peak(cell: Cell) -> float:
-    """The cell's operations by what its devices could do in that time (MFU); NaN for devices of unknown peak."""
-    peak = hardware.peak_flops(cell.device_kind)
-    return cell.flops / (median_seconds(cell) * peak * cell.place.devices) if peak else math.nan
+def mfu(cell: Cell) -> float:
+    """The network's own operations by what the devices could do in that time; NaN for devices of unknown peak."""
+    peak = hardware.peak(cell.device_kind, cell.dtype)
+    return cell.model_flops / (cell.median_seconds * peak * cell.place.devices) if peak else math.nan
 
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """A step on a pod: seconds of its parts, and whether it fits into the devices' memory."""
+    """A step on a pod.
+
+    Attributes:
+      pod, mode, layout, devices, batch: which step.
+      work: seconds; by a fit, with the launch and the memory traffic.
+      memory_traffic: seconds, by the data sheet; NaN where the fit has them in the work.
+      talk: seconds of what devices send each other.
+      seconds: of the step.
+      peak_bytes: held at once on one device.
+      fits: whether that is less than a device has.
+      work_from, talk_from: "fit" or "data sheet".
+      unseen_error: of the fit, see `Fit.held_out`; NaN for the data sheet, which was held against nothing.
+    """
 
     pod: str
     mode: str
@@ -90,7 +59,11 @@ class Prediction:
     memory_traffic: float
     talk: float
     seconds: float
+    peak_bytes: float
     fits: bool
+    work_from: str
+    talk_from: str
+    unseen_error: float
 
     @property
     def images_per_second(self) -> float:
@@ -99,66 +72,106 @@ class Prediction:
 
 
 def predict(settings: ConfigDict, cells: Sequence[Cell]) -> list[Prediction]:
-    """Returns steps on the pods of every accelerator, for the layouts "data" and "fsdp", weak and strong.
+    """Returns steps on the pods of every accelerator, weak and strong, for "data" and, where it was measured, "fsdp".
 
-    By image, operations and bytes moved are those of the weak cell on one device. Devices work at the share of their
-    peak that was measured on that kind, else at `settings.pods.share_of_peak`; a step takes the longer of its work and
-    its memory traffic, and what of the talk does not hide behind them. Talk is that of rings within an island and
-    between islands (2 (n-1)/n of the gradients are sent for "data"; for "fsdp" parameters are gathered twice and
-    gradients scattered, 3 (n-1)/n), and a latency for every doubling of the devices and message.
+    Talk is that of rings within an island and between islands (2 (n-1)/n of the gradients are sent for "data"; for
+    "fsdp" parameters are gathered twice and gradients scattered, 3 (n-1)/n). By a fit it takes its seconds for a byte
+    and for a message, and between islands those of the data sheet. By the data sheet a step takes the longer of its
+    work, at `settings.pods.share_of_peak`, and its memory traffic, and what of the talk does not hide behind them.
     """
-    base = next(cell for cell in cells if cell.place.mode == "weak" and cell.place.devices == 1)
     found = []
     for accelerator in hardware.ACCELERATORS:
-        share = _share(settings, accelerator, cells)
+        device = _device(accelerator, cells_lib.by_kind(cells), settings)
         for mode in ("weak", "strong"):
-            for layout in ("data", "fsdp"):
-                messages = max((cell.messages for cell in cells if cell.place.layout == layout), default=0)
+            for layout in device.layouts:
                 for pod, count in accelerator.pods.items():
                     batch = settings.pods.strong_batch if mode == "strong" else settings.pods.weak_batch * count
                     if batch % count == 0:
-                        step = _Step(accelerator, layout, count, batch // count, messages)
-                        found.append(step.predict(base, share, settings.pods.overlap, pod, mode))
+                        found.append(device.predict(pod, mode, layout, count, batch))
     return found
 
 
-def _share(settings: ConfigDict, accelerator: Accelerator, cells: Sequence[Cell]) -> float:
-    measured = [share_of_peak(cell) for cell in cells if cell.device_kind.lower() in accelerator.kinds]
-    return float(np.median(measured)) if measured else settings.pods.share_of_peak
+def counted_on(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]]) -> str:
+    """Returns the kind of device whose cells the counts of a step are from: the accelerator's own, else the first."""
+    own = [kind for kind in kinds if kind.lower() in accelerator.chip.kinds and tells_counts(kinds[kind])]
+    return own[0] if own else next(kind for kind, cells in kinds.items() if tells_counts(cells))
+
+
+def tells_counts(cells: Sequence[Cell]) -> bool:
+    """Whether cells of one kind of device tell what grows with the images from what does not."""
+    return len({cell.images_per_device for cell in cells if cell.place.layout != "spatial"}) > 1
+
+
+def _device(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]], settings: ConfigDict) -> "_Device":
+    kind = counted_on(accelerator, kinds)
+    cells = kinds[kind]
+    return _Device(
+        accelerator,
+        fit=fitting.seconds(cells) if kind.lower() in accelerator.chip.kinds else None,
+        counts=[fitting.count(cells, value) for _, value in COUNTED.values()],
+        messages={
+            layout: max(cell.messages for cell in cells if cell.place.layout == layout)
+            for layout in LAYOUTS
+            if any(cell.place.layout == layout for cell in cells)
+        },
+        parameter_bytes=cells[0].parameter_bytes,
+        rate=accelerator.chip.peak(cells[0].dtype) * settings.pods.share_of_peak,
+        overlap=settings.pods.overlap,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
-class _Step:
-    accelerator: Accelerator
-    layout: str
-    devices: int
-    images: int  # of a device
-    messages: int
+class _Device:
+    """What one device of an accelerator does in a step, and how fast."""
 
-    def predict(self, base: Cell, share: float, overlap: float, pod: str, mode: str) -> Prediction:
-        work = base.flops / base.place.batch * self.images / (self.accelerator.peak_flops * share)
-        traffic = base.moved_bytes / base.place.batch * self.images / self.accelerator.memory_bandwidth
-        talk = self._talk(base.parameter_bytes)
+    accelerator: Accelerator
+    fit: Fit | None
+    counts: list[Count]  # as in `COUNTED`
+    messages: dict[str, int]
+    parameter_bytes: int
+    rate: float  # operations a second, by the data sheet
+    overlap: float
+
+    @property
+    def layouts(self) -> list[str]:
+        return list(self.messages)
+
+    def predict(self, pod: str, mode: str, layout: str, devices: int, batch: int) -> Prediction:
+        flops, moved, held = (count.at(layout, devices, batch / devices) for count in self.counts)
+        talk, talk_from = self._talk(layout, devices)
+        if self.fit:
+            work, memory_traffic = self.fit.launch + self.fit.per_flop * flops, math.nan
+            seconds = work + talk
+        else:
+            work, memory_traffic = flops / self.rate, moved / self.accelerator.memory_bandwidth
+            seconds = max(work, memory_traffic) + (1 - self.overlap) * talk
         return Prediction(
-            pod=pod,
-            mode=mode,
-            layout=self.layout,
-            devices=self.devices,
-            batch=self.images * self.devices,
+            pod,
+            mode,
+            layout,
+            devices,
+            batch,
             work=work,
-            memory_traffic=traffic,
+            memory_traffic=memory_traffic,
             talk=talk,
-            seconds=max(work, traffic) + (1 - overlap) * talk,
-            fits=base.peak_bytes / base.place.batch * self.images < self.accelerator.memory,
+            seconds=seconds,
+            peak_bytes=held,
+            fits=held < self.accelerator.memory,
+            work_from="fit" if self.fit else "data sheet",
+            talk_from=talk_from,
+            unseen_error=self.fit.held_out if self.fit else math.nan,
         )
 
-    def _talk(self, size: int) -> float:
-        """Seconds of sending gradients and parameters of `size` bytes around."""
-        if self.devices == 1:
-            return 0.0
-        near = min(self.devices, self.accelerator.island)
-        far = -(-self.devices // near)
-        rounds = 2 if self.layout == "data" else 3
-        seconds = rounds * size * (near - 1) / near / self.accelerator.fast_link
-        seconds += rounds * size / near * (far - 1) / far / self.accelerator.slow_link
-        return seconds + self.messages * math.log2(self.devices) * self.accelerator.latency
+    def _talk(self, layout: str, devices: int) -> tuple[float, str]:
+        """Seconds of sending gradients and parameters around, and where they are from."""
+        sheet, fit = self.accelerator, self.fit if self.fit and self.fit.knows_talk else None
+        source = "fit" if fit else "data sheet"
+        if devices == 1:
+            return 0.0, source
+        near = min(devices, sheet.island)
+        far = -(-devices // near)
+        size = (2 if layout == "data" else 3) * self.parameter_bytes
+        seconds = size * (near - 1) / near * (fit.per_byte if fit else 1 / sheet.fast_link)
+        seconds += size / near * (far - 1) / far / sheet.slow_link
+        latency = fit.per_message if fit else sheet.latency * math.log2(devices)
+        return seconds + self.messages[layout] * latency, source

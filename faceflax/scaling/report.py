@@ -5,17 +5,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
+from faceflax.errors import UserError
 from faceflax.evaluation.benchmark import plots
-from faceflax.evaluation.benchmark.tables import to_csv
-from faceflax.evaluation.tables import Table, fixed, to_markdown
+from faceflax.evaluation.tables import to_markdown
 from faceflax.files import atomic_path, write_json, write_text
-from faceflax.scaling import hardware, laws, prediction, traffic
+from faceflax.scaling import cells as cells_lib
+from faceflax.scaling import hardware, laws, prediction, tables
 from faceflax.scaling.cells import Cell
-from faceflax.scaling.laws import Law, Point
-from faceflax.scaling.prediction import Fit, Prediction
+from faceflax.scaling.laws import Point
+from faceflax.scaling.prediction import Prediction
+
+
+def check(cells: Sequence[Cell]) -> None:
+    """Raises `UserError` when the cells are too few for a report."""
+    alone = cells_lib.by_kind(cell for cell in cells if cell.place.devices == 1)
+    if not any(map(prediction.tells_counts, alone.values())):
+        raise UserError(
+            "nothing was measured on one device, which efficiencies are told by; put 1 into config.counts, and where "
+            "several processes share the devices, run the command on one of them as well, with the same --workdir"
+        )
 
 
 def write(
@@ -25,12 +35,12 @@ def write(
     predictions = prediction.predict(settings, cells)
     texts = {
         "report.md": _markdown(settings, cells, predictions, points),
-        "cells.csv": _csv([_cell_row(cell, cells) for cell in cells]),
-        "predictions.csv": _csv([dataclasses.asdict(each) for each in predictions]),
+        "cells.csv": tables.csv([tables.cell_row(cell, cells) for cell in cells]),
+        "predictions.csv": tables.csv([dataclasses.asdict(each) for each in predictions]),
     }
     pictures = {"efficiency.png": _efficiency_plot(cells)}
     if points:
-        texts["points.csv"] = _csv([dataclasses.asdict(point) for point in points])
+        texts["points.csv"] = tables.csv([dataclasses.asdict(point) for point in points])
         pictures["laws.png"] = _laws_plot(points)
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -44,186 +54,115 @@ def write(
 def _markdown(
     settings: ConfigDict, cells: Sequence[Cell], predictions: Sequence[Prediction], points: Sequence[Point]
 ) -> str:
+    kinds = cells_lib.by_kind(cells)
     parts = ["# How training scales", "## Measured", _about(settings, cells)]
-    parts += [to_markdown(measured(cells, mode)) for mode in ("strong", "weak")]
-    parts += ["![efficiency](efficiency.png)", "## Predicted", assumptions(settings, cells)]
-    parts += [to_markdown(fitted(prediction.fit(cells)))]
-    parts += [to_markdown(predicted(predictions, mode)) for mode in ("weak", "strong")]
+    for kind, found in kinds.items():
+        parts += [to_markdown(tables.measured(found, mode, kind)) for mode in ("strong", "weak")]
+    parts += ["![efficiency](efficiency.png)", "## Fitted", _ABOUT_FITS]
+    parts += [to_markdown(tables.fitted(kinds)), to_markdown(tables.counted(kinds))]
+    parts += ["## Predicted", assumptions(settings, cells)]
+    parts += [to_markdown(tables.predicted(predictions, mode)) for mode in ("weak", "strong")]
     if points:
-        parts += ["## Size, images, compute", _ABOUT_LAWS, to_markdown(trainings(points))]
-        parts += [to_markdown(law_table(points)), "![laws](laws.png)"]
+        parts += ["## Size, images, compute", _about_laws(settings), to_markdown(tables.trainings(points))]
+        parts += [to_markdown(tables.law_table(points)), "![laws](laws.png)"]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def _about(settings: ConfigDict, cells: Sequence[Cell]) -> str:
-    kinds = sorted({cell.device_kind for cell in cells})
     size = settings.experiment.data.image_size
+    dtypes = " and ".join(sorted({cell.dtype for cell in cells}))
     text = (
-        f"A training step at {size}x{size} on {', '.join(kinds)}: medians of {settings.rounds} timings of "
-        f"{settings.steps} steps. Efficiency is by the step of one device: 1 where n devices take an nth of its time "
+        f"A training step at {size}x{size} in {dtypes}: medians of {settings.rounds} timings of {settings.steps} "
+        "steps. Efficiency is by the step of one device of the same kind: 1 where n devices take an nth of its time "
         "(strong), or the same time for n times the images (weak). Operations and bytes are XLA's count of the "
-        "compiled step, those of one device but for GFLOP, which are all devices'."
+        "compiled step, those of one device but for GFLOP, which are all devices'; what is sent is what one device "
+        "sends in rings. MFU is the network's own operations, three times those of restoring (of a GAN, its "
+        "generator's), by the devices' peak in that dtype; the damage and what rematerialisation repeats do not count."
     )
-    if "cpu" not in kinds:
+    if all(cell.device_kind != "cpu" for cell in cells):
         return text
     return (
         f"{text} Devices of the kind cpu are simulated and share one computer's cores, so that there efficiency is "
-        "what splitting the same work costs: by the time of all devices together."
+        "what splitting the same work costs: by the time of all devices together. It comes out above 1 where a base "
+        "of few images leaves the cores idle; that is no scaling."
     )
 
 
-def efficiency(cell: Cell, cells: Sequence[Cell]) -> float:
-    """The images a second and device, by those of one device; of simulated devices, which share cores, of all."""
-    base = next(c for c in cells if c.place.mode == cell.place.mode and c.place.devices == 1)
-    rates = [each.place.batch / prediction.median_seconds(each) for each in (cell, base)]
-    return rates[0] / rates[1] / (1 if cell.device_kind == "cpu" else cell.place.devices)
-
-
-def _cell_row(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
-    row = dataclasses.asdict(cell.place) | {"device_kind": cell.device_kind}
-    row |= {"seconds": prediction.median_seconds(cell), "fastest": min(cell.seconds), "slowest": max(cell.seconds)}
-    row |= {"efficiency": efficiency(cell, cells), "share_of_peak": prediction.share_of_peak(cell)}
-    row |= {name: getattr(cell, name) for name in ("flops", "moved_bytes", "peak_bytes", "parameter_bytes")}
-    for kind in traffic.KINDS:
-        count, result_bytes = cell.traffic.get(kind, (0, 0))
-        row |= {f"{kind}, count": count, f"{kind}, bytes": result_bytes}
-    return row
-
-
-def measured(cells: Sequence[Cell], mode: str) -> Table:
-    """Returns the cells of "strong" or "weak" scaling as a table."""
-    header = ["layout", "devices", "batch", "ms", "images/s", "efficiency", "share of peak", "GFLOP"]
-    header += ["GB moved", "MiB at once", "MB in collectives", "collectives"]
-    rows = [
-        [
-            *(cell.place.layout, str(cell.place.devices), str(cell.place.batch)),
-            fixed(1e3 * prediction.median_seconds(cell), 1),
-            fixed(cell.place.batch / prediction.median_seconds(cell), 1),
-            fixed(efficiency(cell, cells), 2),
-            fixed(prediction.share_of_peak(cell), 3),
-            fixed(cell.flops / 1e9, 1),
-            fixed(cell.moved_bytes / 1e9, 2),
-            fixed(cell.peak_bytes / 2**20, 0),
-            fixed(cell.sent_bytes / 1e6, 1),
-            ", ".join(f"{found.count} {kind}" for kind, found in sorted(cell.traffic.items())),
-        ]
-        for cell in cells
-        if cell.place.mode == mode
-    ]
-    return Table(f"{mode.capitalize()} scaling", header, rows)
-
-
-def fitted(fit: Fit) -> Table:
-    """Returns the fitted model of a step as a table."""
-    header = ["launch, ms", "ns a GFLOP", "ns a MB sent", "us a message", "mean error", "error on most devices, unseen"]
-    numbers = [fixed(1e3 * fit.launch, 2), f"{fit.per_flop * 1e18:.4g}", f"{fit.per_byte * 1e15:.4g}"]
-    numbers += [fixed(1e6 * fit.per_message, 1), *(f"{value:.1%}" for value in (fit.error, fit.held_out))]
-    return Table("The measured steps, fitted: launch + operations + bytes sent + messages", header, [numbers])
+_ABOUT_FITS = (
+    "A step on each kind of device: launch + operations + bytes sent + messages, every term at least 0. The last "
+    "column is the error on the cells of most devices by a fit that has not seen them. What a device does and holds in "
+    "a step: whole + split / devices of fsdp + so much for each of its images."
+)
 
 
 def assumptions(settings: ConfigDict, cells: Sequence[Cell]) -> str:
     """Returns what the predictions take for granted, in words."""
-    pods = settings.pods
+    pods, kinds = settings.pods, cells_lib.by_kind(cells)
     lines = [
-        f"Predictions take the operations, bytes and memory of an image from the weak cell on one device "
-        f"({cells[0].device_kind}), and these for granted:",
+        "What a step does, moves and holds is counted as above, in the dtype that was measured. Where steps were "
+        'measured on the same kind of device ("fit"), the fit gives their seconds, and takes for granted:',
         "",
-        f"- a device works at {pods.share_of_peak:.0%} of its peak in bfloat16, or at the share measured above where "
-        "it is of the same kind;",
+        "- launch and rates stay what they are in larger batches, and messages cost the same among more devices;",
+        "- between islands the data sheet's links.",
+        "",
+        'Elsewhere ("data sheet") nothing was measured that the seconds could be held against, and they take for '
+        "granted:",
+        "",
+        f"- a device works at {pods.share_of_peak:.0%} of its peak;",
         "- a step takes the longer of its work and its memory traffic, which is XLA's count on the devices measured: "
         "a compiler that fuses more moves less;",
         f"- {pods.overlap:.0%} of what devices send each other hides behind their work;",
-        "- gradients and parameters are float32 and go round in rings, within an island first; a latency for each "
-        "doubling of the devices and each collective of the compiled step;",
-        "- input keeps up, and nobody waits for a slower device.",
+        "- a latency for each doubling of the devices and each collective of the compiled step.",
+        "",
+        "Both: gradients and parameters are float32 and go round in rings, within an island first; input keeps up, and "
+        "nobody waits for a slower device.",
         "",
     ]
-    lines += [
-        f"- {each.name}: {each.peak_flops / 1e12:.0f} TFLOP/s, {each.memory_bandwidth / 1e12:.2f} TB/s, "
-        f"{each.memory / 1e9:.0f} GB, islands of {each.island} at {each.fast_link / 1e9:.0f} GB/s, "
-        f"{each.slow_link / 1e9:.0f} GB/s between them, {1e6 * each.latency:.0f} us a message"
-        for each in hardware.ACCELERATORS
-    ]
+    for each in hardware.ACCELERATORS:
+        kind = prediction.counted_on(each, kinds)
+        rate = each.chip.peak(kinds[kind][0].dtype)
+        lines.append(
+            f"- {each.chip.name}, counted on {kind}: {rate / 1e12:.0f} TFLOP/s in {kinds[kind][0].dtype}, "
+            f"{each.memory_bandwidth / 1e12:.2f} TB/s, {each.memory / 1e9:.0f} GB, islands of {each.island} at "
+            f"{each.fast_link / 1e9:.0f} GB/s, {each.slow_link / 1e9:.0f} GB/s between them, "
+            f"{1e6 * each.latency:.0f} us a message"
+        )
     return "\n".join(lines)
 
 
-def predicted(predictions: Sequence[Prediction], mode: str) -> Table:
-    """Returns the predictions of "strong" or "weak" scaling as a table."""
-    header = ["pod", "layout", "devices", "batch", "work, ms", "memory, ms", "talk, ms", "step, ms", "images/s"]
-    rows = [
-        [
-            *(each.pod, each.layout, str(each.devices), str(each.batch)),
-            *(fixed(1e3 * value, 2) for value in (each.work, each.memory_traffic, each.talk, each.seconds)),
-            fixed(each.images_per_second, 0) if each.fits else "does not fit into memory",
-        ]
-        for each in predictions
-        if each.mode == mode
-    ]
-    return Table(f"{mode.capitalize()} scaling, predicted", header, rows)
-
-
-_ABOUT_LAWS = (
-    "The loss is the geometric mean of the squared error over validation images and tasks, 10^(-PSNR/10). Every "
-    "validation of every training is a point; the learning rate is constant and parameters are averaged, so that each "
-    "moment may stand for the end of a training of its own. Intervals are the 95% bootstrap's over trainings. `_data` "
-    "with a number is a training on that percentage of the faces, and in no law."
-)
-
-
-def trainings(points: Sequence[Point]) -> Table:
-    """Returns the last validation of every training as a table."""
-    last = {point.run: point for point in sorted(points, key=lambda point: point.images)}
-    rows = [
-        [
-            *(run, fixed(point.parameters / 1e6, 2), str(point.images), fixed(point.flops / 1e15, 3)),
-            *(fixed(-10 * np.log10(point.loss), 2), f"{point.loss:.5f}"),
-        ]
-        for run, point in sorted(last.items(), key=lambda item: (item[1].parameters, item[0]))
-    ]
-    header = ["training", "parameters, M", "images", "PFLOP", "PSNR, dB", "loss"]
-    return Table("The trainings at their end", header, rows)
-
-
-def law_table(points: Sequence[Point]) -> Table:
-    """Returns the fitted laws as a table."""
-    chosen = [point for point in points if point.is_whole]
-    found = {
-        "scale x PFLOP^-exponent (frontier)": laws.of_compute(chosen),
-        "floor + a x M parameters^-alpha + b x thousand images^-beta": laws.of_size_and_images(chosen),
-    }
-    header = ["loss =", "numbers [95% interval]", "error of the logarithm"]
-    return Table("Laws", header, [[name, _numbers(law), fixed(law.error, 4)] for name, law in found.items()])
-
-
-def _numbers(law: Law) -> str:
-    parts = [f"{name} {value:.4g} [{law.low[name]:.4g}, {law.high[name]:.4g}]" for name, value in law.numbers.items()]
-    return "; ".join(parts)
+def _about_laws(settings: ConfigDict) -> str:
+    optim, train = settings.experiment.optim, settings.experiment.train
+    return (
+        "The loss is the geometric mean of the squared error over validation images and tasks, 10^(-PSNR/10). Every "
+        f"size is trained for {train.duration} with {len({*settings.laws.seeds})} seeds, and every validation later "
+        f"than {settings.laws.settled:g} warm-ups is a point; the learning rate is constant and parameters are "
+        "averaged, so that each moment may stand for the end of a training of its own. Compute is the network's own: "
+        f"three times the operations of restoring, by image. All sizes share one learning rate, {optim.lr:g}; with the "
+        "best for each the exponents may differ. Intervals are the 95% bootstrap's over trainings."
+    )
 
 
 def _efficiency_plot(cells: Sequence[Cell]) -> bytes:
-    panels = {}
+    panels: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    kinds = cells_lib.by_kind(cells)
     for mode in ("strong", "weak"):
-        of_mode = [cell for cell in cells if cell.place.mode == mode]
-        base = [cell for cell in of_mode if cell.place.devices == 1]
-        layouts = dict.fromkeys(cell.place.layout for cell in of_mode if cell.place.devices > 1)
-        panels[f"efficiency, {mode}"] = {
-            layout: [
-                (cell.place.devices, efficiency(cell, cells))
-                for cell in [*base, *(c for c in of_mode if c.place.layout == layout and c.place.devices > 1)]
-            ]
-            for layout in layouts or {"data": None}
-        }
+        lines = panels[f"efficiency, {mode}"] = {}
+        for kind, found in kinds.items():
+            of_mode = [cell for cell in found if cell.place.mode == mode]
+            base = [cell for cell in of_mode if cell.place.devices == 1]
+            layouts = dict.fromkeys(cell.place.layout for cell in of_mode if cell.place.devices > 1)
+            for layout in layouts or {"data": None}:
+                several = [cell for cell in of_mode if cell.place.layout == layout and cell.place.devices > 1]
+                name = layout if len(kinds) == 1 else f"{layout}, {kind}"
+                lines[name] = [(cell.place.devices, tables.efficiency(cell, found)) for cell in (*base, *several)]
     return plots.lines(panels, "devices")
 
 
 def _laws_plot(points: Sequence[Point]) -> bytes:
     runs = dict.fromkeys(point.run for point in points)
     curves = {run: [(p.flops / 1e15, p.loss) for p in points if p.run == run] for run in runs}
-    chosen = [point for point in points if point.is_whole]
-    best, law = laws.frontier(chosen), laws.of_compute(chosen).numbers
-    curves["law"] = [(p.flops / 1e15, law["scale"] * (p.flops / 1e15) ** -law["exponent"]) for p in best]
+    if law := laws.of_compute(points):
+        scale, exponent = law.numbers["scale"], law.numbers["exponent"]
+        compute = [point.flops / 1e15 for point in laws.frontier(points)]
+        curves["law"] = [(each, scale * each**-exponent) for each in compute]
     return plots.trade_off({"loss by compute": curves}, "PFLOP", "loss")
-
-
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    return to_csv({name: f"{v:.8g}" if isinstance(v, float) else v for name, v in row.items()} for row in rows)

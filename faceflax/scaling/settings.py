@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
+from faceflax.scaling import laws
 from faceflax.training import layout
 
 LAYOUTS = ("data", "fsdp", "spatial", "pmap")
@@ -22,21 +23,22 @@ def create(experiment: ConfigDict) -> ConfigDict:
     config.counts = (1, 2, 4, 8)  # devices; of CPUs as many are simulated
     config.layouts = ("data", "fsdp", "pmap")
     config.strong_batch = 16  # images a step, over all devices, however many
-    config.weak_batch = 2  # images a step and device
+    config.weak_batch = 8  # images a step and device
     config.rounds = 5  # timings of each cell
     config.steps = 4  # of one timing
 
     config.pods = ConfigDict()  # what is predicted for devices that are not here
     config.pods.weak_batch = 64  # images a step and device
     config.pods.strong_batch = 2048  # images a step
-    config.pods.share_of_peak = 0.4  # of a device's peak operations, where that kind was not measured
-    config.pods.overlap = 0.0  # share of the devices' talk that hides behind their work
+    config.pods.share_of_peak = 0.4  # of a device's peak, all counted operations, where that kind was not measured
+    config.pods.overlap = 0.0  # share of the devices' talk that hides behind their work, likewise
 
     config.laws = ConfigDict()  # trainings of other sizes; each of `widths` with each of `depths`
-    config.laws.widths = (8, 16, 32)  # config.model.width
-    config.laws.depths = (1, 2)  # blocks at each scale
-    config.laws.shares = (25, 50)  # % of the training split, of which the largest network is trained as well
-    config.laws.seeds = (0,)
+    config.laws.widths = (4, 8, 16, 32)  # config.model.width
+    config.laws.depths = (1,)  # blocks at each scale
+    config.laws.seeds = (0, 1)
+    config.laws.settled = 4.0  # warm-ups after which a validation is a point of the laws
+    config.laws.max_epochs = 4.0  # how often an image may come again and still count as a new one
     config.laws.workers = 0  # trainings at once; 0: one for each GPU, else one
     config.lock()
     return config
@@ -49,6 +51,11 @@ def validate(config: ConfigDict) -> None:
     for name, limit in least.items():
         if config[name] < limit:
             raise UserError(f"config.{name} is {config[name]}; it must be at least {limit}")
+    if config.weak_batch == config.strong_batch:
+        raise UserError(
+            f"config.weak_batch and config.strong_batch are both {config.weak_batch}; two different ones tell what a "
+            "step costs by image, and what it costs whatever its batch"
+        )
     if not config.counts or min(config.counts) < 1:
         raise UserError(f"config.counts {tuple(config.counts)} must hold numbers of devices, as (1, 2, 4, 8)")
     for name in config.layouts:
@@ -56,8 +63,16 @@ def validate(config: ConfigDict) -> None:
             raise UserError(f'config.layouts has "{name}"; write some of {", ".join(LAYOUTS)}')
     if not 0 < config.pods.share_of_peak <= 1 or not 0 <= config.pods.overlap <= 1:
         raise UserError("config.pods.share_of_peak and config.pods.overlap are shares: write numbers up to 1")
-    if not all(0 < share < 100 for share in config.laws.shares):
-        raise UserError(f"config.laws.shares {tuple(config.laws.shares)} must hold percentages between 0 and 100")
+    _validate_laws(config.laws)
+
+
+def _validate_laws(config: ConfigDict) -> None:
+    sizes, seeds = len({*config.widths}) * len({*config.depths}), len({*config.seeds})
+    if sizes and (sizes < laws.MIN_SIZES or seeds < laws.MIN_SEEDS):
+        raise UserError(
+            f"config.laws trains {sizes} size(s) with {seeds} seed(s); a law needs at least {laws.MIN_SIZES} sizes and "
+            f'{laws.MIN_SEEDS} seeds, or --config.laws.widths="()" to leave the trainings out'
+        )
 
 
 def mesh(name: str, count: int) -> dict[str, int]:

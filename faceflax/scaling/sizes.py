@@ -1,28 +1,36 @@
-"""The trainings behind the scaling laws: networks of several widths and depths, and shares of the data."""
+"""The trainings behind the scaling laws: networks of several widths and depths, each with every seed."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
-from faceflax.evaluation.benchmark import efficiency
+from faceflax.datasets import registry
+from faceflax.errors import UserError
 from faceflax.evaluation.benchmark.plan import Run
-from faceflax.scaling import measuring
+from faceflax.scaling import laws
 from faceflax.scaling.laws import Point
-from faceflax.training import parallel, tracking
+from faceflax.training import prior_data, tracking
+from faceflax.training.loop import Plan
+
+
+class Size(NamedTuple):
+    """What a network is: its parameters, and its operations for each image of its training."""
+
+    parameters: int
+    flops: float
 
 
 def runs(settings: ConfigDict, folder: Path) -> list[Run]:
-    """Returns the trainings, with every seed: all widths with all depths, then the largest network on less data."""
-    laws = settings.laws
-    grid = [(width, depth, 100) for width in sorted(laws.widths) for depth in sorted(laws.depths)]
-    if grid:
-        grid += [(*grid[-1][:2], share) for share in sorted(laws.shares)]
-    return [_run(settings, folder, *size, seed) for size in grid for seed in laws.seeds]
+    """Returns the trainings: all widths with all depths and seeds."""
+    grid = [(width, depth) for width in sorted({*settings.laws.widths}) for depth in sorted({*settings.laws.depths})]
+    return [_run(settings, folder, *size, seed) for size in grid for seed in sorted({*settings.laws.seeds})]
 
 
-def _run(settings: ConfigDict, folder: Path, width: int, depth: int, share: int, seed: int) -> Run:
+def _run(settings: ConfigDict, folder: Path, width: int, depth: int, seed: int) -> Run:
     config = config_lib.from_json(config_lib.to_json(settings.experiment))
     model = config.model
     model.width = width
@@ -31,34 +39,48 @@ def _run(settings: ConfigDict, folder: Path, width: int, depth: int, share: int,
     model.middle_blocks = 2 * depth
     config.seed = seed
     name = f"width{width}_depth{depth}"
-    if share < 100:
-        config.data.train_split = f"{config.data.train_split}[:{share}%]"
-        name += f"_data{share}"
     return Run(name, seed, folder / "trainings" / f"{name}-{seed}", config, after="", upstream={})
 
 
-def points(settings: ConfigDict, trained: Sequence[Run]) -> list[Point]:
-    """Returns every validation of every training."""
-    whole = settings.experiment.data.train_split
-    devices = parallel.one_device()
-    counted = {}
+def settled_step(settings: ConfigDict) -> int:
+    """Returns the first step whose validation is a point: what comes right behind the warm-up tells of the warm-up.
+
+    Raises `UserError` where the trainings could give no law, before hours are spent on them: the faces are not to be
+    had, come again more often than `settings.laws.max_epochs`, or too few validations are left.
+    """
+    experiment, limit = settings.experiment, settings.laws.max_epochs
+    read = {"data_dir": experiment.data.data_dir, "folder": experiment.data.folder}
+    registry.load(experiment.data.dataset, experiment.data.eval_split, **read)
+    is_made = experiment.data.source == prior_data.NAME
+    count = None if is_made else len(registry.load(experiment.data.dataset, experiment.data.train_split, **read))
+    plan = Plan.create(experiment, count)
+    epochs = 0 if count is None else plan.total * experiment.data.batch_size / count
+    if epochs > limit:
+        raise UserError(
+            f"the laws' trainings would see each of {count} images {epochs:.1f} times, and a repeated image teaches "
+            f"less than a new one: train on more images, or for {limit:g}epochs (--config.experiment.train.duration)"
+        )
+    first = math.ceil(settings.laws.settled * config_lib.num_steps(experiment.optim.warmup, plan.steps_per_epoch))
+    count = sum(plan.evaluates(step) for step in range(max(1, first), plan.total + 1))
+    if count < laws.MIN_POINTS:
+        raise UserError(
+            f"of a training's {plan.total} steps only {count} validation(s) come {settings.laws.settled:g} warm-ups "
+            f"after its start, and a law needs {laws.MIN_POINTS}: train on more images or for longer, or lower "
+            "--config.experiment.optim.warmup or --config.experiment.train.eval_every"
+        )
+    return first
+
+
+def points(trained: Sequence[Run], sizes: Mapping[str, Size], first: int) -> list[Point]:
+    """Returns every validation of every training from the step `first` on; `sizes` by the runs' arms."""
     found = []
     for run in trained:
-        if run.arm not in counted:
-            counted[run.arm] = _costs(run.config, devices)
-        parameters, flops = counted[run.arm]
-        batch = run.config.data.batch_size
+        size, batch = sizes[run.arm], run.config.data.batch_size
         for step, psnr in validations(run.workdir):
-            images, is_whole = step * batch, run.config.data.train_split == whole
-            found.append(Point(run.name, parameters, images, images * flops, 10 ** (-psnr / 10), is_whole))
+            images = step * batch
+            if step >= first:
+                found.append(Point(run.name, size.parameters, images, images * size.flops, 10 ** (-psnr / 10)))
     return found
-
-
-def _costs(config: ConfigDict, devices: parallel.Parallel) -> tuple[int, float]:
-    """Parameters of the restoring network, and operations of a training step by image."""
-    _, costs = efficiency.training_program(config, devices)
-    parameters = sum(leaf.size for leaf in measuring.trained_parameters(config))
-    return parameters, efficiency.mean_flops(config, costs, devices) / config.data.batch_size
 
 
 def validations(workdir: Path) -> list[tuple[int, float]]:

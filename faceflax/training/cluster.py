@@ -11,6 +11,10 @@ from jax.experimental import multihost_utils
 
 from faceflax.errors import UserError
 
+_NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+_COUNTS = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+_TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
+
 
 def initialize_distributed() -> None:
     """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
@@ -19,13 +23,12 @@ def initialize_distributed() -> None:
     by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
     when only some of the three are set, or a number is none.
     """
-    names = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-    values = [os.environ.get(name) for name in names]
+    values = [os.environ.get(name) for name in _NAMES]
     if not any(values):
         if _in_cluster():
             jax.distributed.initialize()
         return
-    missing = [name for name, value in zip(names, values, strict=True) if not value]
+    missing = [name for name, value in zip(_NAMES, values, strict=True) if not value]
     if missing:
         raise UserError(f"a run of several processes needs {' and '.join(missing)} in the environment as well")
     address, count, index = values
@@ -35,9 +38,15 @@ def initialize_distributed() -> None:
 
 
 def _in_cluster() -> bool:
-    tasks = (os.environ.get(name, "1") for name in ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE"))
-    tpu_hosts = os.environ.get("TPU_WORKER_HOSTNAMES", "").split(",")
+    tasks = (os.environ.get(name, "1") for name in _COUNTS)
+    tpu_hosts = os.environ.get(_TPU_HOSTS, "").split(",")
     return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
+
+
+def forget() -> None:
+    """Takes the other processes out of the environment: what this process starts from now on is alone."""
+    for name in (*_NAMES, *_COUNTS, _TPU_HOSTS):
+        os.environ.pop(name, None)
 
 
 @contextlib.contextmanager
