@@ -1,32 +1,32 @@
-"""The scaling study: what is counted, fitted and predicted; the program itself in a slow test."""
+"""The scaling study over devices: what is counted, kept, fitted and predicted."""
 
 import dataclasses
-import json
 import math
-import subprocess
-import sys
 
+import jax
 import numpy as np
 import pytest
 
 from faceflax.errors import UserError
-from faceflax.scaling import cells, hardware, laws, measuring, prediction, report, settings, sizes, traffic
+from faceflax.scaling import cells, fitting, hardware, measuring, prediction, report, settings, tables, traffic
 from faceflax.scaling.cells import Cell, Place
-from faceflax.scaling.laws import Point
 from faceflax.scaling.traffic import Traffic
 from tests import tiny
 
 
 def make_cell(devices, *, mode="weak", layout="data", kind="tpu v5p", batch=None, **fields):
     batch = batch or (4 * devices if mode == "weak" else 32)
-    sent = 8_000_000 if devices > 1 else 0
+    sent = 8_000_000.0 if devices > 1 else 0.0
     values = {
+        "dtype": "bfloat16",
         "seconds": (0.1, 0.1),
         "flops": 2e12 * batch,
+        "model_flops": 1.5e12 * batch,
         "moved_bytes": 5e9,
         "peak_bytes": 1e9,
         "traffic": {"all-reduce": Traffic(devices.bit_length() - 1, sent)} if sent else {},
         "parameter_bytes": 4_000_000,
+        "commit": "abc",
     }
     return Cell(Place(mode, layout, devices, batch), kind, **values | fields)
 
@@ -35,19 +35,23 @@ def with_seconds(cell, seconds):
     return dataclasses.replace(cell, seconds=(seconds,) * 3)
 
 
-def test_collectives_as_they_are_written():
-    program = """
-      %a = f32[10,4]{1,0} all-gather(%p), dimensions={0}
-      %s = (bf16[4,2]{1,0}, bf16[8,2]{1,0}) all-gather-start(%p), dimensions={0}
+def test_bytes_sent_in_rings():
+    program = """HloModule jit_step, is_scheduled=true, num_partitions=8
+      %a = f32[10,4]{1,0} all-gather(%p), replica_groups={{0,1,2,3,4},{5,6,7,8,9}}, dimensions={0}
+      %s = (bf16[4,2]{1,0}, bf16[8,2]{1,0}) all-gather-start(%p), replica_groups=[4,2]<=[8], dimensions={0}
       %d = bf16[8,2]{1,0} all-gather-done(%s)
-      %r = (f32[3]{0}, s8[5]{0}) all-reduce(%x, %y), to_apply=%add
-      %q = pred[7]{0} collective-permute(%z)
+      %r = (f32[3]{0}, s8[4]{0}) all-reduce(%x, %y), replica_groups={}, to_apply=%add
+      %t = f32[16]{0} reduce-scatter(%x), replica_groups=[2,4]<=[8], to_apply=%add
+      %q = (f32[1,64,32]{2,1,0}, f32[1,64,32]{2,1,0}, u32[], u32[]) collective-permute-start(%z), source_target_pairs={}
+      %u = pred[7]{0} collective-permute(%z), source_target_pairs={{0,1},{1,0}}
+      %v = (u32[], u32[]) collective-permute-start(%z), source_target_pairs={{0,1},{1,0}}
       %n = f32[100]{0} fusion(%all-gather.1), kind=kLoop
     """
     assert traffic.count(program) == {
-        "all-gather": Traffic(2, 160 + 32),
-        "all-reduce": Traffic(1, 17),
-        "collective-permute": Traffic(1, 7),
+        "all-gather": Traffic(2, 160 * 4 / 5 + 32 / 2),
+        "all-reduce": Traffic(1, 16 * 2 * 7 / 8),
+        "reduce-scatter": Traffic(1, 64 * 3),
+        "collective-permute": Traffic(3, 64 * 32 * 4 + 7 + 4),
     }
 
 
@@ -64,7 +68,7 @@ def test_places_are_those_that_divide(study):
         *("weak-data-1", "weak-fsdp-2", "weak-fsdp-3", "weak-fsdp-4", "weak-spatial-2", "weak-spatial-4"),
     ]
     assert {place.batch for place in found if place.mode == "strong"} == {8}
-    assert [place.batch for place in found if place.mode == "weak"][:4] == [2, 4, 6, 8]
+    assert [place.batch for place in found if place.mode == "weak"][:4] == [8, 16, 24, 32]
 
 
 @pytest.mark.parametrize(
@@ -74,7 +78,10 @@ def test_places_are_those_that_divide(study):
         ("layouts", ("rows",), 'config.layouts has "rows"'),
         ("rounds", 0, "config.rounds is 0"),
         ("pods.share_of_peak", 1.5, "shares"),
-        ("laws.shares", (100,), "config.laws.shares"),
+        ("weak_batch", 16, "two different ones"),
+        ("laws.widths", (8, 16), "2 size"),
+        ("laws.widths", (8, 8, 16), "2 size"),
+        ("laws.seeds", (0,), "1 seed"),
     ],
 )
 def test_a_study_that_cannot_be_made(study, field, value, said):
@@ -84,12 +91,42 @@ def test_a_study_that_cannot_be_made(study, field, value, said):
 
 
 def test_a_cell_is_kept_until_what_it_was_made_from_changes(tmp_path):
-    cell = make_cell(8, layout="fsdp")
-    cells.write(tmp_path, cell, {"experiment": "a"})
-    assert cells.read(tmp_path, cell.place, {"experiment": "a"}) == cell
-    assert cells.read(tmp_path, cell.place, {"experiment": "b"}) is None
-    assert cells.read(tmp_path, dataclasses.replace(cell.place, batch=64), {"experiment": "a"}) is None
-    assert cells.read(tmp_path, dataclasses.replace(cell.place, devices=4), {"experiment": "a"}) is None
+    cell = make_cell(8, layout="fsdp", kind="NVIDIA H200")
+    cells.write(tmp_path, cell, {"step": "a", "cores": 2})
+
+    def read(made_from, kind="NVIDIA H200", **fields):
+        return cells.read(tmp_path, kind, dataclasses.replace(cell.place, **fields), made_from)
+
+    assert read({"step": "a", "cores": 2}) == cell == read({"step": "a"})
+    assert read({"step": "b"}) is read({"step": "a", "cores": 4}) is read({"step": "a"}, batch=64) is None
+    assert read({"step": "a"}, devices=4) is read({"step": "a"}, kind="TPU v4") is None
+
+
+def test_a_folder_holds_the_cells_of_every_kind_of_device(study, tmp_path, monkeypatch):
+    study.counts, study.layouts = (1,), ("data",)
+
+    def measure(kind, seconds):
+        monkeypatch.setattr(jax.devices()[0].__class__, "device_kind", kind, raising=False)
+        monkeypatch.setattr(measuring, "model_flops", lambda config: 1e9)
+        monkeypatch.setattr(
+            measuring,
+            "_measure",
+            lambda study, place, flops: make_cell(1, kind=kind, mode=place.mode, batch=place.batch),
+        )
+        said = []
+        return measuring.measure(study, tmp_path, said.append), said
+
+    assert [len(found) for found in measure("cpu", 1.0)] == [2, 2]
+    assert [len(found) for found in measure("cpu", 1.0)] == [2, 0]
+    monkeypatch.setattr(jax, "default_backend", lambda: "tpu")
+    found, said = measure("TPU v5p", 0.1)
+    assert said == ["measuring strong-data-1 on TPU v5p", "measuring weak-data-1 on TPU v5p"]
+    assert {kind: len(each) for kind, each in cells.by_kind(found).items()} == {"TPU v5p": 2, "cpu": 2}
+    study.experiment.train.duration = "7steps"
+    study.experiment.seed = 3
+    assert not measure("TPU v5p", 0.1)[1]
+    study.experiment.model.width = 24
+    assert len(measure("TPU v5p", 0.1)[1]) == 2
 
 
 def test_the_fit_finds_the_numbers_that_made_the_seconds():
@@ -99,7 +136,7 @@ def test_the_fit_finds_the_numbers_that_made_the_seconds():
         share = cell.flops / cell.place.devices
         return with_seconds(cell, launch + share * per_flop + cell.sent_bytes * per_byte + cell.messages * per_message)
 
-    found = prediction.fit(
+    found = fitting.seconds(
         [
             timed(make_cell(count, mode=mode, traffic={"all-gather": Traffic(7 * count, (count - 1) * size)}))
             for mode in ("strong", "weak")
@@ -112,18 +149,52 @@ def test_the_fit_finds_the_numbers_that_made_the_seconds():
 
 
 def test_simulated_devices_share_their_work():
-    counts = (1, 2, 4)
-    found = prediction.fit([with_seconds(make_cell(n, kind="cpu", traffic={}), 0.5 * n) for n in counts])
-    assert math.isclose(found.per_flop * make_cell(1).flops, 0.5, rel_tol=1e-6)
-    assert found.held_out < 1e-6
-    assert report.efficiency(make_cell(2, kind="cpu", seconds=(0.2,)), [make_cell(1, seconds=(0.1,))]) == 1
+    measured = [make_cell(n, kind="cpu", mode=mode, traffic={}) for n in (1, 2, 4) for mode in ("weak", "strong")]
+    measured = [with_seconds(cell, 0.125 * cell.place.batch) for cell in measured]
+    found = fitting.seconds(measured)
+    assert math.isclose(found.per_flop * 2e12, 0.125, rel_tol=1e-6)
+    assert found.held_out < 1e-6 and not found.knows_talk
+    assert fitting.seconds(measured[:1]) is None
+    assert tables.efficiency(make_cell(2, kind="cpu", seconds=(0.2,)), [make_cell(1, kind="cpu", seconds=(0.1,))]) == 1
 
 
-def test_efficiency_and_share_of_peak():
+def test_efficiency_and_mfu():
     alone, eight = make_cell(1, seconds=(0.1,)), make_cell(8, seconds=(0.125,))
-    assert math.isclose(report.efficiency(eight, [alone, eight]), 0.8)
-    assert math.isclose(prediction.share_of_peak(eight), 8 * 4 * 2e12 / (0.125 * 8 * 459e12))
-    assert math.isnan(prediction.share_of_peak(make_cell(1, kind="abacus")))
+    slower = make_cell(1, kind="cpu", seconds=(9.0,))
+    assert math.isclose(tables.efficiency(eight, [slower, alone, eight]), 0.8)
+    assert math.isnan(tables.efficiency(make_cell(8, kind="NVIDIA H200"), [alone, eight]))
+    assert math.isclose(prediction.mfu(eight), 8 * 4 * 1.5e12 / (0.125 * 8 * 459e12))
+    h200 = make_cell(1, kind="NVIDIA H200")
+    in_float32 = dataclasses.replace(h200, dtype="float32")
+    assert math.isclose(prediction.mfu(in_float32) / prediction.mfu(h200), 989 / 494)
+    assert math.isnan(prediction.mfu(make_cell(1, kind="abacus")))
+
+
+def test_the_networks_own_operations_leave_out_the_damage_and_what_is_computed_again(study):
+    study.experiment.tasks = ("blind 2",)
+    plain = measuring.model_flops(study.experiment)
+    study.experiment.tasks, study.experiment.model.remat = ("noise 50",), True
+    assert measuring.model_flops(study.experiment) == plain > 0
+    study.experiment.model.width *= 2
+    assert measuring.model_flops(study.experiment) > 3 * plain
+
+
+def test_what_grows_with_the_images_is_told_from_what_does_not():
+    whole, split, per_image = 1e8, 4e8, 2e7
+
+    def cell(devices, layout, mode):
+        made = make_cell(devices, layout=layout, mode=mode)
+        shards = devices if layout == "fsdp" else 1
+        return dataclasses.replace(made, peak_bytes=whole + split / shards + per_image * made.images_per_device)
+
+    measured = [cell(1, "data", "weak"), cell(1, "data", "strong")]
+    found = fitting.count(measured, lambda each: each.peak_bytes)
+    np.testing.assert_allclose(found[:3], (0, whole + split, per_image), rtol=1e-6)
+    assert math.isclose(found.at("data", 8, 64), whole + split + 64 * per_image)
+    measured += [cell(n, "fsdp", mode) for n in (2, 4) for mode in ("weak", "strong")]
+    found = fitting.count(measured, lambda each: each.peak_bytes)
+    np.testing.assert_allclose(found[:3], (whole, split, per_image), rtol=1e-6)
+    assert math.isclose(found.at("fsdp", 8, 64), whole + split / 8 + 64 * per_image)
 
 
 def _predicted(study, measured, pod, mode="weak", layout="data"):
@@ -131,106 +202,82 @@ def _predicted(study, measured, pod, mode="weak", layout="data"):
     return found
 
 
-def test_a_predicted_step_by_hand(study):
+def _alone(kind, **fields):
+    """One device with 4 and with 32 images: 1 GB to begin with and 0.5 GB an image is moved."""
+    moved = {"weak": 3e9, "strong": 17e9}
+    return [make_cell(1, kind=kind, mode=mode, moved_bytes=moved[mode], **fields) for mode in moved]
+
+
+def test_a_step_predicted_from_the_data_sheet_by_hand(study):
     study.pods.weak_batch, study.pods.share_of_peak = 10, 0.5
-    base = make_cell(1, kind="cpu", moved_bytes=4e9)
-    pair = make_cell(2, kind="cpu", traffic={"all-reduce": Traffic(3, 8_000_000)})
-    step = _predicted(study, [base, pair], "H100 x 16")
-    assert step.batch == 160
+    pair = make_cell(2, kind="cpu", moved_bytes=3e9, traffic={"all-reduce": Traffic(3, 4e6)})
+    measured = [*_alone("cpu"), pair]
+    step = _predicted(study, measured, "H100 x 16")
+    assert (step.batch, step.work_from, step.talk_from) == (160, "data sheet", "data sheet")
+    assert math.isnan(step.unseen_error)
     assert math.isclose(step.work, 10 * 2e12 / (0.5 * 989e12))
-    assert math.isclose(step.memory_traffic, 10 * 1e9 / 3.35e12)
+    assert math.isclose(step.memory_traffic, (1e9 + 10 * 0.5e9) / 3.35e12)
     ring = 2 * 4e6 * 7 / 8 / 450e9 + 2 * 4e6 / 8 / 2 / 50e9  # within nodes of 8, and between the two
     assert math.isclose(step.talk, ring + 3 * 4 * 10e-6)
     assert math.isclose(step.seconds, max(step.work, step.memory_traffic) + step.talk)
-    assert _predicted(study, [base, pair], "H100 x 1").talk == 0
+    assert _predicted(study, measured, "H100 x 1").talk == 0
+    assert {each.layout for each in prediction.predict(study, measured)} == {"data"}
     sharded = dataclasses.replace(pair, place=dataclasses.replace(pair.place, layout="fsdp"))
-    assert _predicted(study, [base, pair, sharded], "H100 x 16", layout="fsdp").talk > step.talk
+    assert _predicted(study, [*measured, sharded], "H100 x 16", layout="fsdp").talk > step.talk
+    in_float32 = [dataclasses.replace(cell, dtype="float32") for cell in measured]
+    assert math.isclose(_predicted(study, in_float32, "H100 x 16").work / step.work, 989 / 494)
 
 
-def test_a_share_of_peak_that_was_measured_is_used(study):
-    base = make_cell(1, kind="TPU v5p", seconds=(0.04,))
-    expected = prediction.share_of_peak(base)
-    step = _predicted(study, [base], "v5p-8")
-    assert math.isclose(step.work, study.pods.weak_batch * 2e12 / (459e12 * expected))
-    assert step.devices == 4  # two cores a device
+def test_a_step_predicted_from_the_fit_of_its_own_kind(study):
+    launch, per_flop, per_byte, per_message = 2e-3, 1 / 300e12, 1 / 80e9, 4e-6
+
+    def timed(cell):
+        share = cell.flops / cell.place.devices
+        return with_seconds(cell, launch + share * per_flop + cell.sent_bytes * per_byte + cell.messages * per_message)
+
+    kind, images = "TPU v5p", study.pods.weak_batch
+    alone = [timed(cell) for cell in _alone(kind)]
+    step = _predicted(study, [*_alone("cpu", seconds=(77.0,)), *alone], "v5p-8")
+    assert (step.work_from, step.talk_from, step.devices) == ("fit", "data sheet", 4)  # two cores a device
+    assert math.isclose(step.work, launch + images * 2e12 * per_flop, rel_tol=1e-6)
+    several = [
+        timed(make_cell(count, kind=kind, mode=mode, traffic={"all-reduce": Traffic(count, count**2 * 1e6)}))
+        for count in (2, 4, 8)
+        for mode in ("weak", "strong")
+    ]
+    step = _predicted(study, [*alone, *several], "v5p-1024")
+    assert (step.work_from, step.talk_from) == ("fit", "fit") and step.unseen_error < 1e-6
+    talk = 2 * 4e6 * 511 / 512 * per_byte + 8 * per_message
+    assert math.isclose(step.talk, talk, rel_tol=1e-4)
+    assert math.isclose(step.seconds, launch + images * 2e12 * per_flop + talk, rel_tol=1e-4)
 
 
 def test_batches_too_large_or_uneven_are_told(study):
     study.pods.strong_batch = 64
-    found = prediction.predict(study, [make_cell(1, peak_bytes=40e9)])
+    small, large = _alone("cpu")
+    sizes = [dataclasses.replace(small, peak_bytes=8e9), dataclasses.replace(large, peak_bytes=50e9)]
+    found = prediction.predict(study, sizes)
     strong = {each.pod: each for each in found if each.mode == "strong"}
     assert "H100 x 64" in strong and "H100 x 128" not in strong
-    assert not strong["H100 x 1"].fits and strong["H100 x 64"].fits
+    assert not strong["H100 x 1"].fits and strong["H100 x 2"].fits
+    assert math.isclose(strong["H100 x 2"].peak_bytes, 50e9)
+
+
+def test_a_report_needs_one_device():
+    report.check(_alone("cpu"))
+    for too_few in ([], _alone("cpu")[:1], [make_cell(8), make_cell(8, mode="strong")]):
+        with pytest.raises(UserError, match="put 1 into config.counts"):
+            report.check(too_few)
+
+
+def test_chips_are_known_by_the_names_that_jax_has_for_them():
+    known = {"TPU v4": 275, "TPU v5 lite": 197, "TPU v5": 459, "TPU v6 lite": 918}
+    known |= {"NVIDIA A100-SXM4-80GB": 312, "NVIDIA H100 80GB HBM3": 989, "NVIDIA H200": 989}
+    assert {kind: hardware.peak(kind, "bfloat16") / 1e12 for kind in known} == known
+    assert hardware.peak("cpu", "float32") is None
 
 
 def test_pods_are_named_by_their_devices():
     tpu, gpu = hardware.ACCELERATORS
     assert set(tpu.pods) >= {"v5p-8", "v5p-1024"} and tpu.pods["v5p-1024"] == 512
     assert list(gpu.pods.values())[-1] == 256
-
-
-def make_points(loss):
-    sizes = {"a": 100_000, "b": 400_000, "c": 1_600_000, "d": 3_200_000, "e": 6_400_000}
-    return [
-        Point(f"{name}-0", size, images, 6.0 * size * images, loss(size / 1e6, images / 1e3))
-        for name, size in sizes.items()
-        for images in (1_000, 2_000, 4_000, 8_000, 16_000, 64_000)
-    ]
-
-
-def test_the_law_of_size_and_images_finds_its_numbers():
-    points = make_points(lambda size, images: 0.002 + 0.001 * size**-0.4 + 0.004 * images**-0.6)
-    law = laws.of_size_and_images(points)
-    expected = {"floor": 0.002, "a": 0.001, "alpha": 0.4, "b": 0.004, "beta": 0.6}
-    for name, value in expected.items():
-        assert math.isclose(law.numbers[name], value, rel_tol=0.02), name
-        assert law.low[name] <= law.numbers[name] * 1.02 and law.high[name] >= law.numbers[name] * 0.98
-    assert law.error < 1e-3
-
-
-def test_the_frontier_leaves_out_what_costs_more_and_is_no_better():
-    points = [Point("a-0", 1, 1, flops, loss) for flops, loss in ((1e15, 0.4), (2e15, 0.5), (2e15, 0.2), (4e15, 0.2))]
-    assert [(point.flops, point.loss) for point in laws.frontier(points)] == [(1e15, 0.4), (2e15, 0.2)]
-    law = laws.of_compute([Point("a-0", 1, 1, c * 1e15, 0.3 * c**-0.25) for c in (1, 2, 4, 8, 16)])
-    np.testing.assert_allclose((law.numbers["scale"], law.numbers["exponent"]), (0.3, 0.25), rtol=1e-6)
-
-
-def test_trainings_of_the_grid(study, tmp_path):
-    study.laws.widths, study.laws.depths, study.laws.shares, study.laws.seeds = (16, 8), (1, 2), (50,), (0, 1)
-    runs = sizes.runs(study, tmp_path)
-    assert len({run.name for run in runs}) == len(runs) == 10
-    last = runs[-1]
-    assert last.name == "width16_depth2_data50-1" and last.config.seed == 1
-    assert last.config.data.train_split == "train[:50%]"
-    assert last.config.model.encoder_blocks == (2, 2) and last.config.model.middle_blocks == 4
-    study.laws.widths = ()
-    assert sizes.runs(study, tmp_path) == []
-
-
-@pytest.mark.slow
-def test_the_program_measures_trains_and_goes_on(tmp_path):
-    fields = tiny.FIELDS | {
-        "train.duration": "8steps",
-        "train.eval_every": "4steps",
-        "train.checkpoint_every": "4steps",
-    }
-    flags = {f"experiment.{name}": value for name, value in fields.items()}
-    flags |= {"counts": (1, 2), "layouts": ("data", "pmap"), "strong_batch": 4, "rounds": 2, "steps": 1}
-    flags |= {"laws.widths": (8, 16), "laws.depths": (1,), "laws.shares": (50,)}
-    command = [sys.executable, "-m", "experiments.scaling", "--config=configs/scaling.py", f"--workdir={tmp_path}"]
-    command += [f"--config.{name}={value}" for name, value in flags.items()]
-
-    def run():
-        finished = subprocess.run(command, cwd=tiny.ROOT, capture_output=True, text=True, check=False)
-        assert finished.returncode == 0, finished.stdout + finished.stderr
-        return finished.stdout
-
-    assert "measuring weak-pmap-2" in run()
-    text = (tmp_path / "report" / "report.md").read_text()
-    assert "width16_depth1_data50-0" in text and "H100 x 256" in text and "v5p-1024" in text
-    kept = json.loads((tmp_path / "cells" / "strong-data-2.json").read_text())["cell"]
-    one = json.loads((tmp_path / "cells" / "strong-data-1.json").read_text())["cell"]
-    assert kept["traffic"]["all-reduce"][1] >= one["parameter_bytes"] and not one["traffic"]
-    before = (tmp_path / "report" / "cells.csv").read_bytes()
-    assert "measuring" not in run()
-    assert (tmp_path / "report" / "cells.csv").read_bytes() == before
