@@ -115,7 +115,8 @@ def assumptions(settings: ConfigDict, cells: Sequence[Cell]) -> str:
         "- a latency for each doubling of the devices and each collective of the compiled step.",
         "",
         "Both: gradients and parameters are float32 and go round in rings, within an island first; input keeps up, and "
-        "nobody waits for a slower device.",
+        "nobody waits for a slower device. Peaks in float32 are those of JAX's default: TF32 on a GPU, one pass of "
+        "bfloat16 on a TPU.",
         "",
     ]
     for each in hardware.ACCELERATORS:
