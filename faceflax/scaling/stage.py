@@ -55,9 +55,10 @@ def _measure(settings: ConfigDict, folder: Path, runs: Sequence[Run]) -> Found:
     import jax
 
     from faceflax.scaling import measuring
-    from faceflax.training import runtime, workdir
+    from faceflax.training import cluster, runtime, workdir
 
-    runtime.start(simulated_cpus=max(settings.counts))
+    # The processes of a run have them together.
+    runtime.start(simulated_cpus=max(1, max(settings.counts) // cluster.named_processes()))
     is_first = jax.process_index() == 0
     with workdir.locked(folder, active=is_first):
         cells = measuring.measure(settings, folder, _say)

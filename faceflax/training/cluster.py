@@ -43,6 +43,12 @@ def _in_cluster() -> bool:
     return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
 
 
+def named_processes() -> int:
+    """How many processes the environment names; 1 where JAX finds them by itself, or nothing does."""
+    count = os.environ.get(_NAMES[1], "")
+    return int(count) if count.isdecimal() else 1
+
+
 def forget() -> None:
     """Takes the other processes out of the environment: what this process starts from now on is alone."""
     for name in (*_NAMES, *_COUNTS, _TPU_HOSTS):

@@ -101,7 +101,8 @@ def training_program(config: ConfigDict, devices: Parallel) -> tuple[Program, Co
     arm = arms.create(config, lambda step: config.optim.lr, devices.collectives)
     step = devices.compile_step(arm.step, devices.abstract_state(arm.init), arm.load_networks())
     count, size = config.data.batch_size, config.data.image_size
-    batch = {"image": _images(count, size), "index": np.arange(count, dtype=np.int32)}
+    share = count // jax.process_count()  # each process brings its own
+    batch = {"image": _images(share, size), "index": np.arange(share, dtype=np.int32)}
     batch, state = devices.shard_batch(batch), [devices.create_state(arm.init)]
 
     def train() -> Any:
