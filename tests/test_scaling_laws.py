@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from faceflax.errors import UserError
-from faceflax.scaling import laws, settings, sizes, tables
+from faceflax.scaling import laws, report, settings, sizes, tables
 from faceflax.scaling.laws import Point
 from faceflax.scaling.sizes import Size
 from tests import tiny
+from tests.cells import make_cell
 
 
 def make_points(loss, *, sizes=(100_000, 400_000, 1_600_000, 6_400_000), seeds=(0, 1), noise=0.0):
@@ -118,3 +119,13 @@ def test_points_begin_when_the_training_has_settled(study, tmp_path):
         (48, 2.4e8, 1_000),
     ]
     assert math.isclose(found[0].loss, 10**-2.8)
+
+
+def test_the_report_says_what_its_laws_stand_on(study, tmp_path):
+    alone = [make_cell(1, kind="cpu", mode=mode) for mode in ("weak", "strong")]
+    report.write(study, alone, make_points(_loss), tmp_path, {"commit": "abc"})
+    text = (tmp_path / "report.md").read_text()
+    assert "trained for 2epochs with 2 seeds" in text and "All sizes share one learning rate, 0.001" in text
+    assert "| 6400000-1 " in text and "alpha 0.4" in text and "too few points" not in text
+    assert len((tmp_path / "points.csv").read_text().splitlines()) == 1 + 4 * 2 * 6
+    assert (tmp_path / "laws.png").stat().st_size > 1000
