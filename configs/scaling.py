@@ -26,6 +26,7 @@ def get_config():
     experiment.train.duration = "4epochs"
     experiment.train.eval_every = "0.5epochs"
     experiment.train.checkpoint_every = "0.5epochs"
+    experiment.eval.max_images = 32  # a batch
     experiment.eval.best_metric = "step"
     experiment.wandb.mode = "disabled"
     return settings.create(experiment)

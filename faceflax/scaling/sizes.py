@@ -49,10 +49,7 @@ def settled_step(settings: ConfigDict) -> int:
     had, come again more often than `settings.laws.max_epochs`, or too few validations are left.
     """
     experiment, limit = settings.experiment, settings.laws.max_epochs
-    read = {"data_dir": experiment.data.data_dir, "folder": experiment.data.folder}
-    registry.load(experiment.data.dataset, experiment.data.eval_split, **read)
-    is_made = experiment.data.source == prior_data.NAME
-    count = None if is_made else len(registry.load(experiment.data.dataset, experiment.data.train_split, **read))
+    count = _count_images(experiment.data)
     plan = Plan.create(experiment, count)
     epochs = 0 if count is None else plan.total * experiment.data.batch_size / count
     if epochs > limit:
@@ -69,6 +66,16 @@ def settled_step(settings: ConfigDict) -> int:
             "--config.experiment.optim.warmup or --config.experiment.train.eval_every"
         )
     return first
+
+
+def _count_images(data: ConfigDict) -> int | None:
+    """How many images there are to train on; None where they are made without end."""
+    load = lambda split: registry.load(data.dataset, split, data_dir=data.data_dir, folder=data.folder)  # noqa: E731
+    try:
+        load(data.eval_split)
+        return None if data.source == prior_data.NAME else len(load(data.train_split))
+    except UserError as error:
+        raise UserError(f'{error} (the laws train on them; --config.laws.widths="()" leaves the laws out)') from error
 
 
 def points(trained: Sequence[Run], sizes: Mapping[str, Size], first: int) -> list[Point]:
