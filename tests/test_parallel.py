@@ -7,6 +7,8 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -62,6 +64,27 @@ def test_an_image_is_not_split_over_hosts(hosts, monkeypatch):
     else:
         with pytest.raises(UserError, match="over several processes"):
             parallel.create(mesh.shape)
+
+
+@pytest.mark.parametrize("strategy", parallel.STRATEGIES)
+def test_a_step_is_compiled_once(strategy):
+    """Neither what it gives itself, nor what comes from a checkpoint, lies otherwise than the state it began with."""
+    traced = []
+
+    def step(state, batch, networks):
+        traced.append(state)
+        return state + networks, {"sum": (batch["image"].sum(), 1)}
+
+    devices = parallel.create({"data": -1}, strategy)
+    init = lambda: jnp.zeros(3)  # noqa: E731
+    program = devices.compile_step(step, devices.abstract_state(init), np.float32(1))
+    batch = devices.shard_batch({"image": np.ones((devices.num_devices, 2), np.float32)})
+    state, restored = devices.create_state(init), jax.device_put(np.ones(3), devices.abstract_state(init).sharding)
+    for _ in range(2):
+        state, _ = program(state, batch)
+    state, sums = program(devices.adopt_state(restored), batch)
+    assert len(traced) == 1
+    assert state.tolist() == [2, 2, 2] and sums["sum"][0] == batch["image"].size
 
 
 def _run(num_devices, program, *arguments):

@@ -261,6 +261,11 @@ class Pmapped(Parallel):
     """The same with steps under `jax.pmap`: a batch has a leading axis of devices, the state is whole on each."""
 
     @property
+    def _replicated(self) -> NamedSharding:
+        """On the mesh that pmap makes of the devices: a state on another would have the second step compiled anew."""
+        return NamedSharding(Mesh(self.mesh.devices.ravel(), (_AXIS,)), PartitionSpec())
+
+    @property
     def collectives(self) -> Collectives:
         """Treats each device's share as if it were a batch, and averages what comes of it."""
 
