@@ -14,6 +14,8 @@ import pytest
 
 from faceflax.errors import UserError
 from faceflax.training import layout, parallel
+from faceflax.training.parallel import mesh as meshes
+from faceflax.training.parallel import placement
 from tests import tiny
 from tests.programs.checkpoints_between import LAYOUTS
 
@@ -57,13 +59,34 @@ def test_images_that_do_not_divide_into_rows_are_refused():
 def test_an_image_is_not_split_over_hosts(hosts, monkeypatch):
     devices = np.array([[[SimpleNamespace(process_index=host) for host in hosts]]])
     mesh = SimpleNamespace(devices=devices, shape={"data": 1, "fsdp": 1, "spatial": 2})
-    monkeypatch.setattr(parallel.jax, "devices", lambda: devices.ravel())
-    monkeypatch.setattr(parallel, "_mesh_over", lambda devices, sizes: mesh)
+    monkeypatch.setattr(meshes.jax, "devices", lambda: devices.ravel())
+    monkeypatch.setattr(meshes.jax, "make_mesh", lambda *_, **__: mesh)
     if hosts == (0, 0):
         assert parallel.create(mesh.shape).mesh is mesh
     else:
         with pytest.raises(UserError, match="over several processes"):
             parallel.create(mesh.shape)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sizes", "split"),
+    [
+        ("kernel", (3, 3, 64, 128), (2, 4, 1), (None, None, None, "fsdp")),
+        ("kernel", (3, 3, 128, 64), (2, 4, 1), (None, None, "fsdp")),
+        ("kernel", (1000, 129), (1, 8, 1), ("fsdp",)),  # 1000 is larger, and 8 divides it
+        ("kernel", (1023, 128), (1, 8, 1), (None, "fsdp")),  # 8 does not divide 1023
+        ("kernel", (1023, 129), (1, 8, 1), ()),
+        ("kernel", (3, 3, 32, 32), (1, 8, 1), ()),  # small
+        ("kernel", (3, 3, 64, 128), (8, 1, 1), ()),
+        ("kernel", (3, 3, 64, 128), (2, 1, 4), ()),
+        ("bias", (), (1, 8, 1), ()),
+        (parallel.CLASSES, (16, 4), (2, 4, 1), (layout.SHARES,)),
+        (parallel.CLASSES, (20, 4), (2, 4, 1), ()),
+    ],
+)
+def test_where_an_array_of_the_state_lies(name, shape, sizes, split):
+    path = (jax.tree_util.GetAttrKey("params"), jax.tree_util.DictKey(name))
+    assert tuple(placement.of_state(path, shape, dict(zip(layout.AXES, sizes, strict=True)))) == split
 
 
 @pytest.mark.parametrize("strategy", parallel.STRATEGIES)

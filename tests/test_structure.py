@@ -88,7 +88,7 @@ def test_imports_go_one_way(path):
     [
         ("orbax", "training/checkpoints.py"),
         ("wandb", "training/tracking.py"),
-        ("jax.sharding", "training/parallel.py"),
+        ("jax.sharding", "training/parallel/"),
         ("optax", "training/optimizer.py"),
         ("safetensors", "models/weights.py"),
         ("pymilvus", "recognition/store.py"),
@@ -108,10 +108,10 @@ def test_a_library_has_one_user(library, user):
         for path in FILES
         if any(name == library or name.startswith(f"{library}.") for name in _used(path))
     }
-    assert user in users
+    assert any(name.startswith(user) for name in users)
     if library == "optax":  # arms apply the updates that the optimiser module makes
         users = {name for name in users if not name.startswith("training/")} | {user}
-    assert users == {user}
+    assert all(name.startswith(user) for name in users), users
 
 
 def test_only_parallel_compiles():
@@ -119,7 +119,7 @@ def test_only_parallel_compiles():
     offenders = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in FILES
-        if path.name != "parallel.py"
+        if path.parent != ROOT / "faceflax" / "training" / "parallel"
         for name in _used(path)
         if name.startswith("jax.") and compilers & set(name.split("."))
     }
