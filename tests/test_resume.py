@@ -100,7 +100,7 @@ def _wait_for_step(workdir, step):
 
 @pytest.mark.slow
 def test_a_run_that_goes_from_two_processes_to_one_and_back_sees_the_same_batches(tmp_path):
-    # A learning rate that does not depend on the duration; eps as in test_parity.py.
+    # A learning rate that does not depend on the duration; eps, as Adam would make much of rounding without.
     fields = {"optim__final_lr": 1e-3, "optim__eps": 0.01, "train__eval_every": "24steps", "tasks": ("noise 50",)}
     alone, moved = tmp_path / "alone", tmp_path / "moved"
     assert tiny.run(alone, **fields, train__duration="24steps").returncode == 0
