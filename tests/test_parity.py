@@ -24,6 +24,9 @@ REFERENCE, *OTHERS = LAYOUTS
 DEVICES_OF_A_PROCESS = {"one": 1, "eight": 8, "pair": 2}
 TOLERANCE = 1e-5
 
+# The first test that asks for `written` waits for all of it.
+pytestmark = pytest.mark.timeout(3000)
+
 # Metrics that compare the images of one device's share, or of one micro-batch.
 BY_SHARE = ("diversity",)
 IN_SHARES = ("one-pmap", "eight-pmap", "eight-both", "pair-pmap")
@@ -52,7 +55,7 @@ def _start(action, folder, arm, machine, names):
 def _finish(processes):
     try:
         for process in processes:
-            output = process.communicate(timeout=1100)[0].decode()
+            output = process.communicate(timeout=2000)[0].decode()
             assert process.returncode == 0, output
     finally:
         for process in processes:
