@@ -150,8 +150,8 @@ def read(folder, trainer):
 def main(action, folder, arm, *names):
     """Writes or reads."""
     runtime.start()
-    # Where a ReLU's input is zero but for rounding, the gradient is the one or the other side's: one such entry among all
-    # of five steps made a difference of 5e-5 in the CNN's parameters.
+    # Where a ReLU's input is zero but for rounding, the gradient is the one or the other side's; with ReLU two layouts
+    # of a somewhat larger CNN came to differ by 5e-5.
     linen.relu = linen.leaky_relu = lambda inputs, *_: jax.nn.silu(inputs)
     arms.ARMS["perceptron"] = perceptron.create
     for name in names:
