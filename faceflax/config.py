@@ -184,7 +184,7 @@ def to_json(config: ConfigDict) -> str:
     return json.dumps(config.to_dict(), indent=2, sort_keys=True)
 
 
-def from_json(text: str) -> ConfigDict:
+def from_json(text: str | bytes) -> ConfigDict:
     """Returns the configuration that `to_json` wrote.
 
     Fields that were added to `default()` since are filled in. Raises `UserError` when it holds a field that no longer

@@ -213,7 +213,7 @@ def test_training_learns_people_and_leaves_frozen_blocks_alone(tmp_path):
     config.init_from = str(tmp_path)
     start = checkpoints.load_first_params(config, jax.eval_shape(arm.init).params)
     jax.tree.map(np.testing.assert_array_equal, start.params, jax.device_get(state.ema))
-    with pytest.raises(UserError, match="another model"):
+    with pytest.raises(UserError, match=r"another model; give both the same config\.encoder$"):
         checkpoints.load_first_params(config, {"network": {"head": {"kernel": jnp.zeros(3)}}})
 
 

@@ -62,6 +62,13 @@ def test_config_may_change_in_length_but_not_in_kind(tmp_path):
     assert workdir.read_config(tmp_path).seed == 0
 
 
+@pytest.mark.parametrize("content", [b'{"model": ', b'{"fog": 1}', b"\xff\xfe\xfd", b"[1]"])
+def test_a_damaged_config_is_named_with_its_folder(tmp_path, content):
+    (tmp_path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=f"^{tmp_path}: .*(not readable|config.fog)"):
+        workdir.read_config(tmp_path)
+
+
 def test_manifest_tells_of_what_was_trained_and_lists_later_starts(tmp_path):
     config = config_lib.default()
     _start(tmp_path, config, commit="never trained")

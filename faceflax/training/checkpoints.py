@@ -1,5 +1,6 @@
 """Checkpoints on disk: the newest few and the best. The only user of orbax."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import orbax.checkpoint as ocp
 from ml_collections import ConfigDict
 from orbax.checkpoint.checkpoint_managers import preservation_policy
 
+from faceflax import config as config_lib
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models import discriminator
@@ -163,9 +165,24 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
         workdir = Path(config.init_from)
         load_face_encoder(workdir)
         trained = _load(workdir, workdir_lib.read_config(workdir), lambda *_: abstract_params)
-    if jax.tree.map(np.shape, trained.params) != jax.tree.map(np.shape, abstract_params):
-        raise UserError(f"config.init_from {config.init_from} holds another model; give both the same config.model")
+    check_fits(config, abstract_params, trained.config, trained.params)
     return trained
+
+
+def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:
+    """Raises `UserError` unless what `config` trains can start from parameters that were trained with `start`.
+
+    Both are trees of anything that has a shape.
+    """
+    if jax.tree.map(np.shape, params) == jax.tree.map(np.shape, start_params):
+        return
+    section = "encoder" if config.arm == "encoder" else "model"
+    old, new = ({section: json.loads(config_lib.to_json(each))[section]} for each in (start, config))
+    changed = workdir_lib.describe(workdir_lib.differences(old, new), old, new)
+    raise UserError(
+        f"config.init_from {config.init_from} holds another model{f' ({changed})' if changed else ''}; "
+        f"give both the same config.{section}"
+    )
 
 
 def load_discriminator(workdir: Path) -> Trained:

@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.files import write_json, write_text
 
-# What may differ when a run is taken up again: how long, how often, where. The rest decides what the parameters become.
-_MAY_CHANGE = (
+MAY_CHANGE = (
     "train.",
     "eval.",
     "wandb.",
@@ -33,6 +32,10 @@ _MAY_CHANGE = (
     "data.eval_split",
     "data.test_split",
 )
+"""How the names of fields begin that may differ when a run is taken up again: how long, how often, where.
+
+The rest decides what the parameters become.
+"""
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "dm-pix", "numpy")
 
 
@@ -63,11 +66,17 @@ def locked(workdir: Path, *, active: bool = True) -> Iterator[None]:
 
 
 def read_config(workdir: Path) -> ConfigDict:
-    """Returns the configuration that the workdir was trained with; raises `UserError` when it holds none."""
+    """Returns the configuration that the workdir was trained with.
+
+    Raises `UserError` when it holds none, or one that cannot be read.
+    """
     path = workdir / "config.json"
     if not path.is_file():
         raise UserError(f"{workdir} is not a workdir of a trained model: it has no config.json; train one first")
-    return config_lib.from_json(path.read_text(encoding="utf-8"))
+    try:
+        return config_lib.from_json(path.read_bytes())
+    except UserError as error:
+        raise UserError(f"{workdir}: {error}") from error
 
 
 def read_manifest(workdir: Path) -> dict[str, Any]:
@@ -116,14 +125,22 @@ def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, 
 
 
 def _check_config(workdir: Path, config: ConfigDict) -> None:
-    if (workdir / "config.json").exists():
-        old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
-        changed = [name for name in _differences(old, new) if not name.startswith(_MAY_CHANGE)]
-        if changed:
-            raise UserError(
-                f"{workdir} was made with another config ({_describe(changed, old, new)}); "
-                "choose another --workdir, or run with the same config"
-            )
+    changed = decisive_changes(workdir, config)
+    if changed:
+        raise UserError(
+            f"{workdir} was made with another config ({changed}); choose another --workdir, or run with the same config"
+        )
+
+
+def decisive_changes(workdir: Path, config: ConfigDict) -> str:
+    """Says in which fields that decide the parameters `config` differs from the workdir's own; "" where in none.
+
+    Raises `UserError` when the workdir's own cannot be read.
+    """
+    if not (workdir / "config.json").exists():
+        return ""
+    old, new = (json.loads(config_lib.to_json(c)) for c in (read_config(workdir), config))
+    return describe([name for name in differences(old, new) if not name.startswith(MAY_CHANGE)], old, new)
 
 
 def _add_start(workdir: Path, manifest: dict[str, Any]) -> dict[str, Any]:
@@ -145,18 +162,21 @@ def _add_start(workdir: Path, manifest: dict[str, Any]) -> dict[str, Any]:
     return starts[0] | ({"resumed": starts[1:]} if starts[1:] else {})
 
 
-def _differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+def differences(old: dict, new: dict, prefix: str = "") -> list[str]:
+    """Returns the names, such as "model.width", of what differs between two configurations as JSON knows them."""
     names = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
         if isinstance(before, dict) and isinstance(after, dict):
-            names += _differences(before, after, f"{prefix}{key}.")
+            names += differences(before, after, f"{prefix}{key}.")
         elif before != after:
             names.append(prefix + key)
     return names
 
 
-def _describe(changed: list[str], old: dict, new: dict) -> str:
+def describe(changed: Sequence[str], old: dict, new: dict) -> str:
+    """Says what the fields `changed` were in `old` and are in `new`: the first three of them."""
+
     def value(tree: dict, name: str) -> Any:
         for key in name.split("."):
             tree = tree.get(key, {})

@@ -102,8 +102,8 @@ def _is_same(known: dict[str, Any], now: dict[str, Any]) -> bool:
         old, new = (config_lib.from_dict(each["config"]).to_dict() for each in (known, now))
     except UserError:  # a field that is no more
         return False
-    changed = [name for name in workdir_lib._differences(old, new) if name != "init_from"]
-    decisive = [name for name in changed if name in _DECISIVE or not name.startswith(workdir_lib._MAY_CHANGE)]
+    changed = [name for name in workdir_lib.differences(old, new) if name != "init_from"]
+    decisive = [name for name in changed if name in _DECISIVE or not name.startswith(workdir_lib.MAY_CHANGE)]
     return not decisive and _is_same(known["upstream"], now["upstream"])
 
 
