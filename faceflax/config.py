@@ -133,45 +133,65 @@ def default() -> ConfigDict:
     return config
 
 
+_NO_END = float("inf")
+_LIMITS = {  # the least and the most that a field may be
+    **dict.fromkeys(
+        ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep"), (1, _NO_END)
+    ),
+    **dict.fromkeys(("gan.penalty_every", "encoder.size", "encoder.dimension", "encoder.scale"), (1, _NO_END)),
+    **dict.fromkeys(("data.workers", "eval.max_images", "optim.final_lr", "optim.weight_decay"), (0, _NO_END)),
+    **dict.fromkeys(("gan.weight", "gan.start", "gan.r1", "gan.r2", "optim.clip_norm"), (0, _NO_END)),
+    **{f"encoder.{name}": (0, _NO_END) for name in ("distillation", "relation", "margin", "people", "frozen")},
+    **{f"loss.{name}": (0, _NO_END) for name in default().loss},
+    **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage"), (0, 1)),
+    "encoder.angle": (0, 1.5),
+}
+_ABOVE_0 = ("optim.lr", "optim.eps", "gan.lr_ratio", "gan.eps")
+_BELOW_1 = ("optim.b1", "optim.b2", "gan.b1", "gan.b2")  # of Adam's averages, which at 1 would never move
+
+
 def validate(config: ConfigDict) -> None:
     """Raises `UserError` for a number or a word that nothing can be done with; the parts check what they know best."""
-    positive = ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep")
-    positive += ("gan.penalty_every",)
-    limits = {name: (1, float("inf")) for name in positive} | {
-        "data.crop": (0, 1),
-        "data.workers": (0, float("inf")),
-        "eval.max_images": (0, float("inf")),
-        "optim.ema_decay": (0, 1),
-    }
-    limits |= {f"encoder.{name}": (1, float("inf")) for name in ("size", "dimension")}
-    limits |= {
-        f"encoder.{name}": (0, float("inf")) for name in ("distillation", "relation", "margin", "people", "frozen")
-    }
-    limits |= {"encoder.damage": (0, 1), "encoder.angle": (0, 1.5), "encoder.scale": (1, float("inf"))}
-    limits |= {f"gan.{name}": (0, float("inf")) for name in ("weight", "start", "r1", "r2", "lr_ratio")}
-    for name, (least, most) in limits.items():
-        value = _get(config, name)
-        if not least <= value <= most:
-            where = f"at least {least}" if most == float("inf") else f"between {least} and {most}"
-            raise UserError(f"config.{name} is {value}; it must be {where}")
+    _check_numbers(config)
     best_metrics = {"segmenter": SEGMENTER_METRICS, "encoder": ENCODER_METRICS}.get(config.arm, BEST_METRICS)
     choices = {"eval.best_metric": best_metrics, "wandb.mode": ("auto", "online", "offline", "disabled")}
     choices |= {"parallel.strategy": ("jit", "pmap")}
     choices |= {"data.source": ("dataset", "prior"), "encoder.start": ("faceres", "compact", "")}
-    if config.arm == "gan" and config.eval.best_metric != "step":
-        raise UserError(
-            f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
-            "like one; make it step"
-        )
-    if config.arm == "gan" and config.gan.loss == "relativistic" and not (config.gan.r1 and config.gan.r2):
-        raise UserError(
-            'config.gan.loss "relativistic" may never settle without both penalties; give config.gan.r1 and '
-            "config.gan.r2 a weight, or choose another loss"
-        )
+    if config.arm in ("cnn", "gan") and not any(config.loss.values()):
+        raise UserError(f"every weight of config.loss is 0: give one of {', '.join(config.loss)} a weight")
+    if config.arm == "gan":
+        _check_gan(config)
     profiled_steps(config.profile)
     for name, words in choices.items():
         if _get(config, name) not in words:
             raise UserError(f'config.{name} is "{_get(config, name)}"; choose one of {", ".join(words)}')
+
+
+def _check_numbers(config: ConfigDict) -> None:
+    for name, (least, most) in _LIMITS.items():
+        value = _get(config, name)
+        if not least <= value <= most:
+            where = f"at least {least}" if most == _NO_END else f"between {least} and {most}"
+            raise UserError(f"config.{name} is {value}; it must be {where}")
+    for name in _ABOVE_0:
+        if not _get(config, name) > 0:
+            raise UserError(f"config.{name} is {_get(config, name)}; it must be above 0")
+    for name in _BELOW_1:
+        if not 0 <= _get(config, name) < 1:
+            raise UserError(f"config.{name} is {_get(config, name)}; it must be at least 0 and below 1")
+
+
+def _check_gan(config: ConfigDict) -> None:
+    if config.eval.best_metric != "step":
+        raise UserError(
+            f'config.eval.best_metric "{config.eval.best_metric}" would choose the checkpoint of a GAN that is least '
+            "like one; make it step"
+        )
+    if config.gan.loss == "relativistic" and not (config.gan.r1 and config.gan.r2):
+        raise UserError(
+            'config.gan.loss "relativistic" may never settle without both penalties; give config.gan.r1 and '
+            "config.gan.r2 a weight, or choose another loss"
+        )
 
 
 def _get(config: ConfigDict, name: str) -> Any:

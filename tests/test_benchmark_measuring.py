@@ -42,7 +42,9 @@ def workdirs(tmp_path_factory):
 def make_settings(workdirs):
     experiment = config_lib.default()
     experiment.data.image_size = SIZE
-    config = settings.create({"cnn": experiment, "gan": experiment})
+    other = config_lib.from_json(config_lib.to_json(experiment))
+    other.arm, other.eval.best_metric = "gan", "step"
+    config = settings.create({"cnn": experiment, "gan": other})
     config.seeds = (0, 1)
     config.trained.cnn, config.trained.gan = ((workdirs[arm],) * 2 for arm in ("cnn", "gan"))
     config.data.image_size = SIZE

@@ -14,7 +14,7 @@ import pytest
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark import cells, plan, settings, training
-from faceflax.training import processes
+from faceflax.training import processes, workdir
 from faceflax.training.trained import load_restorer
 from tests import untrained
 
@@ -56,14 +56,15 @@ def test_given_workdirs_are_not_trained_and_known_by_their_checkpoint(tmp_path):
 
 
 def test_models_of_the_package_are_arms_and_starts_by_their_names(tmp_path):
-    config = make_settings()
-    config.trained.cnn = ("cnn", "cnn")
+    config = make_settings(other=config_lib.default())
+    config.trained.cnn, config.experiments.other.init_from = ("cnn", "cnn"), "gan"
+    config.arms = ("cnn", "gan")
     runs = plan.runs(config, tmp_path)
     assert [run.is_shipped for run in runs] == [True, False, True, False] and runs[0].is_trained
     assert runs[1].config.init_from == "cnn" and runs[1].upstream == runs[0].made_from
-    config.arms = ("gan",)
-    (run, _) = plan.runs(config, tmp_path)
-    assert run.config.init_from == "cnn" and run.after == "" and run.upstream == runs[0].made_from
+    alone = settings.create({"other": config.experiments.other})
+    (run, *_) = plan.runs(alone, tmp_path)
+    assert run.config.init_from == "gan" and run.after == "" and run.upstream == plan.of_network("gan")
     config.arms, config.trained.cnn = ("cnn",), ("cnn", "./cnn")  # the second is a folder of that name
     assert [run.is_shipped for run in plan.runs(config, tmp_path)] == [True, False]
 
@@ -153,6 +154,7 @@ def test_arms_that_start_from_each_other_are_named(tmp_path):
         ("trained.cnn", ("one",), "one workdir or model for each"),
         ("compare.cnn", "cnn", "both"),
         ("fidelity.gan", "fog", "not among"),
+        ("fidelity.points", (0.0, 2.0), r"\(0.0, 2.0\) must lie between 0 and 1"),
         ("eval.tasks", ("fog",), "not a degradation"),
         ("eval.curve", (70.0,), "up to 60"),
         ("data.image_size", 64, "trained at 128"),
@@ -165,6 +167,48 @@ def test_what_cannot_be_run_is_one_sentence(field, value, message):
         config.update_from_flattened_dict({field: value})
     with pytest.raises(UserError, match=message):
         settings.validate(config)
+
+
+@pytest.mark.parametrize("section", ["compare", "fidelity"])
+def test_what_is_compared_is_a_cnn_and_a_gan(section):
+    config = make_settings()
+    config.experiments.gan.arm, config.experiments.gan.eval.best_metric = "gan", "step"
+    config[section].cnn, config[section].gan = "cnn", "gan"
+    settings.validate(config)
+    for cnn, gan in (("gan", "cnn"), ("cnn", "cnn"), ("gan", "gan")):
+        config[section].cnn, config[section].gan = cnn, gan
+        with pytest.raises(UserError, match=f"config.{section}.* an arm of the other kind"):
+            settings.validate(config)
+
+
+def test_the_fidelity_curve_is_between_a_gan_and_its_start():
+    config = make_settings(longer=config_lib.default())
+    config.experiments.gan.arm, config.experiments.gan.eval.best_metric = "gan", "step"
+    config.fidelity.cnn, config.fidelity.gan = "longer", "gan"
+    with pytest.raises(UserError, match='gan, which starts from "cnn" and not from longer'):
+        settings.validate(config)
+    config.trained.gan = ("one", "two")  # what these started from is in their workdirs
+    settings.validate(config)
+
+
+def test_an_arm_that_is_left_out_is_no_model_of_the_package(tmp_path):
+    config = make_settings()
+    config.arms = ("gan",)
+    with pytest.raises(UserError, match='gan starts from the arm "cnn", which config.arms leaves out'):
+        plan.runs(config, tmp_path)
+
+
+def test_a_training_by_another_config_is_named_before_any_starts(tmp_path):
+    config = make_settings()
+    gan = plan.runs(config, tmp_path)[1]
+    workdir.write_start(gan.workdir, gan.config, {"config": "0"}, active=True)
+    (gan.workdir / "checkpoints" / "100").mkdir(parents=True)
+    config.experiments.gan.gan.weight = 0.5
+    with pytest.raises(UserError, match=r"gan.weight was 0.1, now 0.5\): delete .*arms/gan-3, or run with the same"):
+        training.train(plan.runs(config, tmp_path), command, workers=1)
+    assert not (tmp_path / "arms" / "cnn-3" / "made").exists()
+    config.experiments.gan.gan.weight, config.experiments.gan.train.duration = 0.1, "7steps"
+    plan.runs(config, tmp_path)[1].claim_start()
 
 
 def test_a_start_that_does_not_exist_is_named(tmp_path):

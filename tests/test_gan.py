@@ -354,11 +354,20 @@ def test_what_is_not_there_is_said(tmp_path):
     alone = {"gan__loss": "relativistic", "gan__r1": 1.0}
     for fields, message in [
         ({"gan__r1": -1.0}, "at least 0"),
+        ({"gan__b2": 2.0}, "gan.b2 is 2.0; it must be at least 0 and below 1"),
+        ({"gan__eps": -1.0}, "above 0"),
+        ({"gan__lr_ratio": 0.0}, "above 0"),
+        ({"loss__perceptual": -1.0}, "loss.perceptual is -1.0; it must be at least 0"),
+        ({"loss__charbonnier": 0.0}, "every weight of config.loss is 0"),
         ({"eval__best_metric": "psnr"}, "make it step"),
         (alone, "both penalties; give config.gan.r1 and config.gan.r2"),
     ]:
         with pytest.raises(UserError, match=message):
             config_lib.validate(tiny.config(**FIELDS | fields))
+    config = tiny.config(**FIELDS | {"gan__start": 40})
+    arms.check_length(config, 41)
+    with pytest.raises(UserError, match="40 steps of 40 in all: the generator would never heed"):
+        arms.check_length(config, 40)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="no discriminator"):
         checkpoints.load_discriminator(tmp_path)

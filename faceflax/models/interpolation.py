@@ -22,8 +22,13 @@ def interpolate(cnn_params: Any, gan_params: Any, fidelity: float) -> Any:
     """
     if not 0 <= fidelity <= 1:
         raise UserError(f"fidelity is {fidelity}; it must be between 0 and 1")
-    if jax.tree.map(np.shape, cnn_params) != jax.tree.map(np.shape, gan_params):
-        raise UserError("the two networks have different parameters; only networks of one config.model interpolate")
+    check_pair(cnn_params, gan_params)
     if fidelity in (0, 1):  # exactly, whatever rounding would do
         return cnn_params if fidelity == 1 else gan_params
     return jax.tree.map(lambda cnn, gan: fidelity * cnn + (1 - fidelity) * gan, cnn_params, gan_params)
+
+
+def check_pair(cnn_params: Any, gan_params: Any) -> None:
+    """Raises `UserError` unless the two, trees of anything that has a shape, are of one architecture."""
+    if jax.tree.map(np.shape, cnn_params) != jax.tree.map(np.shape, gan_params):
+        raise UserError("the two networks have different parameters; only networks of one config.model interpolate")

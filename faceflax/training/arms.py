@@ -10,6 +10,15 @@ from faceflax.training.state import Arm, Collectives
 ARMS = {"cnn": cnn.create, "gan": gan.create, "segmenter": segmenter.create, "encoder": encoder.create}
 
 
+def check_length(config: ConfigDict, total_steps: int) -> None:
+    """Raises `UserError` when a training of so many steps ends before all of the arm's networks have learned."""
+    if config.arm == "gan" and config.gan.start >= total_steps:
+        raise UserError(
+            f"config.gan.start is {config.gan.start} steps of {total_steps} in all: the generator would never heed the "
+            "discriminator; make it shorter"
+        )
+
+
 def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives | None = None) -> Arm:
     """Makes the arm that `config.arm` names; raises `UserError` for one that does not exist.
 

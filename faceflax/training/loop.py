@@ -90,9 +90,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
     """
     plan = Plan.create(config, None if source is None else len(source))
     devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
-    learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
-    arm = arms.create(config, learning_rate, devices.collectives)
-    devices.check_batch(config.data.batch_size, config.optim.accumulate, config.data.image_size)
+    arm = create_arm(config, plan, devices)
     networks = arm.load_networks()
     evaluate = make_evaluate(arm)  # before what may take long: it refuses a split that cannot be evaluated on
     source = arm.prepare(source)
@@ -126,6 +124,15 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
             # What was saved just before may be what the loss is not finite of.
             good = max((step for step in checkpoints.steps if step <= error.step - 2), default=None)
             raise UserError(_advice(error.step, good)) from error
+
+
+def create_arm(config: ConfigDict, plan: Plan, devices: parallel.Parallel) -> Arm:
+    """Makes the arm that `config` trains on `devices`; raises `UserError` for a training of `plan` that cannot be."""
+    learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
+    arms.check_length(config, plan.total)
+    arm = arms.create(config, learning_rate, devices.collectives)
+    devices.check_batch(config.data.batch_size, config.optim.accumulate, config.data.image_size)
+    return arm
 
 
 def _first_state(

@@ -1,7 +1,6 @@
 """What each arm costs: parameters, operations, memory, and seconds of a training step and of restoring."""
 
 import dataclasses
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from faceflax import models
 from faceflax.evaluation import measure
 from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed
-from faceflax.training import arms, parallel
+from faceflax.training import arms, parallel, tracking
 from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Costs, Parallel
 
@@ -157,10 +156,8 @@ def mean_flops(config: ConfigDict, dearest: Costs, devices: Parallel) -> float:
 
 def training_seconds(workdir: Path) -> float:
     """Returns how long the workdir's steps took, as its `metrics.jsonl` last says; NaN where it does not."""
-    path = workdir / "metrics.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    told = [line["train/kept_seconds"] for line in map(json.loads, lines) if "train/kept_seconds" in line]
-    return told[-1] if told else math.nan
+    told = tracking.read_metrics(workdir, "train/kept_seconds")
+    return told[-1]["train/kept_seconds"] if told else math.nan
 
 
 def to_table(found: Mapping[str, Efficiency]) -> Table:

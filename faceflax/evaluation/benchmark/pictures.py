@@ -6,7 +6,7 @@ import numpy as np
 
 from faceflax.degradations import Task
 from faceflax.evaluation import grid
-from faceflax.evaluation.benchmark import plots
+from faceflax.evaluation.benchmark import plots, tables
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.evaluation.benchmark.analysis import METRICS, Results
 
@@ -55,7 +55,7 @@ def fidelity_curve(results: Results) -> bytes | None:
     if "perceptual" not in results.metrics or not results.settings.fidelity.gan or not tasks:
         return None
     methods = results.fidelity_methods()
-    named = {f"mean of {len(tasks)} task(s)": [(*_place(results, m, tasks), f"{v:g}") for v, m in methods.items()]}
+    named = {tables.over(tasks): [(*_place(results, m, tasks), f"{v:g}") for v, m in methods.items()]}
     return plots.path(named, METRICS["psnr"].title, METRICS["perceptual"].title)
 
 

@@ -3,9 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.evaluation.benchmark import cells
+from faceflax.evaluation.benchmark import aside, cells
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.files import write_json
 from faceflax.models import shipped
@@ -63,10 +60,17 @@ class Run:
     def claim_start(self) -> None:
         """Notes in the workdir what the training starts from.
 
-        Raises `UserError` when it holds checkpoints of a training that started from another network.
+        Raises `UserError` when it holds checkpoints of a training by another configuration, or from another network.
         """
+        has_checkpoints = any((self.workdir / "checkpoints").glob("*"))
+        changed = workdir_lib.decisive_changes(self.workdir, self.config) if has_checkpoints else ""
+        if changed:
+            raise UserError(
+                f"{self.name} was trained with another config ({changed}): delete {self.workdir}, or run with the same "
+                "config"
+            )
         known = _read(self.workdir / _START).get("upstream", self.upstream)
-        if not _is_same(known, self.upstream) and any((self.workdir / "checkpoints").glob("*")):
+        if has_checkpoints and not _is_same(known, self.upstream):
             raise UserError(f"the network that {self.name} starts from has changed: delete {self.workdir}")
         write_json(self.workdir / _START, {"upstream": self.upstream})
 
@@ -117,29 +121,7 @@ def _of_given(workdir: Path | str) -> dict[str, Any]:
 
 @functools.cache
 def _of_workdir(workdir: Path, changed: int) -> dict[str, Any]:
-    """As `_of_given`; read by another process on its CPU, as this one may hold no device that a training needs."""
-    found = subprocess.run(
-        [sys.executable, "-c", _PROGRAM, str(workdir)],
-        env=os.environ | {"JAX_PLATFORMS": "cpu"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    *_, last = (found.stdout if found.returncode == 0 else found.stderr).splitlines() or [""]
-    if found.returncode:
-        raise UserError(last)
-    return json.loads(last)
-
-
-_PROGRAM = """
-import json, sys
-from faceflax.errors import UserError
-from faceflax.evaluation.benchmark import plan
-try:
-    print(json.dumps(plan.of_network(sys.argv[1])))
-except UserError as error:
-    sys.exit(str(error))
-"""
+    return aside.call(of_network, str(workdir))
 
 
 def of_network(model: str) -> dict[str, Any]:
@@ -151,8 +133,8 @@ def of_network(model: str) -> dict[str, Any]:
 def runs(settings: ConfigDict, workdir: Path) -> list[Run]:
     """Returns every run of the benchmark, seed by seed, in the order of `settings.arms`.
 
-    Raises `UserError` when an arm starts from one that is neither an arm nor a workdir, or from a workdir that cannot
-    be read, or arms start from each other.
+    Raises `UserError` when an arm starts from what is neither an arm nor a workdir, from an arm that `settings.arms`
+    leaves out, or from a workdir that cannot be read, or arms start from each other.
     """
     found = []
     for number in range(len(settings.seeds)):
@@ -189,6 +171,11 @@ def _run(settings: ConfigDict, workdir: Path, name: str, number: int, earlier: d
     if start in earlier:
         config.init_from, after, upstream = str(earlier[start].workdir), earlier[start].name, earlier[start].made_from
     elif start:
+        if start in settings.experiments:
+            raise UserError(
+                f'{name} starts from the arm "{start}", which config.arms leaves out: add it there, with '
+                f"config.trained.{start} if it is trained already, or set config.experiments.{name}.init_from"
+            )
         if start not in shipped.names() and not Path(start).is_dir():
             raise UserError(f'{name} starts from "{start}", which is neither one of config.arms nor a workdir')
         upstream = _of_given(_workdir(start))

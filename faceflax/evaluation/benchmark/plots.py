@@ -76,6 +76,7 @@ def path(named: Mapping[str, Sequence[tuple[float, float, str]]], x_label: str, 
             x, y, texts = zip(*points, strict=True)
             axis.plot(x, y, label=name, **_look(number))
             _annotate(axis, x, y, texts)
+        axis.margins(0.1)  # room for the texts, which stand above and to the right of their points
         axis.set(xlabel=x_label, ylabel=y_label)
         return _png(figure, axis)
 
@@ -125,8 +126,11 @@ def _look(number: int) -> dict:
 def _png(figure: pyplot.Figure, axis: Axes | None = None) -> bytes:
     """The file, with the legend of `axis` above all panels."""
     handles, names = axis.get_legend_handles_labels() if axis is not None else ([], [])
-    if names:
-        figure.legend(handles, names, loc="outside upper center", ncols=len(names))
+    for columns in range(len(names), 0, -1):  # as many names beside each other as there is room for
+        legend = figure.legend(handles, names, loc="outside upper center", ncols=columns)
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
     pyplot.close(figure)

@@ -17,7 +17,7 @@ from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure as measure_lib
-from faceflax.evaluation.benchmark import analysis, budgets, cells, discriminators, efficiency, measuring
+from faceflax.evaluation.benchmark import analysis, aside, budgets, cells, checks, discriminators, efficiency, measuring
 from faceflax.evaluation.benchmark import known as known_lib
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
@@ -30,20 +30,23 @@ from faceflax.files import write_json
 from faceflax.models import discriminator as discriminator_lib
 from faceflax.models.interpolation import interpolate
 from faceflax.progress import progress_bar
-from faceflax.training import checkpoints, parallel, runtime
+from faceflax.training import checkpoints, parallel, prior_data, runtime
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
-from faceflax.training.trained import Trained, load_restorer, read_config, read_manifest
+from faceflax.training.trained import Trained, read_config, read_manifest
 
 
 def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
-    """Raises `UserError` when the data, a judge or a network of an arm's loss is missing: before anything is trained.
+    """Raises `UserError` for what can be known to end the benchmark before anything is trained.
 
-    With nothing to train, judges are left to `measure`, which may need none. Uses no device.
+    That is data, a judge or a network of an arm's loss that is missing, and what `checks.check` finds. With nothing to
+    train, all is left to `measure`, which may need no judge, but for the costs of training. Uses no device.
     """
     _source(settings)
     if not all(run.is_trained for run in runs):
         measuring.load_judges(settings)
+        examples = {run.arm: _count_examples(run.config) for run in runs if not run.is_trained}
+        aside.call(checks.check, settings, runs, examples)
     for arm in settings.arms:
         of_arm = [run for run in runs if run.arm == arm]
         waiting = [run for run in of_arm if not run.is_trained]
@@ -55,6 +58,14 @@ def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
             objectives.load_networks(trained.loss, f"do not time {arm}'s training: --config.efficiency.rounds=0")
 
 
+def _count_examples(config: ConfigDict) -> int | None:
+    """How many faces a training learns from, None where it makes them; both of its splits are looked for."""
+    data = config.data
+    load = lambda split: registry.load(data.dataset, split, data_dir=data.data_dir, folder=data.folder)  # noqa: E731
+    load(data.eval_split)
+    return None if data.source == prior_data.NAME else len(load(data.train_split))
+
+
 def _source(settings: ConfigDict) -> Any:
     data = settings.data
     return registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
@@ -63,13 +74,12 @@ def _source(settings: ConfigDict) -> Any:
 def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     """Fills the cells of `workdir` and writes `measured.json`: what was measured, on what, with what.
 
-    Raises `UserError` when a run holds no checkpoint or is of another size, a judge cannot be fetched, or the disk is
-    full.
+    Raises `UserError` as `checks.load`, when a judge cannot be fetched, or the disk is full.
     """
     runtime.start()
     if jax.process_count() > 1:
         raise UserError("a benchmark is measured by one process; train the arms apart and name them in config.trained")
-    trained = {run.name: _load(run, settings.data.image_size) for run in runs}
+    trained = {run.name: checks.load(run, settings) for run in runs}
     source = _source(settings)
     devices = parallel.create({"data": -1, "fsdp": 1})
     tasks = settings_lib.all_tasks(settings)
@@ -87,16 +97,6 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     measured = _measured(settings, runs, trained, source, faces, degraded)
     measured["efficiency"] = _efficiency(settings, runs, trained, workdir / "efficiency.json")
     write_json(workdir / "measured.json", measured)
-
-
-def _load(run: Run, image_size: int) -> Trained:
-    trained = load_restorer(run.workdir)
-    if trained.config.data.image_size != image_size:
-        raise UserError(
-            f"{run.workdir} was trained at {trained.config.data.image_size} pixels and the benchmark measures at "
-            f"{image_size}: set --config.data.image_size"
-        )
-    return trained
 
 
 def _networks(

@@ -75,13 +75,9 @@ def validate(config: ConfigDict) -> None:
         _check_arm(config, name)
     if len(set(config.seeds)) < len(config.seeds):
         raise UserError(f"config.seeds {tuple(config.seeds)} names a seed twice")
-    named = [config.compare.cnn, config.compare.gan, config.fidelity.cnn, config.fidelity.gan]
-    for name in filter(None, named):
-        if name not in config.arms:
-            raise UserError(f'"{name}" of config.compare or config.fidelity is not among config.arms: {_list(config)}')
-    for section in ("compare", "fidelity"):
-        if bool(config[section].cnn) != bool(config[section].gan):
-            raise UserError(f"config.{section} needs both cnn and gan, or neither")
+    _check_pair(config, "compare")
+    _check_pair(config, "fidelity")
+    _check_fidelity(config)
     least = {"eval.batch_size": 1, "eval.max_images": 0, "eval.faces": 1, "efficiency.rounds": 0, "workers": 0}
     for field, limit in (least | {"efficiency.steps": 1, "efficiency.batches": 1, "data.image_size": 1}).items():
         section, _, name = field.rpartition(".")
@@ -113,8 +109,35 @@ def _check_arm(config: ConfigDict, name: str) -> None:
         raise UserError(f"{name} is trained at {size} pixels and config.data.image_size is {config.data.image_size}")
 
 
-def _list(config: ConfigDict) -> str:
-    return ", ".join(config.arms)
+def _check_pair(config: ConfigDict, section: str) -> None:
+    """Raises `UserError` unless `section` names no arms, or a CNN and a GAN of them."""
+    pair = {end: config[section][end] for end in ("cnn", "gan")}
+    for name in filter(None, pair.values()):
+        if name not in config.arms:
+            raise UserError(f'"{name}" of config.{section} is not among config.arms: {", ".join(config.arms)}')
+    if bool(pair["cnn"]) != bool(pair["gan"]):
+        raise UserError(f"config.{section} needs both cnn and gan, or neither")
+    for end, other in (("cnn", "gan"), ("gan", "cnn")):
+        if pair[end] and config.experiments[pair[end]].arm == other:
+            raise UserError(
+                f'config.{section}.{end} is "{pair[end]}", whose config.arm is "{other}": name an arm of the other kind'
+            )
+
+
+def _check_fidelity(config: ConfigDict) -> None:
+    """Raises `UserError` unless the GAN starts from the CNN, as far as configurations say, and all points lie between.
+
+    Of a GAN that was given as trained the report says what it started from.
+    """
+    cnn, gan = config.fidelity.cnn, config.fidelity.gan
+    start = config.experiments[gan].init_from if gan and not trained(config, gan) else cnn
+    if start != cnn:
+        raise UserError(
+            f'config.fidelity.gan is {gan}, which starts from "{start}" and not from {cnn}: between networks that were '
+            "trained apart there is nothing of use; name its start as config.fidelity.cnn"
+        )
+    if not all(0 <= point <= 1 for point in config.fidelity.points):
+        raise UserError(f"config.fidelity.points {tuple(config.fidelity.points)} must lie between 0 and 1")
 
 
 def trained(config: ConfigDict, name: str) -> tuple[str, ...]:

@@ -45,13 +45,14 @@ def _row(results: Results, metric: str, title: str, classical: str, tasks: Seque
 
 
 def _marked(results: Results, metric: str, arm: str, tasks: Sequence[Task]) -> str:
-    """The arm's mean, marked where it cannot be told from the reference's."""
+    """The arm's mean, marked where it cannot be told from the reference's; what equals it exactly needs no mark."""
     text = _number(metric, results.mean(arm, tasks, metric))
     if arm == results.reference:
         return text
     found = results.difference(arm, results.reference, tasks, metric)
-    known = found is not None and not np.isnan(found.low)
-    return f"{text} {NOT_SIGNIFICANT}" if known and not found.is_significant else text
+    if found is None or np.isnan(found.low) or found.low == found.high == 0:
+        return text
+    return text if found.is_significant else f"{text} {NOT_SIGNIFICANT}"
 
 
 def _number(metric: str, value: float) -> str:
@@ -115,8 +116,13 @@ def fidelity(results: Results) -> Table | None:
         ]
         for value, m in methods.items()
     ]
-    title = f"Fidelity, mean of {len(tasks)} task(s), seed {results.settings.seeds[0]}"
+    title = f"Fidelity, {over(tasks)}, seed {results.settings.seeds[0]}"
     return Table(title, ["fidelity", *(METRICS[name].title for name in metrics)], rows)
+
+
+def over(tasks: Sequence[Task]) -> str:
+    """Says what a number that stands for all of `tasks` is."""
+    return str(tasks[0]) if len(tasks) == 1 else f"mean of {len(tasks)} tasks"
 
 
 def scores_csv(results: Results) -> str:

@@ -33,7 +33,8 @@ def train(runs: Sequence[Run], command: Command, *, workers: int) -> int:
       trainings under way have saved.
 
     Raises:
-      UserError: a training failed (the others were stopped, after saving), or what one started from has changed.
+      UserError: a training failed (the others were stopped, after saving), or what one started from, or its
+        configuration, has changed.
     """
     waiting = [run for run in runs if not run.is_trained]
     if not waiting:
@@ -60,7 +61,10 @@ def _advance(waiting: list[Run], pool: "_Pool") -> None:
     """Notes which trainings have ended, and starts of those that wait as many as can be."""
     for run, status in pool.finished():
         if status:
-            raise UserError(f"training {run.name} ended with status {status}; it said why above")
+            raise UserError(
+                f"training {run.name} ended with status {status} and said why above; where that asks for another "
+                f"--workdir, delete {run.workdir} instead"
+            )
         run.mark_trained()
     blocked = {run.name for run in (*waiting, *pool.active)}
     for run in [run for run in waiting if run.after not in blocked][: pool.free]:
