@@ -139,14 +139,16 @@ _LIMITS = {  # the least and the most that a field may be
         ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep"), (1, _NO_END)
     ),
     **dict.fromkeys(("gan.penalty_every", "encoder.size", "encoder.dimension", "encoder.scale"), (1, _NO_END)),
-    **dict.fromkeys(("data.workers", "eval.max_images", "optim.final_lr", "optim.weight_decay"), (0, _NO_END)),
-    **dict.fromkeys(("gan.weight", "gan.start", "gan.r1", "gan.r2", "optim.clip_norm"), (0, _NO_END)),
+    **dict.fromkeys(("data.workers", "eval.max_images", "optim.lr", "optim.final_lr"), (0, _NO_END)),
+    **dict.fromkeys(
+        ("gan.weight", "gan.start", "gan.r1", "gan.r2", "optim.clip_norm", "optim.weight_decay"), (0, _NO_END)
+    ),
     **{f"encoder.{name}": (0, _NO_END) for name in ("distillation", "relation", "margin", "people", "frozen")},
     **{f"loss.{name}": (0, _NO_END) for name in default().loss},
     **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage"), (0, 1)),
     "encoder.angle": (0, 1.5),
 }
-_ABOVE_0 = ("optim.lr", "optim.eps", "gan.lr_ratio", "gan.eps")
+_ABOVE_0 = ("optim.eps", "gan.lr_ratio", "gan.eps")
 _BELOW_1 = ("optim.b1", "optim.b2", "gan.b1", "gan.b2")  # of Adam's averages, which at 1 would never move
 
 

@@ -11,7 +11,7 @@ import scipy.stats
 from faceflax import config as config_lib
 from faceflax.degradations import Task
 from faceflax.evaluation import judges
-from faceflax.evaluation.benchmark import arms, budgets, discriminators, report, settings, tables, verdict
+from faceflax.evaluation.benchmark import arms, budgets, discriminators, plots, report, settings, tables, verdict
 from faceflax.evaluation.benchmark.analysis import Difference, Results
 from faceflax.evaluation.benchmark.cells import Cell
 from faceflax.evaluation.benchmark.efficiency import Efficiency
@@ -258,6 +258,47 @@ def test_tables_mark_what_is_not_told_apart(results):
     assert r"$\approx$" in to_latex(table) and "≈" not in to_latex(table)
     assert "---:" in to_markdown(table).splitlines()[3]
     assert costs_table(make_costs()).rows[1][:3] == ["gan", "1.00", "2.00"]
+
+
+def test_what_is_exactly_equal_bears_no_mark(results):
+    known = dict.fromkeys(("cnn-0", "cnn-1", "twin-0", "twin-1"), np.full(COUNT, 100.0))
+    known |= dict.fromkeys(("gan-0", "gan-1"), np.where(np.arange(COUNT) == 7, 99.0, 100.0))
+    scored = {
+        (method, task): dataclasses.replace(cell, scores=cell.scores | {"known_psnr": known[method]})
+        for (method, task), cell in results.cells.items()
+        if method in known and task == TASK
+    }
+    found = Results(results.settings, results.runs, results.clean, results.cells | scored)
+    assert tables._marked(found, "known_psnr", "twin", [TASK]) == "100.00"
+    assert tables._marked(found, "known_psnr", "gan", [TASK]) == "99.97 ≈"
+
+
+def test_a_mean_of_one_task_is_called_by_its_name(results):
+    one = results.settings.copy_and_resolve_references()
+    one.fidelity.cnn, one.fidelity.gan, one.fidelity.points = "cnn", "gan", (0.0, 1.0)
+    one.fidelity.tasks = (str(TASK),)
+    found = Results(one, results.runs, results.clean, results.cells)
+    assert tables.fidelity(found).title == "Fidelity, noise 50, seed 0"
+    one.fidelity.tasks = TASKS
+    assert tables.fidelity(found).title == "Fidelity, mean of 3 tasks, seed 0"
+
+
+def test_names_and_texts_lie_within_their_plots(monkeypatch):
+    drawn = []
+    monkeypatch.setattr(plots.pyplot, "close", drawn.append)
+    names = ("input", "classical", "cnn", "cnn_continued", "cnn_perceptual", "gan", "gan_plain")
+    points = {name: [(0.0, 20.0 + number)] for number, name in enumerate(names)}
+    for panels in ({"PSNR": points}, dict.fromkeys("abc", points)):
+        plots.lines(panels, "x")
+        plots.scatter(panels, "x", "y")
+    plots.path({"mean of 3 tasks": [(22.1, 0.3, "0"), (22.41, 0.33, "0.5"), (22.2, 0.4, "1")]}, "x", "y")
+    for figure in drawn:
+        shown = [*figure.legends, *(text for axis in figure.axes for text in axis.texts)]
+        boxes = [each.get_window_extent() for each in shown]
+        assert all(figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1 for box in boxes)
+        assert len(figure.legends[0].get_texts()) in (1, len(names))
+    monkeypatch.undo()
+    plots.pyplot.close("all")
 
 
 def test_csv_holds_every_cell_and_difference(results):

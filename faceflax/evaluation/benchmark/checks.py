@@ -39,8 +39,7 @@ def check(settings: ConfigDict, runs: Sequence[Run], examples: Mapping[str, int 
             start = found[run.after] if run.after else load_restorer(run.config.init_from)
             _check_start(run, found[run.name], start)
     if settings.fidelity.gan:
-        cnn, gan = (found[f"{settings.fidelity[end]}-{settings.seeds[0]}"].params for end in ("cnn", "gan"))
-        check_pair(cnn, gan)
+        _check_between(settings, found)
 
 
 def load(run: Run, settings: ConfigDict) -> Trained:
@@ -80,6 +79,14 @@ def _create(run: Run, num_examples: int | None) -> Network:
         return Network(run.config, jax.eval_shape(arm.init).params)
     except UserError as error:
         raise UserError(f"{run.arm} cannot be trained: {error}") from error
+
+
+def _check_between(settings: ConfigDict, found: Mapping[str, Network]) -> None:
+    ends = [f"{settings.fidelity[end]}-{settings.seeds[0]}" for end in ("cnn", "gan")]
+    try:
+        check_pair(*(found[name].params for name in ends))
+    except UserError as error:
+        raise UserError(f"there is no fidelity curve between {' and '.join(ends)}: {error}") from error
 
 
 def _check_start(run: Run, network: Network, start: Network | Trained) -> None:

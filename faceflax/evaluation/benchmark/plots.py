@@ -23,6 +23,7 @@ _STYLE = {
 }
 _COLOURS = ("#999999", "#c08a2b", "#1f6fb4", "#5fa8d3", "#c0392b", "#8e44ad", "#2e8b57", "#444444")
 _MARKERS = "sD^voP*X"
+_LEGEND_ROW = 0.18  # inches that each row of names beyond the first adds to a figure's height
 
 
 def lines(panels: Mapping[str, Mapping[str, Points]], x_label: str) -> bytes:
@@ -129,6 +130,7 @@ def _png(figure: pyplot.Figure, axis: Axes | None = None) -> bytes:
     for columns in range(len(names), 0, -1):  # as many names beside each other as there is room for
         legend = figure.legend(handles, names, loc="outside upper center", ncols=columns)
         if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            figure.set_figheight(figure.get_figheight() + _LEGEND_ROW * (-(-len(names) // columns) - 1))
             break
         legend.remove()
     buffer = io.BytesIO()
