@@ -134,17 +134,14 @@ def default() -> ConfigDict:
 
 
 _NO_END = float("inf")
+_AT_LEAST_1 = ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep")
+_AT_LEAST_1 += ("gan.penalty_every", "encoder.size", "encoder.dimension", "encoder.scale")
+_AT_LEAST_0 = ("data.workers", "eval.max_images", "optim.lr", "optim.final_lr", "optim.weight_decay", "optim.clip_norm")
+_AT_LEAST_0 += ("gan.weight", "gan.start", "gan.r1", "gan.r2", *(f"loss.{name}" for name in default().loss))
+_AT_LEAST_0 += tuple(f"encoder.{name}" for name in ("distillation", "relation", "margin", "people", "frozen"))
 _LIMITS = {  # the least and the most that a field may be
-    **dict.fromkeys(
-        ("data.image_size", "data.batch_size", "optim.accumulate", "eval.batch_size", "train.keep"), (1, _NO_END)
-    ),
-    **dict.fromkeys(("gan.penalty_every", "encoder.size", "encoder.dimension", "encoder.scale"), (1, _NO_END)),
-    **dict.fromkeys(("data.workers", "eval.max_images", "optim.lr", "optim.final_lr"), (0, _NO_END)),
-    **dict.fromkeys(
-        ("gan.weight", "gan.start", "gan.r1", "gan.r2", "optim.clip_norm", "optim.weight_decay"), (0, _NO_END)
-    ),
-    **{f"encoder.{name}": (0, _NO_END) for name in ("distillation", "relation", "margin", "people", "frozen")},
-    **{f"loss.{name}": (0, _NO_END) for name in default().loss},
+    **dict.fromkeys(_AT_LEAST_1, (1, _NO_END)),
+    **dict.fromkeys(_AT_LEAST_0, (0, _NO_END)),
     **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage"), (0, 1)),
     "encoder.angle": (0, 1.5),
 }
