@@ -1,130 +1,42 @@
-"""Races the encoder-decoder against the same model in PyTorch eager: images/s of training and of restoring.
+"""Races our networks against PyTorch eager and onnxruntime: images/s of training, as CNN and as GAN, and of restoring.
 
+    pip install 'faceflax[compare,export]'
     python -m experiments.compare_pytorch
 
-Both sides hold the same parameters and see the same batches (their outputs are compared first), and do the same work in
-a training step: forward, Charbonnier loss, backward, clipping by global norm, AdamW. Each lives in a process of its own
-with as many threads as there are cores, and they take turns, so that what disturbs the machine disturbs both.
-PyTorch runs in its best eager form: channels_last memory, fused AdamW.
+All sides hold the same parameters and see the same batches (outputs and the losses of three steps are compared first),
+and do the same work in a training step. CNN: forward, Charbonnier loss, backward, clipping by global norm, AdamW. GAN:
+the same with a discriminator, spectral norm by the power iteration, hinge loss, one pass of the generator for both
+networks, Adam for the discriminator, and the average of the generator's parameters; no augmentation, perceptual or
+identity term. Making damage is no part of either. Each side lives in a process of its own with as many threads as there
+are cores, and they take turns, so that what disturbs the machine disturbs all. onnxruntime restores by the file that
+`faceflax export` would write.
 """
 
 import argparse
+import importlib
+import importlib.util
 import multiprocessing
-import os
 import statistics
+import tempfile
 import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError, run_main
+from faceflax.evaluation.tables import Table, to_markdown
 
-_EPSILON = 1e-3  # of the Charbonnier loss
 _TOLERANCE = 1e-4
+_MODULES = ("torch", "jax2onnx", "onnxruntime")
 
 
-class FlaxSide:
-    """The model of `faceflax.models`, compiled by XLA."""
-
-    def __init__(self, config: ConfigDict):
-        import jax
-        import jax.numpy as jnp
-        import optax
-
-        from faceflax import models
-        from faceflax.models.convolutions import CPU_COMPILER_OPTIONS
-
-        model = models.create(config.model)
-        self.params = jax.jit(model.init, static_argnums=1)(jax.random.key(0), config.data.image_size)
-        # The head starts at zero; noise there makes the comparison of outputs mean something.
-        self.params["head"]["kernel"] = 0.1 * jax.random.normal(jax.random.key(1), self.params["head"]["kernel"].shape)
-        optim = config.optim
-        adamw = optax.adamw(optim.lr, optim.b1, optim.b2, weight_decay=optim.weight_decay)
-        optimizer = optax.chain(optax.clip_by_global_norm(optim.clip_norm), adamw)
-        self.moments = jax.jit(optimizer.init)(self.params)
-
-        def loss(params, degraded, mask, target):
-            return jnp.mean(jnp.sqrt(jnp.square(model.apply(params, degraded, mask) - target) + _EPSILON**2))
-
-        def step(params, moments, degraded, mask, target):
-            value, gradients = jax.value_and_grad(loss)(params, degraded, mask, target)
-            updates, moments = optimizer.update(gradients, moments, params)
-            return optax.apply_updates(params, updates), moments, value
-
-        self._step = jax.jit(step, donate_argnums=(0, 1), compiler_options=CPU_COMPILER_OPTIONS)
-        self._apply = jax.jit(model.apply, compiler_options=CPU_COMPILER_OPTIONS)
-
-    def parameters(self):
-        """Returns the parameters as a tree of numpy arrays."""
-        import jax
-
-        return jax.tree.map(np.asarray, self.params)
-
-    def load(self, batch: dict[str, np.ndarray]) -> None:
-        """Puts the batch on the device."""
-        import jax
-
-        self.batch = [jax.device_put(batch[name]) for name in ("degraded", "mask", "target")]
-
-    def train(self) -> float:
-        """Makes one step; returns its loss."""
-        self.params, self.moments, loss = self._step(self.params, self.moments, *self.batch)
-        return float(loss)
-
-    def restore(self) -> np.ndarray:
-        """Returns the restored batch."""
-        return np.asarray(self._apply(self.params, *self.batch[:2]))
-
-
-class PyTorchSide:
-    """The twin, eager."""
-
-    def __init__(self, config: ConfigDict, params):
-        import torch
-
-        from experiments import pytorch_twin
-
-        torch.set_num_threads(os.cpu_count())
-        self.model = pytorch_twin.EncoderDecoder(config.model).to(memory_format=torch.channels_last)
-        pytorch_twin.load_flax(self.model, params)
-        optim = config.optim
-        betas = (optim.b1, optim.b2)
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), optim.lr, betas, weight_decay=optim.weight_decay, fused=True
-        )
-        self._clip_norm = optim.clip_norm
-
-    def load(self, batch: dict[str, np.ndarray]) -> None:
-        """Lays the batch out as PyTorch likes it best."""
-        import torch
-
-        images = (torch.from_numpy(batch[name]).permute(0, 3, 1, 2) for name in ("degraded", "mask", "target"))
-        self.batch = [image.contiguous(memory_format=torch.channels_last) for image in images]
-
-    def train(self) -> float:
-        """Makes one step; returns its loss."""
-        import torch
-
-        degraded, mask, target = self.batch
-        self._optimizer.zero_grad(set_to_none=True)
-        loss = ((self.model(degraded, mask) - target).square() + _EPSILON**2).sqrt().mean()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._clip_norm, foreach=True)
-        self._optimizer.step()
-        return loss.item()
-
-    def restore(self) -> np.ndarray:
-        """Returns the restored batch."""
-        import torch
-
-        with torch.inference_mode():
-            return self.model(*self.batch[:2]).permute(0, 2, 3, 1).numpy()
-
-
-def _serve(pipe, side: type, *args) -> None:
+def _serve(pipe, module: str, side: str, *args) -> None:
     """Answers calls of the side's methods, each with its result and the seconds it took."""
-    served = side(*args)
+    served = getattr(importlib.import_module(module), side)(*args)
     pipe.send("ready")
     while (call := pipe.recv()) is not None:
         method, repeats, values = call
@@ -137,15 +49,15 @@ def _serve(pipe, side: type, *args) -> None:
 class _Worker:
     """A side in a process of its own, which sleeps while it is not called."""
 
-    def __init__(self, side: type, *args):
+    def __init__(self, module: str, side: str, *args):
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, side, *args), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, module, side, *args), daemon=True)
         self._process.start()
         theirs.close()
         self._pipe.recv()
 
-    def call(self, method: str, *values, repeats: int = 1):
+    def call(self, method: str, *values, repeats: int = 1) -> tuple[Any, float]:
         self._pipe.send((method, repeats, values))
         return self._pipe.recv()
 
@@ -154,61 +66,90 @@ class _Worker:
         self._process.join()
 
 
-def race(config: ConfigDict, rounds: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Returns images/s of "flax" and "pytorch", and their "ratio", for "train" and "restore".
-
-    Each figure is a median over `rounds`, in each of which both sides make `repeats` steps. Raises `UserError` when
-    the two do not compute the same.
-    """
+def _batch(config: ConfigDict) -> dict[str, np.ndarray]:
+    """Noise, with a hole in every second image."""
     rng = np.random.default_rng(0)
     shape = (config.data.batch_size, config.data.image_size, config.data.image_size)
     batch = {name: rng.random((*shape, 3), np.float32) for name in ("degraded", "target")}
     batch["mask"] = np.zeros((*shape, 1), np.float32)
     batch["mask"][::2, : shape[1] // 2] = 1
-    flax = _Worker(FlaxSide, config)
-    workers = {"flax": flax, "pytorch": _Worker(PyTorchSide, config, flax.call("parameters")[0])}
-    for worker in workers.values():
+    return batch
+
+
+def race(config: ConfigDict, arm: str, rounds: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Returns the images/s of each side, "faceflax" first, by what it does.
+
+    The GAN trains only, as it restores like the CNN. Each figure is a median over `rounds`, in each of which all sides
+    do it `repeats` times. Raises `UserError` when they do not compute the same.
+    """
+    side = {"cnn": "Cnn", "gan": "Gan"}[arm]
+    ours = _Worker("experiments.flax_racers", side, config)
+    theirs = _Worker("experiments.pytorch_racers", side, config, ours.call("parameters")[0])
+    trainers = {"faceflax": ours, "PyTorch eager": theirs}
+    restorers = trainers | ({"onnxruntime": _exported(ours)} if arm == "cnn" else {})
+    batch = _batch(config)
+    for worker in restorers.values():
         worker.call("load", batch)
-    _check_same(workers)
-    results = {}
-    for method in ("train", "restore"):
-        seconds = {name: [] for name in workers}
-        for worker in workers.values():
-            worker.call(method, repeats=2)
-        for _ in range(rounds):
-            for name, worker in workers.items():
-                seconds[name].append(worker.call(method, repeats=repeats)[1])
-        speeds = {name: shape[0] / statistics.median(times) for name, times in seconds.items()}
-        results[method] = speeds | {"ratio": speeds["flax"] / speeds["pytorch"]}
-    for worker in workers.values():
+    _check_same("outputs", [worker.call("restore")[0] for worker in restorers.values()])
+    _check_same("losses", [[worker.call("train")[0] for _ in range(3)] for worker in trainers.values()])
+    found = {f"train the {arm.upper()}": _speeds(trainers, "train", len(batch["mask"]), rounds, repeats)}
+    if arm == "cnn":
+        found["restore"] = _speeds(restorers, "restore", len(batch["mask"]), rounds, repeats)
+    for worker in restorers.values():
         worker.close()
-    return results
+    return found
 
 
-def _check_same(workers: dict[str, _Worker]) -> None:
-    """Compares the outputs, and the losses of three steps: the gradients and updates are the same as well."""
-    restored = [worker.call("restore")[0] for worker in workers.values()]
-    losses = [[worker.call("train")[0] for _ in range(3)] for worker in workers.values()]
-    for what, (ours, theirs) in {"outputs": restored, "losses": losses}.items():
-        difference = np.max(np.abs(np.subtract(ours, theirs)))
-        print(f"largest difference of the {what}: {difference:.1e}")
-        if difference > _TOLERANCE:
-            raise UserError(f"the {what} differ by {difference:.1e}: this is not the same model, so no race")
+def _exported(ours: _Worker) -> _Worker:
+    with tempfile.TemporaryDirectory() as folder:
+        ours.call("export", path := Path(folder) / "model.onnx")
+        return _Worker("experiments.onnx_racer", "Restorer", path)
+
+
+def _check_same(what: str, values: list) -> None:
+    """Compares all sides' outputs, or the losses of three steps: the gradients and updates are the same as well."""
+    difference = max(np.max(np.abs(np.subtract(values[0], other))) for other in values[1:])
+    print(f"largest difference of the {what}: {difference:.1e}", flush=True)
+    if not difference <= _TOLERANCE:
+        raise UserError(f"the {what} differ by {difference:.1e}: this is not the same model, so no race")
+
+
+def _speeds(workers: Mapping[str, _Worker], method: str, images: int, rounds: int, repeats: int) -> dict[str, float]:
+    """Images/s of each worker; they take turns."""
+    seconds = {name: [] for name in workers}
+    for worker in workers.values():
+        worker.call(method, repeats=2)
+    for _ in range(rounds):
+        for name, worker in workers.items():
+            seconds[name].append(worker.call(method, repeats=repeats)[1])
+    return {name: images / statistics.median(times) for name, times in seconds.items()}
+
+
+def _rows(size: int, what: str, speeds: dict[str, float]) -> list[list[str]]:
+    (_, ours), *others = speeds.items()
+    return [[str(size), what, name, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}"] for name, theirs in others]
 
 
 def main() -> None:
     """Prints a table of images/s for each batch size."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--arms", nargs="+", default=["cnn", "gan"], choices=["cnn", "gan"])
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 8])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=4)
     args = parser.parse_args()
-    config = config_lib.default()
-    print("batch  what     flax images/s  pytorch images/s  ratio")
+    missing = [name for name in _MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"the race needs {', '.join(missing)}; pip install 'faceflax[compare,export]'")
+    rows = []
     for size in args.batch_sizes:
-        config.data.batch_size = size
-        for what, row in race(config, args.rounds, args.repeats).items():
-            print(f"{size:5d}  {what:7}  {row['flax']:13.1f}  {row['pytorch']:16.1f}  {row['ratio']:5.2f}")
+        for arm in args.arms:
+            config = config_lib.default()
+            config.arm, config.data.batch_size, config.gan.augment = arm, size, ()
+            for what, speeds in race(config, arm, args.rounds, args.repeats).items():
+                rows += _rows(size, what, speeds)
+    title = f"Images a second at {config.data.image_size}x{config.data.image_size}, medians of {args.rounds} rounds"
+    print(to_markdown(Table(title, ["batch", "what", "against", "faceflax", "the other", "ratio"], rows)))
 
 
 if __name__ == "__main__":

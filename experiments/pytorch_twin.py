@@ -83,13 +83,18 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
 
 def load_flax(twin: EncoderDecoder, params: Mapping[str, Any]) -> None:
     """Copies the Flax model's `params` into its `twin`, to which nothing else may belong."""
-    state = _conv3x3("stem", params["stem"], order_in=twin.patch) | _conv3x3("head", params["head"], twin.patch)
+    state = conv3x3("stem", params["stem"], order_in=twin.patch) | conv3x3("head", params["head"], twin.patch)
     for scale, _ in enumerate(twin.down):
-        state |= _down(f"down.{scale}", params[f"down{scale}"])
-        state |= _up(f"up.{len(twin.up) - 1 - scale}", params[f"up{scale}"])
+        state |= down(f"down.{scale}", params[f"down{scale}"])
+        state |= conv1x1(f"up.{len(twin.up) - 1 - scale}", params[f"up{scale}"], 2)
         state |= _residual_blocks(f"encoder.{scale}", params, f"encoder{scale}_")
         state |= _residual_blocks(f"decoder.{len(twin.up) - 1 - scale}", params, f"decoder{scale}_")
     state |= _residual_blocks("middle", params, "middle_")
+    load_arrays(twin, state)
+
+
+def load_arrays(twin: nn.Module, state: Mapping[str, np.ndarray]) -> None:
+    """Copies arrays into `twin`, by the names of its parameters: all of them."""
     twin.load_state_dict({name: torch.from_numpy(np.array(value, order="C")) for name, value in state.items()})
 
 
@@ -98,28 +103,31 @@ def _residual_blocks(name: str, params: Mapping[str, Any], prefix: str) -> dict[
     for key in (key for key in params if key.startswith(prefix)):
         index = key.removeprefix(prefix)
         for conv in (0, 1):
-            state |= _conv3x3(f"{name}.{index}.conv{conv}", params[key][f"Conv3x3_{conv}"])
+            state |= conv3x3(f"{name}.{index}.conv{conv}", params[key][f"Conv3x3_{conv}"])
     return state
 
 
-def _conv3x3(name: str, layer: Mapping[str, Any], order_out: int = 1, order_in: int = 1) -> dict[str, np.ndarray]:
-    kernel = _channels_first(np.asarray(layer["kernel"]), order_out)
-    kernel = _channels_first(kernel.swapaxes(2, 3), order_in).swapaxes(2, 3)
-    return {f"{name}.weight": kernel.transpose(3, 2, 0, 1), f"{name}.bias": _channels_first(layer["bias"], order_out)}
+def conv3x3(name: str, layer: Mapping[str, Any], order_out: int = 1, order_in: int = 1) -> dict[str, np.ndarray]:
+    """Weight and bias of a `Conv3x3`; `order_*`: sides of the squares of pixels among its channels."""
+    kernel = channels_first(np.asarray(layer["kernel"]), order_out)
+    kernel = channels_first(kernel.swapaxes(2, 3), order_in).swapaxes(2, 3)
+    return {f"{name}.weight": kernel.transpose(3, 2, 0, 1), f"{name}.bias": channels_first(layer["bias"], order_out)}
 
 
-def _down(name: str, layer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def down(name: str, layer: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Weight and bias of a `Conv1x1` over squares of 2x2 pixels, as a convolution of stride 2."""
     inputs, outputs = layer["kernel"].shape
     kernel = np.asarray(layer["kernel"]).reshape(2, 2, inputs // 4, outputs)
     return {f"{name}.weight": kernel.transpose(3, 2, 0, 1), f"{name}.bias": layer["bias"]}
 
 
-def _up(name: str, layer: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    kernel = _channels_first(np.asarray(layer["kernel"]), 2).T[:, :, None, None]
-    return {f"{name}.weight": kernel, f"{name}.bias": _channels_first(np.asarray(layer["bias"]), 2)}
+def conv1x1(name: str, layer: Mapping[str, Any], order_out: int = 1) -> dict[str, np.ndarray]:
+    """As `conv3x3`, of a `Conv1x1`."""
+    kernel = channels_first(layer["kernel"], order_out).T[:, :, None, None]
+    return {f"{name}.weight": kernel, f"{name}.bias": channels_first(layer["bias"], order_out)}
 
 
-def _channels_first(values: np.ndarray, side: int) -> np.ndarray:
+def channels_first(values: np.ndarray, side: int) -> np.ndarray:
     """Reorders the last axis, of squares of pixels, from (row, column, channel) to PyTorch's (channel, row, column)."""
     values = np.asarray(values)
     split = values.reshape(*values.shape[:-1], side * side, -1)

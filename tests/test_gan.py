@@ -134,7 +134,7 @@ def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
     model, discriminator = models.create(config.model), discriminators.create(config.gan)
     loss = objectives.adversarial_loss("hinge")
     pairs, keys = _degraded(config, batch), jax.random.split(jax.random.key(7))
-    compute = gan._Gradients(config, model, discriminator, loss, Collectives())
+    compute = gan.Gradients(config, model, discriminator, loss, Collectives())
     at_step = jax.jit(lambda step: compute(state.replace(step=step), pairs, keys[0], {}))
     due, other = at_step(3), at_step(4)
 
@@ -178,7 +178,7 @@ def test_both_gradients_of_the_step_are_those_of_two_separate_objectives(batch):
 def _degraded(config, batch):
     clean = jnp.asarray(batch["image"], jnp.float32) / 255
     groups = degradations.parse(config.tasks)
-    return gan._Batch(clean, *degradations.degrade(jax.random.key(3), clean, batch["index"], groups), batch["index"])
+    return gan.Batch(clean, *degradations.degrade(jax.random.key(3), clean, batch["index"], groups), batch["index"])
 
 
 def test_an_adaptive_weight_makes_both_losses_pull_equally(batch):

@@ -34,7 +34,7 @@ class Adversary:
     opt_state: Any
 
 
-class _Batch(NamedTuple):
+class Batch(NamedTuple):
     """A batch on the devices, its images degraded."""
 
     clean: Array
@@ -51,7 +51,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         "generator": optimizer.create(config.optim, learning_rate),
         "discriminator": optimizer.create_for_discriminator(config.gan, learning_rate),
     }
-    gradients = _Gradients(config, model, discriminator, objectives.adversarial_loss(config.gan.loss), collectives)
+    gradients = Gradients(config, model, discriminator, objectives.adversarial_loss(config.gan.loss), collectives)
     groups = degradations.parse(config.tasks)
     init_key, adversary_key, step_key = jax.random.split(jax.random.key(config.seed), 3)
 
@@ -69,13 +69,13 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
             degrade = collectives.map_images(
                 lambda image, index: degradations.degrade(degrade_key, image, index, groups)
             )
-            return gradients(state, _Batch(clean, *degrade(clean, part["index"]), part["index"]), augment_key, networks)
+            return gradients(state, Batch(clean, *degrade(clean, part["index"]), part["index"]), augment_key, networks)
 
         grads, sums = accumulate(of_part, batch, config.optim.accumulate, collectives.average)
         norms = {name: optax.tree.norm(each) for name, each in grads.items()}
         sums |= metrics.counted(1, grad_norm=norms["generator"], discriminator_grad_norm=norms["discriminator"])
         sums |= metrics.counted(1, lr=learning_rate(state.step))
-        adversary = _update(state.extras, grads["discriminator"], transforms["discriminator"], discriminator)
+        adversary = update_adversary(state.extras, grads["discriminator"], transforms["discriminator"], discriminator)
         state = optimizer.advance(state, grads["generator"], transforms["generator"], config.optim.ema_decay)
         return state.replace(extras=adversary), sums
 
@@ -83,17 +83,21 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     return Arm(init, step, model.apply, lambda: objectives.load_networks(config.loss), shown)
 
 
-def _update(
+def update_adversary(
     adversary: Adversary, grads: Any, transform: optax.GradientTransformation, discriminator: Discriminator
 ) -> Adversary:
+    """Returns the adversary one step on; its vectors follow from the parameters that the step began with."""
     updates, opt_state = transform.update(grads, adversary.opt_state, adversary.params)
     _, vectors = discriminator.normalize(adversary.params, adversary.vectors)
     return Adversary(optax.apply_updates(adversary.params, updates), vectors, opt_state)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Gradients:
-    """Computes the gradients of both networks for a batch, and what can be told of it."""
+class Gradients:
+    """Computes the gradients of both networks for a batch, and what can be told of it.
+
+    `config` is the whole experiment's, `model` its generator and `loss` what both networks pull at.
+    """
 
     config: ConfigDict
     model: models.Model
@@ -102,7 +106,7 @@ class _Gradients:
     collectives: Collectives
 
     def __call__(
-        self, state: TrainState, batch: _Batch, augment_key: Array, networks: Any
+        self, state: TrainState, batch: Batch, augment_key: Array, networks: Any
     ) -> tuple[dict[str, Any], Metrics]:
         """Returns the gradients by network ("generator", "discriminator"), and metrics."""
         gan = self.config.gan
@@ -139,7 +143,7 @@ class _Gradients:
         (loss, terms), gradient = jax.value_and_grad(function, has_aux=True)(restored)
         return loss, terms, gradient
 
-    def _view(self, batch: _Batch, images: Array, key: Array) -> Views:
+    def _view(self, batch: Batch, images: Array, key: Array) -> Views:
         """What the discriminator gets to see of `images`, which are `batch.clean` or restorations of it."""
         policies = self.config.gan.augment
         augment = self.collectives.map_images(
