@@ -1,7 +1,9 @@
 """Sweeps: what a file allows, and that every point gets one result whatever is killed on the way."""
 
+import contextlib
 import csv
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -11,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.stats
+import wandb
 import yaml
 
 from faceflax.errors import UserError
 from faceflax.sweeps import agent, file, report, space
 from faceflax.sweeps.store import Result, Store
-from faceflax.training import tracking
+from faceflax.training import tracking, workdir
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -120,7 +123,8 @@ def test_a_failed_trial_is_tried_once_more_and_recorded(tmp_path):
     assert (tmp_path / "sweep" / "trial-0002.log").read_text().count("this trial fails") == 2
     starts = [len((tmp_path / f"sweep/trial-000{n}/starts.txt").read_text().splitlines()) for n in range(3)]
     assert starts == [1, 2, 2]
-    assert (tmp_path / "sweep/trial-0000/starts.txt").read_text() == "s s-trial-0000\n"
+    group, identifier = (tmp_path / "sweep/trial-0000/starts.txt").read_text().split()
+    assert group == "s" and re.fullmatch("s-[0-9a-f]{6}-trial-0000", identifier)
     with pytest.raises(UserError, match="holds another sweep"):
         Store(tmp_path / "sweep", sweep, seed=1, count=None)
 
@@ -145,6 +149,35 @@ def test_a_larger_count_adds_trials_and_an_agent_of_the_same_name_is_another(tmp
     killed._lock.close()  # as the system does for a killed process
     results = work(file.read(path), tmp_path / "sweep", count=3)
     assert results[:2] == first and len(results) == 3 and results[2].state == "complete"
+
+
+def test_two_agents_at_once_never_take_the_same_trial(tmp_path):
+    sweep = file.read(write(tmp_path / "s.yaml", parameters={"x": {"values": [1.0, 2.0, 3.0, 4.0]}}))
+    agents = [Store(tmp_path / "sweep", sweep, seed=0, count=None) for _ in range(2)]
+    assert agents[0].identity == agents[1].identity
+    assert agents[0].identity != Store(tmp_path / "other", sweep, seed=0, count=None).identity
+    taken = [agents[number % 2].ask() for number in range(4)]
+    assert sorted(trial.slot for trial in taken) == [0, 1, 2, 3]
+    assert agents[0].ask() is None and agents[1].ask() is None and not agents[0].is_over()
+    for trial in taken:
+        trial.complete(1.0)
+    assert agents[0].is_over() and agents[1].is_over()
+
+
+def test_a_trial_whose_folder_still_trains_holds_up_no_other(tmp_path):
+    sweep = file.read(write(tmp_path / "s.yaml"))
+    store, said = Store(tmp_path / "sweep", sweep, seed=0, count=None), []
+    held = contextlib.ExitStack()
+    held.enter_context(workdir.locked(tmp_path / "sweep/trial-0000"))  # as by a training whose agent was killed
+
+    def say(line):
+        said.append(line)
+        if line.startswith("trial-0001 ends"):
+            held.close()
+
+    assert agent.run(sweep, store, tmp_path / "sweep", slots=("", ""), say=say) == 0
+    assert [line.split(":")[0] for line in said][:2] == ["trial-0001 starts", "trial-0001 ends with eval/psnr 8"]
+    assert [result.value for result in store.results()] == [4.0, 8.0]
 
 
 def test_searches_without_end_or_of_another_kind_are_refused(tmp_path):
@@ -220,4 +253,42 @@ def test_sweeps_of_w_and_b_need_a_key(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_API_KEY", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     with pytest.raises(UserError, match="need a key"):
+        tracking.register_sweep({"program": "x"}, ())
+
+
+class _Server:
+    """Stands in for W&B's library: notes what it is asked, or refuses it."""
+
+    Error = wandb.Error
+
+    def __init__(self, refusal=""):
+        self.asked, self._refusal = [], refusal
+
+    def login(self, **options):
+        return True
+
+    def sweep(self, described, **place):
+        if self._refusal:
+            raise wandb.Error(self._refusal)
+        self.asked.append((described, place))
+        return "abc123"
+
+    def agent(self, identifier, **options):
+        self.asked.append((identifier, options))
+
+
+def test_a_sweep_is_registered_with_w_and_b_and_an_agent_runs(tmp_path, monkeypatch):
+    server = _Server()
+    monkeypatch.setitem(sys.modules, "wandb", server)
+    source = file.read(write(tmp_path / "s.yaml", project="p")).source
+    identifier = tracking.register_sweep(source, ("--workdir=runs/s/$WANDB_RUN_ID",))
+    tracking.run_sweep_agent(identifier, source, 2)
+    place = {"project": "p", "entity": None}
+    described = source | {"command": [*COMMAND, "--workdir=runs/s/$WANDB_RUN_ID"]}
+    assert server.asked == [(described, place), ("abc123", {"count": 2} | place)]
+
+
+def test_what_w_and_b_refuses_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", _Server("no such project\nand more"))
+    with pytest.raises(UserError, match=r"does not take the sweep \(no such project\)"):
         tracking.register_sweep({"program": "x"}, ())

@@ -46,16 +46,21 @@ def run(sweep: Sweep, store: Store, folder: Path, *, slots: Sequence[str], say: 
     Raises:
       UserError: the command cannot be started.
     """
-    free, running = list(slots), []
+    free, waiting, running = list(slots), [], []
     with processes.signals() as received:
         try:
-            while not received and (running or not store.is_over()):
+            while not received and (waiting or running or not store.is_over()):
                 while free and not received and (trial := store.ask()):
-                    running.append(_start(sweep, trial, folder, free.pop(), received))
+                    waiting.append((trial, free.pop()))
+                for trial, slot in [each for each in waiting if _is_free(folder / _name(each[0]))]:
+                    waiting.remove((trial, slot))
+                    running.append(_start(sweep, store.identity, trial, folder, slot))
                     say(f"{_name(trial)} starts: {describe(trial.point)}")
                 _collect(sweep, running, free, say)
                 time.sleep(_POLL)
         finally:
+            for trial, _ in waiting:
+                trial.interrupt()
             _stop(sweep, running, received or [signal.SIGTERM])
     return received[0] if received else 0
 
@@ -70,10 +75,9 @@ def describe(point: dict) -> str:
     return ", ".join(parts)
 
 
-def _start(sweep: Sweep, trial: Trial, folder: Path, slot: str, received: list[int]) -> _Running:
+def _start(sweep: Sweep, identity: str, trial: Trial, folder: Path, slot: str) -> _Running:
     place = folder / _name(trial)
-    _wait_until_free(place, received)
-    variables = {"WANDB_RUN_GROUP": sweep.name, "WANDB_RUN_ID": f"{sweep.name}-{_name(trial)}"}
+    variables = {"WANDB_RUN_GROUP": sweep.name, "WANDB_RUN_ID": f"{sweep.name}-{identity}-{_name(trial)}"}
     if slot:
         variables["CUDA_VISIBLE_DEVICES"] = slot
     words = command(sweep, trial.point, (f"--workdir={place}",))
@@ -93,14 +97,13 @@ def _start(sweep: Sweep, trial: Trial, folder: Path, slot: str, received: list[i
     return _Running(trial, process, place, slot)
 
 
-def _wait_until_free(place: Path, received: list[int]) -> None:
-    """A training may outlive its agent when that was killed: it is left to end, and then taken up."""
-    while not received:
-        try:
-            with workdir.locked(place):
-                return
-        except UserError:
-            time.sleep(_POLL)
+def _is_free(place: Path) -> bool:
+    """Whether nothing trains there: a training may outlive its agent when that was killed, and is left to end."""
+    try:
+        with workdir.locked(place):
+            return True
+    except UserError:
+        return False
 
 
 def _collect(sweep: Sweep, running: list[_Running], free: list[str], say: Callable[[str], None]) -> None:

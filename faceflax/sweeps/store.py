@@ -125,11 +125,18 @@ class Store:
                 study.set_user_attr("sweep", described)
             elif known != described:
                 raise UserError(f"{self._folder} holds another sweep, or another seed; choose another --workdir")
+            if "identity" not in study.user_attrs:
+                study.set_user_attr("identity", uuid.uuid4().hex[:6])
             there = _slots(study.get_trials(deepcopy=False))
             for slot, point in enumerate(self._points(seed)):
                 if slot not in there:  # all of them at first; later those that a larger count adds
                     _enqueue(study, slot, point, 1)
         return study
+
+    @property
+    def identity(self) -> str:
+        """A word that tells this sweep's runs from those of others of its name, in other folders or of other seeds."""
+        return self._study.user_attrs["identity"]
 
     def _points(self, seed: int) -> list[Point]:
         if self._sweep.method == "grid":
