@@ -107,8 +107,12 @@ def _exported(ours: _Worker) -> _Worker:
 
 
 def _check_same(what: str, values: list) -> None:
-    """Compares all sides' outputs, or the losses of three steps: the gradients and updates are the same as well."""
-    difference = max(np.max(np.abs(np.subtract(values[0], other))) for other in values[1:])
+    """Compares all sides' outputs, or the losses of three steps: the gradients and updates are the same as well.
+
+    Above 1, differences are shares of the value.
+    """
+    size = np.maximum(1, np.abs(values[0]))
+    difference = max(np.max(np.abs(np.subtract(values[0], other)) / size) for other in values[1:])
     print(f"largest difference of the {what}: {difference:.1e}", flush=True)
     if not difference <= _TOLERANCE:
         raise UserError(f"the {what} differ by {difference:.1e}: this is not the same model, so no race")
