@@ -1,4 +1,4 @@
-"""The benchmark at its smallest: small networks on small faces, two seeds, ten minutes on two cores.
+"""The benchmark at its smallest: small networks on small faces, two seeds, a quarter of an hour on two cores.
 
 python -m experiments.benchmark --config=configs/benchmark/quick.py --workdir=runs/quick
 
