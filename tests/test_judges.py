@@ -56,7 +56,7 @@ def test_only_the_networks_asked_for_are_loaded_and_compared(networks, monkeypat
         raise UserError("cannot fetch it")
 
     monkeypatch.setattr(mobilenet, "load", unreachable)
-    with pytest.raises(UserError, match=r"cannot fetch it, .*--config.eval.judges=\(\)"):
+    with pytest.raises(UserError, match=r"cannot fetch it, .*--config.eval.judges='\(\)'"):
         judges.load(judges.NAMES)
 
 
