@@ -22,23 +22,18 @@ def main() -> int:
     import jax
 
     from faceflax import config as config_lib
-    from faceflax.datasets import registry
     from faceflax.errors import UserError
     from faceflax.evaluation import encoding, segmentation, validation
-    from faceflax.training import loop, prior_data, runtime, workdir
+    from faceflax.training import examples, loop, prior_data, runtime, workdir
 
     config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
     config_lib.validate(config)
     if not _WORKDIR.value:
         raise UserError("--workdir is empty; name a folder")
     runtime.start()
-    load = lambda split: registry.load(  # noqa: E731
-        config.data.dataset, split, data_dir=config.data.data_dir, folder=config.data.folder
-    )
-    is_made = config.data.source == prior_data.NAME
-    source = None if is_made else load(config.data.train_split)
-    held_out = load(config.data.eval_split)
-    if is_made:
+    source = examples.to_train_on(config.data)
+    held_out = examples.load(config.data, config.data.eval_split)
+    if source is None:
         manifest = workdir.manifest(config, prior_data.fingerprint(), prior_data.NAME)
     else:
         manifest = workdir.manifest(config, source.fingerprint)

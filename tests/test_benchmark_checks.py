@@ -4,9 +4,10 @@ import shutil
 
 import pytest
 
+from faceflax import aside
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.evaluation.benchmark import aside, checks, plan, settings
+from faceflax.evaluation.benchmark import checks, plan, settings
 from tests import untrained
 
 SIZE = 32
@@ -26,7 +27,7 @@ def _make_settings():
 
 
 def _check(config, folder, monkeypatch):
-    monkeypatch.setattr(aside, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(aside, "call", lambda function, *arguments, platform: function(*arguments))
     settings.validate(config)
     checks.check(config, plan.runs(config, folder), dict.fromkeys(config.arms, 100))
 
@@ -94,5 +95,5 @@ def test_another_process_answers_as_this_one_would():
     assert aside.call(config_lib.to_json, config.experiments.gan) == config_lib.to_json(config.experiments.gan)
     with pytest.raises(UserError, match='^"fog" is not a duration'):
         aside.call(config_lib.num_steps, "fog", 1)
-    with pytest.raises(RuntimeError, match="divmod ended with 1: [^$]*ZeroDivisionError"):
+    with pytest.raises(ZeroDivisionError):
         aside.call(divmod, 1, 0)

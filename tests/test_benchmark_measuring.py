@@ -15,13 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from faceflax import aside, models
 from faceflax import config as config_lib
-from faceflax import models
 from faceflax.datasets import registry
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import judges, measure
-from faceflax.evaluation.benchmark import aside, cells, discriminators, efficiency, measuring, plan, runner, settings
+from faceflax.evaluation.benchmark import cells, discriminators, efficiency, measuring, plan, runner, settings
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
 from faceflax.models import discriminator, perceptual
@@ -334,7 +334,7 @@ def test_another_size_is_one_sentence(workdirs, tmp_path):
 
 def test_what_is_missing_stops_before_training(workdirs, tmp_path, monkeypatch):
     random_networks.install(monkeypatch)
-    monkeypatch.setattr(aside, "call", lambda function, *arguments: function(*arguments))
+    monkeypatch.setattr(aside, "call", lambda function, *arguments, platform: function(*arguments))
     config = make_settings(workdirs)
     config.trained.gan, config.fidelity.cnn, config.fidelity.gan = (), "", ""
     config.experiments.gan.loss.identity = 0.1

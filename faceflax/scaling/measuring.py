@@ -130,16 +130,16 @@ def model_flops(config: ConfigDict) -> float:
     Once forward and twice as much backward, as is usual for MFU: without the damage, the loss, the optimiser, what
     rematerialisation computes again, and a GAN's discriminator. NaN for an experiment that restores nothing.
     """
-    restore, size = _arm(config).restore, config.data.image_size
-    if restore is None:
+    arm, size = _arm(config), config.data.image_size
+    if arm.restore is None:
         return math.nan
     devices = parallel.one_device()
-    program = devices.compile_batched(lambda params, batch: restore(params, batch["degraded"], batch["mask"]))
+    program = devices.compile_batched(lambda params, batch: arm.restore(params, batch["degraded"], batch["mask"]))
     shapes = {
         "degraded": jax.ShapeDtypeStruct((1, size, size, 3), np.float32),
         "mask": jax.ShapeDtypeStruct((1, size, size, 1), np.float32),
     }
-    return 3 * devices.costs(program, jax.eval_shape(_arm(config).init).params, shapes).flops
+    return 3 * devices.costs(program, jax.eval_shape(arm.init).params, shapes).flops
 
 
 def num_parameters(config: ConfigDict) -> int:

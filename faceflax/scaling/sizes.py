@@ -8,12 +8,11 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
-from faceflax.datasets import registry
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.scaling import laws
 from faceflax.scaling.laws import Point
-from faceflax.training import prior_data, tracking
+from faceflax.training import examples, tracking
 from faceflax.training.loop import Plan
 
 
@@ -70,10 +69,8 @@ def settled_step(settings: ConfigDict) -> int:
 
 def _count_images(data: ConfigDict) -> int | None:
     """How many images there are to train on; None where they are made without end."""
-    load = lambda split: registry.load(data.dataset, split, data_dir=data.data_dir, folder=data.folder)  # noqa: E731
     try:
-        load(data.eval_split)
-        return None if data.source == prior_data.NAME else len(load(data.train_split))
+        return examples.count(data)
     except UserError as error:
         raise UserError(f'{error} (the laws train on them; --config.laws.widths="()" leaves the laws out)') from error
 

@@ -1,15 +1,12 @@
 """The part of the study that holds the devices, in a process of its own: when that ends, the trainings have them."""
 
-import concurrent.futures
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from faceflax.errors import UserError, ended_in_order
+from faceflax import aside
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.scaling.cells import Cell
 from faceflax.scaling.sizes import Size
@@ -34,21 +31,9 @@ class Found(NamedTuple):
 def run(settings: ConfigDict, folder: Path, runs: Sequence[Run]) -> Found:
     """Measures the cells of `settings` into `folder`, counts what the networks of `runs` cost, and returns both.
 
-    Raises `UserError` as `measuring.measure` does, when the folder is in use, and when the process did not live.
+    Raises `UserError` as `measuring.measure` and `aside.call` do, and when the folder is in use.
     """
-    pool = concurrent.futures.ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
-    with ended_in_order(), pool:
-        try:
-            return pool.submit(_measure, settings, folder, list(runs)).result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "the process that measures was ended, perhaps for want of memory; run the same command to go on, with "
-                "smaller batches if it happens again"
-            ) from error
-        except BaseException:
-            for process in multiprocessing.active_children():
-                process.kill()  # it would measure to the end
-            raise
+    return aside.call(_measure, settings, folder, list(runs))
 
 
 def _measure(settings: ConfigDict, folder: Path, runs: Sequence[Run]) -> Found:

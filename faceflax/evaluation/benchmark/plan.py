@@ -8,9 +8,10 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from faceflax import aside
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.evaluation.benchmark import aside, cells
+from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark import settings as settings_lib
 from faceflax.files import write_json
 from faceflax.models import shipped
@@ -121,7 +122,7 @@ def _of_given(workdir: Path | str) -> dict[str, Any]:
 
 @functools.cache
 def _of_workdir(workdir: Path, changed: int) -> dict[str, Any]:
-    return aside.call(of_network, str(workdir))
+    return aside.call(of_network, str(workdir), platform="cpu")
 
 
 def of_network(model: str) -> dict[str, Any]:

@@ -11,13 +11,13 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from faceflax import aside, models, objectives
 from faceflax import config as config_lib
-from faceflax import models, objectives
-from faceflax.datasets import registry
+from faceflax.datasets.registry import Source
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure as measure_lib
-from faceflax.evaluation.benchmark import analysis, aside, budgets, cells, checks, discriminators, efficiency, measuring
+from faceflax.evaluation.benchmark import analysis, budgets, cells, checks, discriminators, efficiency, measuring
 from faceflax.evaluation.benchmark import known as known_lib
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
@@ -30,7 +30,7 @@ from faceflax.files import write_json
 from faceflax.models import discriminator as discriminator_lib
 from faceflax.models.interpolation import interpolate
 from faceflax.progress import progress_bar
-from faceflax.training import checkpoints, parallel, prior_data, runtime
+from faceflax.training import checkpoints, examples, parallel, runtime
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
 from faceflax.training.trained import Trained, read_config, read_manifest
@@ -45,8 +45,8 @@ def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
     _source(settings)
     if not all(run.is_trained for run in runs):
         measuring.load_judges(settings)
-        examples = {run.arm: _count_examples(run.config) for run in runs if not run.is_trained}
-        aside.call(checks.check, settings, runs, examples)
+        counts = {run.arm: examples.count(run.config.data) for run in runs if not run.is_trained}
+        aside.call(checks.check, settings, runs, counts, platform="cpu")
     for arm in settings.arms:
         of_arm = [run for run in runs if run.arm == arm]
         waiting = [run for run in of_arm if not run.is_trained]
@@ -58,17 +58,8 @@ def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
             objectives.load_networks(trained.loss, f"do not time {arm}'s training: --config.efficiency.rounds=0")
 
 
-def _count_examples(config: ConfigDict) -> int | None:
-    """How many faces a training learns from, None where it makes them; both of its splits are looked for."""
-    data = config.data
-    load = lambda split: registry.load(data.dataset, split, data_dir=data.data_dir, folder=data.folder)  # noqa: E731
-    load(data.eval_split)
-    return None if data.source == prior_data.NAME else len(load(data.train_split))
-
-
-def _source(settings: ConfigDict) -> Any:
-    data = settings.data
-    return registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+def _source(settings: ConfigDict) -> Source:
+    return examples.load(settings.data, settings.data.split)
 
 
 def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
