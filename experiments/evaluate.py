@@ -78,10 +78,9 @@ def _origin(workdir: Path, config: str) -> dict[str, str]:
 
 
 def _load(config: ConfigDict):
-    from faceflax.datasets import registry
+    from faceflax.training import examples
 
-    data = config.data
-    return registry.load(data.dataset, data.test_split, data_dir=data.data_dir, folder=data.folder)
+    return examples.load(config.data, config.data.test_split)
 
 
 if __name__ == "__main__":

@@ -127,11 +127,12 @@ def _gaussian(radius: int, sigma_x: float, sigma_y: float, angle: float) -> Any:
 
 def stream_rate(config: Any, workers: int) -> float:
     """Returns the images a second that the training's input gives with so many worker processes."""
-    from faceflax.datasets import registry, stream
+    from faceflax.datasets import stream
+    from faceflax.training import examples
 
     data = config.data.copy_and_resolve_references()
     data.workers = workers
-    source = registry.load(data.dataset, data.train_split, data_dir=data.data_dir, folder=data.folder)
+    source = examples.load(data, data.train_split)
     batches = stream.train_stream(source, data, seed=0)
     return _rate(batches, data.batch_size)
 

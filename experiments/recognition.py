@@ -25,10 +25,9 @@ flags.mark_flags_as_required(["config", "workdir"])
 
 def main() -> int:
     """Measures by the flags; returns the process's exit status."""
-    from faceflax.datasets import registry
     from faceflax.evaluation.tables import to_text
     from faceflax.recognition import costs, trial, trial_report
-    from faceflax.training import parallel, runtime, workdir
+    from faceflax.training import examples, parallel, runtime, workdir
 
     config, folder = _CONFIG.value, Path(_WORKDIR.value)
     if not _WORKDIR.value:
@@ -37,7 +36,7 @@ def main() -> int:
         raise UserError("batch_size and resamples must be at least 1, data.image_size 32, and data.canvas not below 0")
     runtime.start()
     data = config.data
-    source = registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+    source = examples.load(data, data.split)
     faces = trial.load_faces(source, data.label, data.image_size, data.canvas)
     devices = parallel.one_device()
     describers = trial.load_describers(config.encoders, devices, config.batch_size)

@@ -22,6 +22,7 @@ from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import judges, measure
 from faceflax.evaluation.benchmark import cells, discriminators, efficiency, measuring, plan, runner, settings
+from faceflax.evaluation.benchmark import faces as faces_lib
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
 from faceflax.models import discriminator, perceptual
@@ -137,7 +138,7 @@ def test_methods_restore_once_for_all_stale_discriminators(tmp_path):
     faces = SimpleNamespace(
         batches=[{"image": image}],
         fingerprint="clean",
-        degrade=lambda task: measuring.Degraded(task, [{"degraded": image, "mask": image[..., :1]}], "degraded"),
+        degrade=lambda task: faces_lib.Degraded(task, [{"degraded": image, "mask": image[..., :1]}], "degraded"),
         real_rows=np.concatenate,
         index=np.arange(2),
         num_images=2,
@@ -146,7 +147,7 @@ def test_methods_restore_once_for_all_stale_discriminators(tmp_path):
 
     def restore(degraded):
         restored.append(str(degraded.task))
-        return [measuring.Restored(image // 2, np.zeros(2, bool))]
+        return [faces_lib.Restored(image // 2, np.zeros(2, bool))]
 
     def judge(scale, batch):
         return batch["image"].mean((1, 2, 3)) * scale
@@ -215,8 +216,8 @@ def test_another_report_of_whole_cells_needs_no_judge_and_no_degraded_faces(meas
     def refuse(*args):
         raise AssertionError("nothing is stale")
 
-    monkeypatch.setattr(measuring.Faces, "degrade", refuse)
-    monkeypatch.setattr(measuring, "load_judges", refuse)
+    monkeypatch.setattr(faces_lib.Faces, "degrade", refuse)
+    monkeypatch.setattr(faces_lib, "load_judges", refuse)
     other = config.copy_and_resolve_references()
     other.compare.cnn, other.compare.gan, other.eval.faces = "gan", "cnn", 1
     run(other, tmp_path / "copy")
@@ -238,7 +239,7 @@ def test_two_images_of_one_person_are_no_impostors(tmp_path, monkeypatch):
     source = [{"image": faces[number // 2]["image"], "who": f"person {number // 2}"} for number in range(12)]
 
     def measure_with(label, source):
-        found = measuring.Faces(source, config, [NOISE], parallel.one_device(), label)
+        found = faces_lib.Faces(source, config, [NOISE], parallel.one_device(), label)
         measuring.fill(tmp_path, found, [measuring.untouched([NOISE])])
         cell = cells.read(cells.path(tmp_path, "input", NOISE))
         return found, cell, cell.scores["tar_identity_0.01"]
@@ -251,18 +252,18 @@ def test_two_images_of_one_person_are_no_impostors(tmp_path, monkeypatch):
     np.testing.assert_array_equal(without, judges.verification(*vectors, 0.01))
     assert without.mean() < accepted.mean() and anonymous.people is None
     named = [{"image": each["image"], "identity": each["who"]} for each in source]
-    assert measuring.Faces(named, config, [NOISE], parallel.one_device()).made_from == known.made_from
-    alone = measuring.Faces(named[::2], config, [NOISE], parallel.one_device())
+    assert faces_lib.Faces(named, config, [NOISE], parallel.one_device()).made_from == known.made_from
+    alone = faces_lib.Faces(named[::2], config, [NOISE], parallel.one_device())
     assert alone.people is None and "people" not in alone.made_from
     with pytest.raises(UserError, match="no feature 'name'"):
-        measuring.Faces(source, config, [NOISE], parallel.one_device(), "name")
+        faces_lib.Faces(source, config, [NOISE], parallel.one_device(), "name")
 
 
 def test_dlib_is_known_by_its_version_and_missing_it_is_one_sentence(monkeypatch):
     config, faces = make_settings({"cnn": "", "gan": ""}), registry.load("mini_faces", "test")
     config.eval.judges = ("dlib",)
-    monkeypatch.setattr(measuring, "DlibJudge", lambda: SimpleNamespace(version="20.0 and these weights"))
-    found = measuring.Faces(faces, config, [NOISE], parallel.one_device())
+    monkeypatch.setattr(faces_lib, "DlibJudge", lambda: SimpleNamespace(version="20.0 and these weights"))
+    found = faces_lib.Faces(faces, config, [NOISE], parallel.one_device())
     assert found.made_from["judges"] == {"dlib": "20.0 and these weights"}
     monkeypatch.undo()
     random_networks.install(monkeypatch)
@@ -270,7 +271,7 @@ def test_dlib_is_known_by_its_version_and_missing_it_is_one_sentence(monkeypatch
     config.eval.judges = ("identity", "dlib")
     without = r"pip install 'faceflax\[judge\]', or evaluate without it: --config.eval.judges=\"\('identity',\)\"$"
     with pytest.raises(UserError, match=without):
-        measuring.load_judges(config)
+        faces_lib.load_judges(config)
 
 
 def test_costs_are_those_of_the_programs(workdirs, tmp_path):

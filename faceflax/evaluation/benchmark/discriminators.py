@@ -11,7 +11,8 @@ from faceflax.degradations import Task
 from faceflax.evaluation.benchmark import cells
 from faceflax.evaluation.benchmark.analysis import Results
 from faceflax.evaluation.benchmark.cells import Cell
-from faceflax.evaluation.benchmark.measuring import Degraded, Faces, Method
+from faceflax.evaluation.benchmark.faces import Degraded, Faces
+from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.tables import Table, fixed
 from faceflax.training.parallel import Parallel
 

@@ -18,6 +18,7 @@ from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure as measure_lib
 from faceflax.evaluation.benchmark import analysis, budgets, cells, checks, discriminators, efficiency, measuring
+from faceflax.evaluation.benchmark import faces as faces_lib
 from faceflax.evaluation.benchmark import known as known_lib
 from faceflax.evaluation.benchmark import report as report_lib
 from faceflax.evaluation.benchmark import settings as settings_lib
@@ -44,7 +45,7 @@ def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
     """
     _source(settings)
     if not all(run.is_trained for run in runs):
-        measuring.load_judges(settings)
+        faces_lib.load_judges(settings)
         counts = {run.arm: examples.count(run.config.data) for run in runs if not run.is_trained}
         aside.call(checks.check, settings, runs, counts, platform="cpu")
     for arm in settings.arms:
@@ -74,7 +75,7 @@ def measure(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> None:
     source = _source(settings)
     devices = parallel.create({"data": -1, "fsdp": 1})
     tasks = settings_lib.all_tasks(settings)
-    faces = measuring.Faces(source, settings, tasks, devices, settings.data.label)
+    faces = faces_lib.Faces(source, settings, tasks, devices, settings.data.label)
     maker = known_lib.made_by(settings, faces.fingerprint)
     faces.known = known_lib.read(workdir, maker)
     methods = [measuring.untouched(tasks), measuring.classical(tasks)]
@@ -134,7 +135,7 @@ def _measured(
     runs: Sequence[Run],
     trained: dict[str, Trained],
     source: Any,
-    faces: measuring.Faces,
+    faces: faces_lib.Faces,
     degraded: dict[str, str],
 ) -> dict[str, Any]:
     """What another group needs to measure the same, and to see that it did."""

@@ -12,8 +12,9 @@ from faceflax import models
 from faceflax.degradations import Task
 from faceflax.errors import UserError
 from faceflax.evaluation import measure
-from faceflax.evaluation.benchmark import cells, measuring
-from faceflax.evaluation.benchmark.measuring import Degraded, Method, Restored
+from faceflax.evaluation.benchmark import cells
+from faceflax.evaluation.benchmark.faces import Degraded, Faces, Restored
+from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.comparison import damage
 from faceflax.evaluation.comparison.classical import Restore
 from faceflax.evaluation.comparison.damage import Known
@@ -23,7 +24,7 @@ from faceflax.training import parallel
 from faceflax.training import trained as trained_lib
 
 
-class DamagedFaces(measuring.Faces):
+class DamagedFaces(Faces):
     """Faces under the damage of `comparison.damage`, in place of the project's own."""
 
     def degrade(self, task: Task) -> Degraded:

@@ -22,7 +22,7 @@ from faceflax.evaluation.comparison.measuring import DamagedFaces, Ours, alterna
 from faceflax.evaluation.comparison.methods import INPUT, Alternative
 from faceflax.evaluation.comparison.results import MEASURED, Entry, Results
 from faceflax.files import atomic_path, write_text
-from faceflax.training import parallel, workdir
+from faceflax.training import examples, parallel, workdir
 
 _MEAN_OF = ("mini_faces", "train")
 _PICTURED = ("mini_faces", "test")
@@ -44,7 +44,7 @@ class Comparison:
         self._config, size = config, config.data.image_size
         self.tasks = damage.parse(config.tasks)
         data = config.data
-        self._source = registry.load(data.dataset, data.split, data_dir=data.data_dir, folder=data.folder)
+        self._source = examples.load(data, data.split)
         self._ours = load_ours(config.restorers, (INPUT, *methods.ALTERNATIVES), size)
         self._alternatives = methods.choose(config.alternatives)
         self._mean = mean_face.mean_of(registry.load(*_MEAN_OF), size)
