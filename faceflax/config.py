@@ -43,7 +43,7 @@ def default() -> ConfigDict:
     config.data.label = ""  # the examples' feature that says who it is, as "identity"; empty: nothing asks for it
 
     config.model = ConfigDict()
-    config.model.name = "encoder_decoder"
+    config.model.name = "encoder_decoder"  # encoder_decoder | face_prior, a U-Net that steers the face prior
     config.model.block = "residual"  # residual | nafnet
     config.model.width = 32  # channels at the first scale; doubled at each coarser one
     config.model.encoder_blocks = (1, 1, 1)  # blocks at each scale on the way down
@@ -52,6 +52,7 @@ def default() -> ConfigDict:
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
     config.model.remat = False  # compute each block twice, and keep no activations within it: less memory in training
     config.model.dtype = "float32"  # of activations; parameters are float32 always
+    config.model.frozen = True  # of name = "face_prior": the prior's own parameters stay as published
 
     config.loss = ConfigDict()  # weights of the terms; 0 leaves the term out of the graph
     config.loss.charbonnier = 1.0
@@ -80,6 +81,10 @@ def default() -> ConfigDict:
     config.gan.b1 = 0.0
     config.gan.b2 = 0.99
     config.gan.eps = 1e-8
+
+    config.inversion = ConfigDict()  # read by arm = "inversion" alone, beside the loss above
+    config.inversion.style = 1.0  # weight of the share of the styles' variance that is missed
+    config.inversion.damage = 0.5  # share of faces that are damaged by `tasks`
 
     config.encoder = ConfigDict()  # read by arm = "encoder" alone
     config.encoder.size = 112  # pixels, the side of what the network looks at
@@ -138,11 +143,12 @@ _AT_LEAST_1 = ("data.image_size", "data.batch_size", "optim.accumulate", "eval.b
 _AT_LEAST_1 += ("gan.penalty_every", "encoder.size", "encoder.dimension", "encoder.scale")
 _AT_LEAST_0 = ("data.workers", "eval.max_images", "optim.lr", "optim.final_lr", "optim.weight_decay", "optim.clip_norm")
 _AT_LEAST_0 += ("gan.weight", "gan.start", "gan.r1", "gan.r2", *(f"loss.{name}" for name in default().loss))
+_AT_LEAST_0 += ("inversion.style",)
 _AT_LEAST_0 += tuple(f"encoder.{name}" for name in ("distillation", "relation", "margin", "people", "frozen"))
 _LIMITS = {  # the least and the most that a field may be
     **dict.fromkeys(_AT_LEAST_1, (1, _NO_END)),
     **dict.fromkeys(_AT_LEAST_0, (0, _NO_END)),
-    **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage"), (0, 1)),
+    **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage", "inversion.damage"), (0, 1)),
     "encoder.angle": (0, 1.5),
 }
 _ABOVE_0 = ("optim.eps", "gan.lr_ratio", "gan.eps")
@@ -158,6 +164,8 @@ def validate(config: ConfigDict) -> None:
     choices |= {"data.source": ("dataset", "prior"), "encoder.start": ("faceres", "compact", "")}
     if config.arm in ("cnn", "gan") and not any(config.loss.values()):
         raise UserError(f"every weight of config.loss is 0: give one of {', '.join(config.loss)} a weight")
+    if config.arm == "inversion" and not any((config.inversion.style, *config.loss.values())):
+        raise UserError("config.inversion.style and every weight of config.loss are 0: give one of them a weight")
     if config.arm == "gan":
         _check_gan(config)
     profiled_steps(config.profile)

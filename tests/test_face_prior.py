@@ -120,7 +120,9 @@ def test_sizes_that_have_no_way_are_refused(params, styles):
 
 
 def test_a_face_is_a_function_of_its_key_alone(params):
-    draw = jax.jit(lambda index: sampling.draw_faces(params, jax.random.key(3), index, 64))
+    draw = jax.jit(
+        lambda index: sampling.make_faces(params, sampling.draw_styles(params, jax.random.key(3), index), 64)
+    )
     both, alone = draw(jnp.array([5, 9])), draw(jnp.array([9]))
     np.testing.assert_array_equal(both[1], alone[0])
     assert both.dtype == jnp.uint8

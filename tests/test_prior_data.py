@@ -95,10 +95,11 @@ def _stop_after(count):
 
 def test_half_of_the_faces_are_mirrored(monkeypatch):
     ramp = np.broadcast_to(np.arange(64, dtype=np.uint8)[:, None], (64, 64, 3))
-    monkeypatch.setattr(sampling, "draw_faces", lambda params, key, index, size: np.stack([ramp] * len(index)))
+    monkeypatch.setattr(sampling, "draw_styles", lambda params, key, index: np.zeros((len(index), 512)))
+    monkeypatch.setattr(sampling, "make_faces", lambda params, styles, size: np.stack([ramp] * len(styles)))
     index = np.arange(200, dtype=np.int32)
     for flip, least, most in ((True, 70, 130), (False, 0, 0)):
-        made = prior_data._draw(None, jax.random.key(0), index, tiny.config(**SMALL, data__flip=flip))
+        made, _ = prior_data._draw(None, jax.random.key(0), index, tiny.config(**SMALL, data__flip=flip))
         mirrored = np.asarray(made)[:, 0, 0, 0] == 63
         assert least <= mirrored.sum() <= most
 

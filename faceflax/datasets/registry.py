@@ -66,7 +66,7 @@ class Source:
         Of a `face_folder` every image counts, and the folder's place does not. Of other datasets with more than 1,024
         images an even sample of that many is read.
         """
-        info = self._builder.info
+        info = self.info
         digest = hashlib.sha256(json.dumps([info.name, str(info.version), self.split, len(self)]).encode())
         contents = (info.metadata or {}).get("contents")
         if contents:
@@ -77,6 +77,11 @@ class Source:
             for i in range(count):
                 digest.update(hashlib.sha256(self[i * len(self) // count]["image"]).digest())
         return digest.hexdigest()[:12]
+
+    @property
+    def info(self) -> tfds.core.DatasetInfo:
+        """What tfds knows of the dataset: its name, configuration and features."""
+        return self._builder.info
 
     @functools.cached_property
     def _builder(self) -> tfds.core.DatasetBuilder:

@@ -1,5 +1,6 @@
 """Networks as pure functions: `create` turns a configuration into `init` and `apply`."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ from faceflax.errors import UserError
 from faceflax.models import segmenter
 from faceflax.models.blocks import BLOCKS
 from faceflax.models.encoder_decoder import EncoderDecoder
+from faceflax.models.face_prior import restorer as prior_restorer
 from faceflax.models.layers import DTYPES
-from faceflax.models.unet import UNet
 
 Params = Any  # a tree of float32 arrays
 
@@ -23,11 +24,17 @@ class Model(NamedTuple):
     `init(key, image_size)` returns new parameters. `apply(params, degraded, mask)` takes images [B, H, W, 3] in [0, 1]
     and masks [B, H, W, 1], 1 where pixels are missing, and returns the restored images, float32 [B, H, W, 3], not
     clipped. H and W must be multiples of `multiple`; `init` and `apply` raise `UserError` when they are not.
+
+    Of a restorer with the face prior inside, `restore(params, degraded, mask)` returns its styles as well, as
+    `face_prior.restorer.Restored`; other restorers have None. `frozen` are names at the top of the parameters whose
+    values no training changes.
     """
 
     init: Callable[[jax.Array, int], Params]
     apply: Callable[[Params, jax.Array, jax.Array], jax.Array]
     multiple: int
+    restore: Callable[[Params, jax.Array, jax.Array], prior_restorer.Restored] | None = None
+    frozen: tuple[str, ...] = ()
 
 
 class Segmenter(NamedTuple):
@@ -47,7 +54,13 @@ def create(config: ConfigDict) -> Model:
 
     Raises `UserError` when it names something that is no restorer, or asks for sizes that make no network.
     """
-    network, multiple = _create(config, "encoder_decoder", EncoderDecoder)
+    _check_choice("name", config.name, ("encoder_decoder", "face_prior"))
+    return _with_prior(config) if config.name == "face_prior" else _encoder_decoder(config)
+
+
+def _encoder_decoder(config: ConfigDict) -> Model:
+    unet, multiple = _unet(config)
+    network = EncoderDecoder(**unet)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -61,9 +74,36 @@ def create(config: ConfigDict) -> Model:
     return Model(init, apply, multiple)
 
 
+def _with_prior(config: ConfigDict) -> Model:
+    unet, multiple = _unet(config)
+    network = functools.partial(prior_restorer.SteeringNetwork, **unet)
+    multiple *= prior_restorer.CELLS
+    frozen = (prior_restorer.PRIOR,) if config.frozen else ()
+
+    def init(key: jax.Array, image_size: int) -> Params:
+        _check_multiple(image_size, image_size, multiple)
+        return prior_restorer.init(network, key, image_size)
+
+    def restore(params: Params, degraded: jax.Array, mask: jax.Array) -> prior_restorer.Restored:
+        _check_multiple(*degraded.shape[1:3], multiple)
+        return prior_restorer.restore(network, _stop(params, frozen), degraded, mask)
+
+    def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+        return restore(params, degraded, mask).images
+
+    return Model(init, apply, multiple, restore, frozen)
+
+
+def _stop(params: Params, frozen: tuple[str, ...]) -> Params:
+    """Returns the parameters without gradients for what is frozen, so that none are computed there."""
+    return params | {name: jax.lax.stop_gradient(params[name]) for name in frozen}
+
+
 def create_segmenter(config: ConfigDict) -> Segmenter:
     """Returns the segmenter that `config` (the experiment's `config.model`) describes; raises as `create`."""
-    network, multiple = _create(config, "segmenter", segmenter.Segmenter)
+    _check_choice("name", config.name, ("segmenter",))
+    unet, multiple = _unet(config)
+    network = segmenter.Segmenter(**unet)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -76,23 +116,22 @@ def create_segmenter(config: ConfigDict) -> Segmenter:
     return Segmenter(init, apply, multiple)
 
 
-def _create(config: ConfigDict, name: str, kind: type[UNet]) -> tuple[UNet, int]:
-    """The network of `config`, which must be called `name`, and what its images' sides are multiples of."""
-    _check_choice("name", config.name, (name,))
+def _unet(config: ConfigDict) -> tuple[dict[str, Any], int]:
+    """The U-Net of `config`, as its fields, and what its images' sides are multiples of."""
     _check_choice("block", config.block, sorted(BLOCKS))
     _check_choice("dtype", config.dtype, DTYPES)
     _check_sizes(config)
-    network = kind(
-        block=config.block,
-        width=config.width,
-        encoder_blocks=tuple(config.encoder_blocks),
-        middle_blocks=config.middle_blocks,
-        decoder_blocks=tuple(config.decoder_blocks),
-        remat=config.remat,
-        patch=config.patch,
-        dtype=jnp.dtype(config.dtype),
-    )
-    return network, config.patch * 2 ** len(config.encoder_blocks)
+    unet = {
+        "block": config.block,
+        "width": config.width,
+        "encoder_blocks": tuple(config.encoder_blocks),
+        "middle_blocks": config.middle_blocks,
+        "decoder_blocks": tuple(config.decoder_blocks),
+        "remat": config.remat,
+        "patch": config.patch,
+        "dtype": jnp.dtype(config.dtype),
+    }
+    return unet, config.patch * 2 ** len(config.encoder_blocks)
 
 
 def _check_choice(field: str, value: str, choices: tuple[str, ...] | list[str]) -> None:

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from faceflax.models.inpainting import fill_holes
+from faceflax.models.inpainting import fill_holes, keep_known_pixels
 from faceflax.models.unet import UNet
 
 
@@ -23,9 +23,4 @@ class EncoderDecoder(UNet):
         # The change starts at zero: the untrained model returns its input with holes filled, better than noise for
         # every task.
         change = self.transform(jnp.concatenate([filled - 0.5, mask], -1), 3)
-        return _keep_known_pixels(filled + change, degraded, mask)
-
-
-def _keep_known_pixels(restored: jax.Array, degraded: jax.Array, mask: jax.Array) -> jax.Array:
-    has_hole = jnp.any(mask > 0, axis=(1, 2, 3), keepdims=True)
-    return jnp.where(has_hole, mask * restored + (1 - mask) * degraded, restored)
+        return keep_known_pixels(filled + change, degraded, mask)

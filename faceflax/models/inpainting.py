@@ -1,4 +1,4 @@
-"""A smooth first guess of missing pixels, from which a network goes on."""
+"""Missing pixels: a smooth first guess, from which a network goes on, and what is kept of those that are known."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -31,6 +31,12 @@ def fill_holes(images: Array, mask: Array) -> Array:
     for scale, (colours, confidence) in enumerate(reversed(levels)):
         filled = colours + (1 - confidence) * (_double(filled) if scale else filled)
     return filled
+
+
+def keep_known_pixels(restored: Array, degraded: Array, mask: Array) -> Array:
+    """Returns `restored` [B, H, W, C], where an image has a hole (`mask` [B, H, W, 1] > 0) with its known pixels."""
+    has_hole = jnp.any(mask > 0, axis=(1, 2, 3), keepdims=True)
+    return jnp.where(has_hole, mask * restored + (1 - mask) * degraded, restored)
 
 
 def _sum_squares(images: Array) -> Array:

@@ -31,6 +31,14 @@ class UNet(nn.Module):
 
     def transform(self, images: jax.Array, channels: int) -> jax.Array:
         """Maps `images` [B, H, W, C] to float32 [B, H, W, channels]: zeros until it was trained."""
+        head = Conv3x3(channels * self.patch**2, nn.initializers.zeros, self.dtype, name="head")
+        return depth_to_space(head(self.describe(images)[-1]), self.patch).astype(jnp.float32)
+
+    def describe(self, images: jax.Array) -> list[jax.Array]:
+        """Returns what is known of `images` [B, H, W, C] at each scale, coarsest first.
+
+        The sides are H / (patch * 2^n) for n from `len(encoder_blocks)` down to 0, the channels `width` * 2^n.
+        """
         hidden = Conv3x3(self.width, dtype=self.dtype, name="stem")(
             space_to_depth(images.astype(self.dtype), self.patch)
         )
@@ -40,13 +48,12 @@ class UNet(nn.Module):
             skips.append(hidden)
             down = Conv1x1(2 * hidden.shape[-1], dtype=self.dtype, name=f"down{scale}")
             hidden = down(space_to_depth(hidden, 2))
-        hidden = self._blocks(hidden, self.middle_blocks, "middle")
+        found = [self._blocks(hidden, self.middle_blocks, "middle")]
         for scale, count in zip(reversed(range(len(skips))), self.decoder_blocks, strict=True):
-            up = Conv1x1(2 * hidden.shape[-1], dtype=self.dtype, name=f"up{scale}")
-            hidden = skips[scale] + depth_to_space(up(hidden), 2)
-            hidden = self._blocks(hidden, count, f"decoder{scale}")
-        head = Conv3x3(channels * self.patch**2, nn.initializers.zeros, self.dtype, name="head")
-        return depth_to_space(head(hidden), self.patch).astype(jnp.float32)
+            up = Conv1x1(2 * found[-1].shape[-1], dtype=self.dtype, name=f"up{scale}")
+            hidden = skips[scale] + depth_to_space(up(found[-1]), 2)
+            found.append(self._blocks(hidden, count, f"decoder{scale}"))
+        return found
 
     def _blocks(self, hidden: jax.Array, count: int, name: str) -> jax.Array:
         block = nn.remat(BLOCKS[self.block]) if self.remat else BLOCKS[self.block]

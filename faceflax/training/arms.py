@@ -4,10 +4,16 @@ import optax
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
-from faceflax.training import cnn, encoder, gan, prior_data, segmenter
+from faceflax.training import cnn, encoder, gan, inversion, prior_data, segmenter
 from faceflax.training.state import Arm, Collectives
 
-ARMS = {"cnn": cnn.create, "gan": gan.create, "segmenter": segmenter.create, "encoder": encoder.create}
+ARMS = {
+    "cnn": cnn.create,
+    "gan": gan.create,
+    "inversion": inversion.create,
+    "segmenter": segmenter.create,
+    "encoder": encoder.create,
+}
 
 
 def check_length(config: ConfigDict, total_steps: int) -> None:

@@ -16,7 +16,7 @@ from faceflax.training.state import Arm, Collectives, Metrics, TrainState
 def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Collectives) -> Arm:
     """Makes the arm of `config`; see `arms.create`."""
     model = models.create(config.model)
-    transform = optimizer.create(config.optim, learning_rate)
+    transform = optimizer.create(config.optim, learning_rate, model.frozen)
     groups = degradations.parse(config.tasks)
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
 

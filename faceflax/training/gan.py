@@ -48,7 +48,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     diffaugment.check(config.gan.augment)
     model, discriminator = models.create(config.model), discriminators.create(config.gan)
     transforms = {
-        "generator": optimizer.create(config.optim, learning_rate),
+        "generator": optimizer.create(config.optim, learning_rate, model.frozen),
         "discriminator": optimizer.create_for_discriminator(config.gan, learning_rate),
     }
     gradients = Gradients(config, model, discriminator, objectives.adversarial_loss(config.gan.loss), collectives)

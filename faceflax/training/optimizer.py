@@ -1,5 +1,6 @@
 """The optimiser: AdamW with warm-up, cosine decay and gradient clipping, and the average of the parameters it makes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -23,8 +24,24 @@ def schedule(optim: ConfigDict, total_steps: int, steps_per_epoch: int | None) -
     return optax.warmup_cosine_decay_schedule(0.0, optim.lr, warmup, total_steps, optim.final_lr)
 
 
-def create(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
-    """AdamW (Loshchilov & Hutter 2019); weight decay acts on kernels alone, not on biases and scales."""
+def create(
+    optim: ConfigDict, learning_rate: optax.Schedule, frozen: Sequence[str] = ()
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov & Hutter 2019); weight decay acts on kernels alone, not on biases and scales.
+
+    Parameters under the names `frozen` at the top of the tree stay as they are, and nothing is kept for them.
+    """
+    transform = _adamw(optim, learning_rate)
+    if not frozen:
+        return transform
+
+    def kinds(params: Any) -> Any:
+        return {name: "frozen" if name in frozen else "trained" for name in params}
+
+    return optax.multi_transform({"trained": transform, "frozen": optax.set_to_zero()}, kinds)
+
+
+def _adamw(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
     adamw = optax.adamw(
         learning_rate,
         b1=optim.b1,

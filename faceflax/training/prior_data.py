@@ -27,6 +27,8 @@ NAME = "prior"
 def feed(arm: Arm, config: ConfigDict, collectives: Collectives) -> Arm:
     """Returns `arm` with a step that takes the batch's `index` alone, and makes its `image`, uint8 [B, S, S, 3].
 
+    For an arm that asks for them it makes the faces' `style` as well, float32 [B, 512].
+
     Raises `UserError` for a size that the prior has no way to, and for crops, which it does not make.
     """
     size = config.data.image_size
@@ -41,18 +43,24 @@ def feed(arm: Arm, config: ConfigDict, collectives: Collectives) -> Arm:
         make = collectives.map_images(
             lambda index: _draw(networks["prior"], jax.random.fold_in(key, state.step), index, config)
         )
-        return arm.step(state, {"image": make(batch["index"]), "index": batch["index"]}, networks["arm"])
+        image, style = make(batch["index"])
+        made = {"image": image, "style": style, "index": batch["index"]}
+        return arm.step(state, {name: made[name] for name in ("image", "index", *arm.features)}, networks["arm"])
 
-    return arm._replace(step=step, load_networks=lambda: {"arm": arm.load_networks(), "prior": face_prior.load()})
+    # The examples that `arm.prepare` would describe do not exist.
+    load_networks = lambda: {"arm": arm.load_networks(), "prior": face_prior.load()}  # noqa: E731
+    return arm._replace(step=step, load_networks=load_networks, prepare=lambda source: source)
 
 
-def _draw(params: Any, key: jax.Array, index: jax.Array, config: ConfigDict) -> jax.Array:
+def _draw(params: Any, key: jax.Array, index: jax.Array, config: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """Returns faces, uint8 [B, S, S, 3], and the styles [B, 512] that they were made from, before any was mirrored."""
     face_key, flip_key = jax.random.split(key)
-    faces = sampling.draw_faces(params, face_key, index, config.data.image_size)
+    styles = sampling.draw_styles(params, face_key, index)
+    faces = sampling.make_faces(params, styles, config.data.image_size)
     if not config.data.flip:
-        return faces
+        return faces, styles
     is_flipped = jax.vmap(lambda i: jax.random.bernoulli(jax.random.fold_in(flip_key, i)))(index)
-    return jnp.where(is_flipped[:, None, None, None], faces[:, :, ::-1], faces)
+    return jnp.where(is_flipped[:, None, None, None], faces[:, :, ::-1], faces), styles
 
 
 def index_stream(batch_size: int, process_index: int, process_count: int) -> Iterator[dict[str, np.ndarray]]:

@@ -4,8 +4,6 @@ faceres costs several times what a training step of a compact encoder costs, and
 whatever the student is shown of that face. So each face passes it once before training, not at every step.
 """
 
-import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -17,27 +15,14 @@ from faceflax.files import atomic_path, close_folder
 from faceflax.models import face_encoder
 from faceflax.progress import progress_bar
 from faceflax.training import parallel
+from faceflax.training.described import Described
 
 TEACHER = "faceres"
 _BATCH_SIZE = 32
 
 
-@dataclasses.dataclass(frozen=True)
-class Described:
-    """The examples of a source, each with `vector`, float32 [1024]: of unit length, how the teacher tells it apart."""
-
-    source: Sequence
-    vectors: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return {**self.source[index], "vector": self.vectors[index]}
-
-
 def describe(source: Any) -> Described:
-    """Returns `source` (of `datasets.registry.load`) with what the teacher sees in its central squares.
+    """Returns `source` (of `datasets.registry.load`) with `vector`, what the teacher sees in its central squares.
 
     A vector is the teacher's less the mean of all, at unit length again. The mean is 0.66 of the length of faceres'
     vectors; a student that learnt it alone, and nothing that tells faces apart, would be two thirds right.
@@ -57,7 +42,7 @@ def describe(source: Any) -> Described:
             np.save(temporary, vectors.astype(np.float16))
     vectors = np.load(path, allow_pickle=False).astype(np.float32)
     vectors -= vectors.mean(0)
-    return Described(source, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return Described(source, "vector", vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
 
 
 def _embed(encoder: face_encoder.FaceEncoder, source: Any) -> np.ndarray:

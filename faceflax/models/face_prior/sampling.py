@@ -70,9 +70,9 @@ def make_faces(params: Params, styles: jax.Array, size: int) -> jax.Array:
     return lax.platform_dependent(styles, cpu=one_by_one, default=together)
 
 
-def draw_faces(params: Params, key: jax.Array, index: jax.Array, size: int) -> jax.Array:
-    """Returns uint8 faces [B, S, S, 3]; face i is drawn by `fold_in(key, index[i])`, whatever its neighbours."""
-    return make_faces(params, lax.map(lambda i: draw_style(params, jax.random.fold_in(key, i)), index), size)
+def draw_styles(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
+    """Returns styles [B, 512] of random faces; that of face i is drawn by `fold_in(key, index[i])` alone."""
+    return lax.map(lambda i: draw_style(params, jax.random.fold_in(key, i)), index)
 
 
 def draw_people(params: Params, key: jax.Array, person: jax.Array, picture: jax.Array, size: int) -> jax.Array:

@@ -45,12 +45,10 @@ def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spa
     Raises:
       UserError: `size` is none of `SIZES`.
     """
-    if size not in SIZES:
-        raise UserError(f"the face prior makes faces of {', '.join(map(str, SIZES))} pixels, not {size}")
+    _check_size(size)
     if styles.ndim == 2:
         styles = jnp.broadcast_to(styles[:, None], (len(styles), NUM_STYLES, styles.shape[-1]))
-    level = LEVELS - 1 if size not in heads.SIZES else heads.level_of(size)
-    hidden = features(params, styles, level, spatial)
+    hidden = features(params, styles, _last_level(size), spatial)
     if size in heads.SIZES:
         return heads.apply(params, hidden, styles, size)
     hidden = hidden * style_of(params, "image", styles[:, -1])
@@ -59,9 +57,36 @@ def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spa
     return (convolutions.conv1x1(hidden, params["image/kernel"][:, :3]) + params["image/bias"][:3]) / 2
 
 
+def needed(params: Params, size: int) -> Params:
+    """Returns those of `params` that `synthesise` reads at `size`, and the mean style; raises `UserError` as it does.
+
+    Of the levels that a head leaves out it reads what their styles do.
+    """
+    _check_size(size)
+    prefixes = ("mean", "input", "first/", "image/", f"head{size}/")
+    prefixes += tuple(f"level{number}/" for number in range(_last_level(size) + 1))
+    if size in heads.SIZES:
+        prefixes = tuple(prefix for prefix in prefixes if prefix != "image/") + ("image/style/",)
+        prefixes += tuple(
+            f"level{number}/{layer}/style/"
+            for number in range(heads.level_of(size) + 1, LEVELS)
+            for layer in ("up", "conv1", "conv2")
+        )
+    return {name: values for name, values in params.items() if name.startswith(prefixes)}
+
+
 def channels(params: Params, resolution: int) -> int:
     """Returns the number of features after the first convolution at 8, 16, ... 512 pixels."""
     return params[f"level{(resolution // 8).bit_length() - 1}/conv1/bias"].size
+
+
+def _check_size(size: int) -> None:
+    if size not in SIZES:
+        raise UserError(f"the face prior makes faces of {', '.join(map(str, SIZES))} pixels, not {size}")
+
+
+def _last_level(size: int) -> int:
+    return heads.level_of(size) if size in heads.SIZES else LEVELS - 1
 
 
 def features(params: Params, styles: jax.Array, level: int, spatial: Spatial | None = None) -> jax.Array:

@@ -1,0 +1,111 @@
+"""A restorer with the face prior inside: a U-Net says which face, and the prior makes it.
+
+As GFP-GAN does (Wang et al., CVPR 2021): what the U-Net knows of the whole image becomes the styles (W+), what it knows
+of each place scales and shifts the prior's features there. Its parameters are those of the U-Net, `steering`, and the
+prior's own, `prior`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+from flax.errors import ScopeParamShapeError
+
+from faceflax.errors import UserError
+from faceflax.models import face_prior
+from faceflax.models.face_prior import synthesis
+from faceflax.models.face_prior.network import DIMENSION, NUM_STYLES, leaky_relu
+from faceflax.models.inpainting import fill_holes, keep_known_pixels
+from faceflax.models.layers import Conv1x1
+from faceflax.models.unet import UNet
+
+PRIOR = "prior"
+"""The name of the prior's own parameters among those of the restorer."""
+
+CELLS = 4
+"""Of a side: the places that are still told apart when an image's styles are told. The coarsest scale has as many."""
+
+_LEAST_RESOLUTION = 8  # of the prior's features that can be steered
+
+
+class Steering(NamedTuple):
+    """What the prior is told of a batch.
+
+    `offsets` [B, 23, 512] of the styles from the mean style; `spatial` as `synthesis.synthesise` takes it.
+    """
+
+    offsets: jax.Array
+    spatial: dict[int, tuple[jax.Array, jax.Array]]
+
+
+class Restored(NamedTuple):
+    """Faces [B, S, S, 3], as `models.Model.apply` returns them, and the styles [B, 23, 512] that they were made of."""
+
+    images: jax.Array
+    styles: jax.Array
+
+
+class SteeringNetwork(UNet):
+    """Looks at damaged faces; see `__call__`. `channels(R)` is how many features the prior has at R pixels."""
+
+    channels: Any = None
+
+    @nn.compact
+    def __call__(self, filled: jax.Array, mask: jax.Array) -> Steering:
+        """Returns what steers the prior towards the faces `filled` [B, S, S, 3] in [0, 1], whose holes are `mask`.
+
+        All of it is zero until it was trained: the untrained restorer makes the prior's mean face.
+        """
+        found = self.describe(jnp.concatenate([filled - 0.5, mask], -1))
+        spatial = {}
+        for hidden in found:
+            resolution = hidden.shape[1]
+            if resolution >= _LEAST_RESOLUTION:
+                layer = Conv1x1(2 * self.channels(resolution), nn.initializers.zeros, name=f"spatial{resolution}")
+                scale, shift = jnp.split(layer(hidden.astype(jnp.float32)), 2, axis=-1)
+                spatial[resolution] = scale, shift
+        return Steering(self._styles(found[0].astype(jnp.float32)), spatial)
+
+    def _styles(self, hidden: jax.Array) -> jax.Array:
+        """The styles' offsets: one for the whole face, and what each layer has besides."""
+        batch, side, _, width = hidden.shape
+        cells = hidden.reshape(batch, CELLS, side // CELLS, CELLS, side // CELLS, width).mean((2, 4))
+        hidden = leaky_relu(nn.Dense(DIMENSION, name="face")(cells.reshape(batch, -1)))
+        whole = nn.Dense(DIMENSION, kernel_init=nn.initializers.zeros, name="style")(hidden)
+        layers = nn.Dense(NUM_STYLES * DIMENSION, kernel_init=nn.initializers.zeros, name="styles")(hidden)
+        return whole[:, None] + layers.reshape(batch, NUM_STYLES, DIMENSION)
+
+
+def init(network: Callable[..., SteeringNetwork], key: jax.Array, size: int) -> dict[str, Any]:
+    """Returns new parameters, with the published ones of the prior.
+
+    `network` makes the U-Net of a `channels`. Raises `UserError` for a size that the prior has no way to, and when it
+    cannot be fetched.
+    """
+    prior = synthesis.needed(face_prior.load(), size)
+    steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
+    shape = (1, size, size)
+    params = steering.init(key, jnp.zeros((*shape, 3)), jnp.zeros((*shape, 1)))["params"]
+    return {"steering": params, PRIOR: traverse_util.unflatten_dict(jax.tree.map(jnp.asarray, prior), sep="/")}
+
+
+def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.Array, mask: jax.Array) -> Restored:
+    """Returns restored faces; takes what `models.Model.apply` takes, at the size that the parameters were made for.
+
+    Raises `UserError` at other sizes.
+    """
+    prior = traverse_util.flatten_dict(params[PRIOR], sep="/")
+    size, filled = degraded.shape[1], fill_holes(degraded.astype(jnp.float32), mask)
+    steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
+    try:
+        offsets, spatial = steering.apply({"params": params["steering"]}, filled, mask)
+        styles = prior["mean"] + offsets
+        images = synthesis.synthesise(prior, styles, size, spatial) / 2 + 0.5
+    except (ScopeParamShapeError, KeyError) as error:
+        raise UserError(
+            f"this model restores faces of the size that it was trained at, not of {size} pixels"
+        ) from error
+    return Restored(keep_known_pixels(images, degraded, mask), styles)
