@@ -36,7 +36,7 @@ def main() -> int:
     encoder, encoder_params = face_encoder.load("faceres")
     prior = face_prior.load()
     vectors = _vectors(devices, encoder, encoder_params)
-    styles = _styles(prior)
+    styles = _styles()
     kernel, bias = _ridge(vectors[:_HELD_OUT], styles[:_HELD_OUT])
     error = np.square(vectors[_HELD_OUT:] @ kernel + bias - styles[_HELD_OUT:]).sum()
     explained = 1 - error / np.square(styles[_HELD_OUT:] - prior["mean"]).sum()
@@ -98,13 +98,12 @@ def _vectors(devices, encoder, params) -> np.ndarray:
     return np.stack(vectors)
 
 
-def _styles(prior) -> np.ndarray:
+def _styles() -> np.ndarray:
     from faceflax.datasets.synthetic_faces import recipe
-    from faceflax.models.face_prior import network
+    from faceflax.training import prior_styles
 
     drawn = [recipe.draw(_SEED, number) for number in range(_COUNT)]
-    z, psi = np.concatenate([z for z, _ in drawn]), np.float32([psi for _, psi in drawn])
-    return np.asarray(network.truncate(prior, network.map_to_style(prior, z), psi[:, None]))
+    return prior_styles.styles(np.concatenate([z for z, _ in drawn]), np.float32([psi for _, psi in drawn]))
 
 
 def _ridge(vectors: np.ndarray, styles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -116,20 +115,14 @@ def _ridge(vectors: np.ndarray, styles: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _judge(devices, prior, styles: np.ndarray) -> dict[str, float]:
-    from faceflax.evaluation.judges.dlib_judge import SAME_PERSON, DlibJudge
+    from faceflax.evaluation.judges.dlib_judge import DlibJudge
     from faceflax.models.face_prior import sampling
 
-    judge = DlibJudge()
     make = devices.compile_batched(lambda params, styles: sampling.make_faces(params, styles, 128))
     made = np.concatenate([np.asarray(make(devices.replicate(prior), style[None])) for style in styles])
-    originals = np.stack([_face(_HELD_OUT + number) for number in range(len(styles))])
-    ours, theirs = judge.descriptors(made), judge.descriptors(originals)
-    distances = np.linalg.norm(ours - theirs, axis=1)
-    others = np.linalg.norm(ours[:, None] - theirs, axis=-1)[~np.eye(len(ours), dtype=bool)]
-    same, confused = float(np.mean(distances < SAME_PERSON)), float(np.mean(others < SAME_PERSON))
-    print(f"the same person: {same:.3f} of {len(ours)} (median distance {np.median(distances):.2f})")
-    print(f"taken for another of them: {confused:.3f} of all pairs (median distance {np.median(others):.2f})")
-    return {"same_person": round(same, 4), "confused": round(confused, 4), "judged": len(ours)}
+    found = DlibJudge().same_people(made, np.stack([_face(_HELD_OUT + number) for number in range(len(styles))]))
+    print(found)
+    return {"same_person": round(found.same, 4), "confused": round(found.confused, 4), "judged": found.count}
 
 
 if __name__ == "__main__":

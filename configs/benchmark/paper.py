@@ -1,4 +1,4 @@
-"""The benchmark for accelerators: five arms, three seeds, all tasks at all severities, at 256x256.
+"""The benchmark for accelerators: seven arms, three seeds, all tasks at all severities, at 256x256.
 
 faceflax datasets build synthetic_faces --count 50000 --size 256
 python -m experiments.benchmark --config=configs/benchmark/paper.py --workdir=runs/paper
@@ -31,7 +31,7 @@ def get_config():
     cnn.train.eval_every = "10000steps"
     cnn.train.checkpoint_every = "5000steps"
     cnn.eval.max_images = 128
-    config = settings.create(twins.create(cnn, "50000steps", perceptual=True, plain=True))
+    config = settings.create(twins.create(cnn, "50000steps", perceptual=True, plain=True, prior=True))
     config.data.dataset = "synthetic_faces"
     config.data.image_size = 256
     config.eval.batch_size = 64

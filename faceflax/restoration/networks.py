@@ -52,6 +52,8 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
             f"--fidelity: the CNN that {model} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
+    if trained_lib.read_config(origin).arm == "inversion":
+        raise UserError(f"--fidelity: {model} was trained from a network that only finds styles, not from a CNN")
     cnn = trained_lib.load_restorer(origin, None if _is_trained_on(origin, model) else _origin_step(model))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
 

@@ -44,7 +44,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         def gradients(micro: dict[str, Array]) -> tuple[Any, Metrics]:
             clean = micro["image"].astype(jnp.float32) / 255
             damage = collectives.map_images(
-                lambda image, index: _damage(key, image, index, groups, config.inversion.damage)
+                lambda image, index: damage_some(key, image, index, groups, config.inversion.damage)
             )
             seen = damage(clean, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, clean, seen, micro["style"], networks)
@@ -103,10 +103,10 @@ def style_missed(found: Array, style: Array, mean: Array) -> tuple[Array, Array]
     return missed.sum(), jnp.square(style - mean).sum()
 
 
-def _damage(
+def damage_some(
     key: Array, image: Array, index: Array, groups: tuple[tuple[degradations.Task, ...], ...], share: float
 ) -> tuple[Array, Array]:
-    """Returns the images [B, H, W, 3], each of them damaged with the probability `share`, and the masks [B, H, W, 1]."""
+    """Returns images [B, H, W, 3], each damaged with the probability `share`, and their masks [B, H, W, 1]."""
     choice_key, damage_key = jax.random.split(key)
     damaged, mask = degradations.degrade(damage_key, image, index, groups)
     draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)

@@ -23,9 +23,27 @@ def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
         steps = " ".join(_steps(each["step"], each["duration"]) for each in found)
         by = losses(first["loss"], first["gan"])
         rows.append(
-            [arm, first["kind"], _start(first, runs), steps, str(first["batch_size"]), by, str(results.failures(arm))]
+            [
+                arm,
+                first["kind"],
+                first["model"]["name"],
+                _start(first, runs),
+                steps,
+                str(first["batch_size"]),
+                by,
+                str(results.failures(arm)),
+            ]
         )
-    header = ["arm", "training", "starts from", "steps (each seed)", "batch", "losses and their weights", "failures"]
+    header = [
+        "arm",
+        "training",
+        "network",
+        "starts from",
+        "steps (each seed)",
+        "batch",
+        "losses and their weights",
+        "failures",
+    ]
     return Table("The arms", header, rows)
 
 

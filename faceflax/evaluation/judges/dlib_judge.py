@@ -5,6 +5,8 @@ numbers, trained to put photographs of one person within a distance of 0.6. It n
 for evaluation only.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 
@@ -58,6 +60,38 @@ class DlibJudge:
         """
         vectors = [self._network.compute_face_descriptor(chip(image)) for image in images]
         return np.array(vectors, np.float32).reshape(-1, DIMENSION)
+
+    def same_people(self, made: np.ndarray, originals: np.ndarray) -> "SamePeople":
+        """Compares faces with the originals that they were made of; both uint8 [B, S, S, 3], no two of one person."""
+        made, originals = self.descriptors(made), self.descriptors(originals)
+        distances = np.linalg.norm(made[:, None] - originals, axis=-1)
+        own, others = np.diag(distances), distances[~np.eye(len(made), dtype=bool)]
+        return SamePeople(
+            len(made),
+            float(np.mean(own < SAME_PERSON)),
+            float(np.median(own)),
+            float(np.mean(others < SAME_PERSON)),
+        )
+
+
+class SamePeople(NamedTuple):
+    """What dlib says of `count` faces made of others, at its own threshold.
+
+    `same` is the share of them that show the same person as their original, `distance` the median of these distances,
+    `confused` the share of the pairs with another's original that count as one person.
+    """
+
+    count: int
+    same: float
+    distance: float
+    confused: float
+
+    def __str__(self) -> str:
+        """In words."""
+        return (
+            f"the same person: {self.same:.3f} of {self.count} (median distance {self.distance:.2f}); "
+            f"taken for another of them: {self.confused:.3f} of all pairs"
+        )
 
 
 def chip(image: np.ndarray) -> np.ndarray:

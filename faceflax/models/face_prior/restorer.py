@@ -17,7 +17,7 @@ from flax.errors import ScopeParamShapeError
 from faceflax.errors import UserError
 from faceflax.models import face_prior
 from faceflax.models.face_prior import synthesis
-from faceflax.models.face_prior.network import DIMENSION, NUM_STYLES, leaky_relu
+from faceflax.models.face_prior.network import DIMENSION, NUM_STYLES, Params, leaky_relu
 from faceflax.models.inpainting import fill_holes, keep_known_pixels
 from faceflax.models.layers import Conv1x1
 from faceflax.models.unet import UNet
@@ -97,7 +97,7 @@ def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.
 
     Raises `UserError` at other sizes.
     """
-    prior = traverse_util.flatten_dict(params[PRIOR], sep="/")
+    prior = prior_of(params)
     size, filled = degraded.shape[1], fill_holes(degraded.astype(jnp.float32), mask)
     steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
     try:
@@ -109,3 +109,8 @@ def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.
             f"this model restores faces of the size that it was trained at, not of {size} pixels"
         ) from error
     return Restored(keep_known_pixels(images, degraded, mask), styles)
+
+
+def prior_of(params: Any) -> Params:
+    """Returns the prior's parameters by name, as `synthesis` takes them, of those of a restorer."""
+    return traverse_util.flatten_dict(params[PRIOR], sep="/")

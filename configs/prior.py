@@ -1,0 +1,21 @@
+"""The third arm: a restorer with the face prior inside, trained on against a discriminator.
+
+python -m experiments.train --config=configs/inversion.py --workdir=runs/inversion
+python -m experiments.train --config=configs/prior.py --workdir=runs/prior
+faceflax restore PHOTO --out out --model runs/prior
+
+The published generator stays as it is; what steers it learns. To train the generator as well, go on from there:
+--config.init_from=runs/prior --config.model.frozen=False --config.optim.lr=5e-5, in another workdir. Expect faces that
+are whole and sharp whatever the damage, and less like the person the more the damage took.
+"""
+
+from configs.gan import adversarial
+from faceflax import config as config_lib
+
+
+def get_config():
+    config = adversarial(config_lib.default())
+    config.data.dataset = "synthetic_faces"
+    config.model.name = "face_prior"
+    config.init_from = "runs/inversion"
+    return config
