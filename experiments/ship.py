@@ -1,7 +1,9 @@
 """Puts a trained network into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
 
 Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
-float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it.
+float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it; with
+--fidelity its weights are interpolated with that CNN's, which takes away much of a GAN's texture and little of what it
+gains (docs/restoring.md has the curve).
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 
@@ -18,6 +20,9 @@ from faceflax.errors import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
 _NAME = flags.DEFINE_string("name", None, "The name that `faceflax restore --model` will know it by.")
+_FIDELITY = flags.DEFINE_float(
+    "fidelity", 0.0, "Of a GAN: how far its weights are moved towards the CNN that it was trained from.", 0, 1
+)
 _LICENCE = flags.DEFINE_string(
     "licence",
     "Apache-2.0; trained on faces made by a network that was distilled from a generator of FFHQ faces, whose own "
@@ -32,25 +37,29 @@ def main() -> None:
     from faceflax.training import runtime
 
     runtime.start()
-    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value)
+    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value, _FIDELITY.value)
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def ship(folder: Path, name: str, licence: str) -> Path:
+def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
     """Writes the network of the workdir `folder` into the package under `name`, and returns the file.
 
-    Raises `UserError` when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is
-    shipped, or a face encoder and the name is not `compact`.
+    Of a GAN with a `fidelity` above 0 it writes the weights that lie so far on the way to its CNN. Raises `UserError`
+    when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is shipped, a face
+    encoder and the name is not `compact`, or no GAN and there is a `fidelity`.
     """
     from faceflax.models import shipped, weights
     from faceflax.models.face_encoder import compact
+    from faceflax.models.interpolation import interpolate
     from faceflax.training import checkpoints, monitors, tracking, workdir
 
     is_encoder = workdir.read_config(folder).arm == "encoder"
     if is_encoder != (name == compact.NAME):
         raise UserError(f'"{compact.NAME}" is the name of the face encoder and of nothing else; choose another --name')
     trained = (checkpoints.load_face_encoder if is_encoder else checkpoints.load_for_inference)(folder)
-    made, config = workdir.read_manifest(folder), trained.config
+    made, config, params = workdir.read_manifest(folder), trained.config, trained.params
+    if fidelity and config.arm != "gan":
+        raise UserError(f"--fidelity lies between a GAN and its CNN; {folder} holds no GAN: leave it out")
     manifest = _last_start(made) | {
         "starts": 1 + len(made.get("resumed", [])),
         "kind": config.arm,
@@ -62,12 +71,14 @@ def ship(folder: Path, name: str, licence: str) -> Path:
         "before": _before(folder, config),
     }
     if config.arm == "gan":
-        manifest |= _origin(folder, config)
+        origin, known = _origin(folder, config)
+        manifest |= known | {"fidelity": fidelity}
+        params = interpolate(origin, params, fidelity)
         lines = tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}")
         manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
     path = compact.FILE if is_encoder else shipped.path(name)
-    weights.write(path, trained.params, manifest)
+    weights.write(path, params, manifest)
     return path
 
 
@@ -103,8 +114,11 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
     return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 
-def _origin(folder: Path, config: Any) -> dict[str, Any]:
-    """The step of the shipped CNN that a GAN was trained from; raises `UserError` when another one is shipped."""
+def _origin(folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:
+    """The shipped CNN that a GAN was trained from, and what the manifest says of it.
+
+    Raises `UserError` when another one is shipped.
+    """
     from faceflax.models import shipped
     from faceflax.training import trained, workdir
 
@@ -118,7 +132,7 @@ def _origin(folder: Path, config: Any) -> dict[str, Any]:
         raise UserError(
             f'the shipped model "{name}" is not the CNN that {folder} was trained from; ship that one first'
         )
-    return {"origin": step, "config": config.to_dict() | {"init_from": name}}
+    return known, {"origin": step, "config": config.to_dict() | {"init_from": name}}
 
 
 if __name__ == "__main__":

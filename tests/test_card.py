@@ -37,7 +37,9 @@ def test_groups_are_thirds_by_skin_and_the_worst_are_found():
     manifest |= {"commit": "c0ffee", "command": "train", "licence": "free", "before": []}
     text = card.write("cnn", manifest, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
     assert "8,000 steps" in text and "cnn.jpg" in text and "from random weights" in text
-    assert "How the training went" not in text
+    assert "How the training went" not in text and "of the way" not in text
+    text = card.write("gan", manifest | {"fidelity": 0.25}, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
+    assert "| weights | 25% of the way from what was trained to the CNN" in text
 
 
 def test_the_card_of_a_gan_tells_how_its_training_went():

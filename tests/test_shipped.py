@@ -102,6 +102,13 @@ def test_a_gan_is_shipped_after_its_cnn_and_interpolates_with_it(tmp_path, packa
     ends = {1.0: shipped.read("cnn")[1], 0.0: shipped.read("gan")[1]}
     for fidelity, expected in ends.items():
         jax.tree.map(np.testing.assert_array_equal, networks.load_restorer("gan", fidelity).params, expected)
+    assert shipped.manifest("gan")["fidelity"] == 0
+    ship(gan, "gan", "", fidelity=0.25)
+    assert shipped.manifest("gan")["fidelity"] == 0.25
+    quarter = lambda moved, cnn, gan: np.testing.assert_allclose(moved, cnn / 4 + gan * 3 / 4, rtol=2e-3, atol=1e-5)  # noqa: E731
+    jax.tree.map(quarter, shipped.read("gan")[1], ends[1.0], ends[0.0])
+    with pytest.raises(UserError, match="holds no GAN: leave it out"):
+        ship(cnn, "cnn", "", fidelity=0.25)
 
 
 def test_the_shipped_cnn_may_be_trained_on_but_not_be_another(tmp_path, package):

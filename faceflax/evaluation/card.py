@@ -64,6 +64,8 @@ _LIMITS = (
 def _origin(manifest: Mapping[str, Any]) -> list[str]:
     data, config = manifest["dataset"], manifest["config"]
     before = [f"{run['kind']}, {run['step']:,} steps" for run in manifest["before"]]
+    fidelity = manifest.get("fidelity", 0)
+    moved = f"| weights | {fidelity:.0%} of the way from what was trained to the CNN that it started from |"
     return [
         "| | |",
         "| --- | --- |",
@@ -71,6 +73,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"| damage | {', '.join(config['tasks'])} |",
         f"| trained | {manifest['step']:,} steps of {config['data']['batch_size']} faces, seed {manifest['seed']} |",
         f"| after | {'; '.join(before) or 'nothing: from random weights'} |",
+        *([moved] if fidelity else []),
         f"| data | {data['name']}, split {data['split']}, fingerprint {data['fingerprint']} |",
         f"| code | commit {manifest['commit']} |",
         f"| command | `{manifest['command']}` |",
