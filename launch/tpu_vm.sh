@@ -13,7 +13,12 @@ set -euo pipefail
 
 # Ends with the run's status. A run that fails is started again, with those of the other workers, which fail with it.
 worker() {
-  local endpoints count attempts=10 status=0
+  local endpoints count other attempts=10 status=0
+  other=$(cat faceflax.pid 2>/dev/null || true)
+  if [[ -n $other ]] && grep --quiet --no-messages tpu_vm.sh "/proc/$other/cmdline"; then
+    echo "error: a run is under way here already, as process $other; stop it first" >&2
+    return 1
+  fi
   echo $$ >faceflax.pid
   trap 'rm -f faceflax.pid' EXIT
   endpoints=$(metadata worker-network-endpoints) # names, or NAME:ID:ADDRESS, with commas between

@@ -32,6 +32,22 @@ def test_a_file_opens_with_its_commands_and_holds_no_secret(path):
     assert configs and all((tiny.ROOT / config).is_file() for config in configs)
 
 
+@pytest.mark.parametrize("path", JOBSETS, ids=ids)
+def test_a_jobset_is_deleted_before_it_is_resumed(path):
+    """The controller starts nothing for a set that is there, and refuses another `replicatedJobs`."""
+    resume = re.search(r"^# resume: +(.*):$", path.read_text(), re.MULTILINE)[1]
+    name = yaml.safe_load(path.read_text())["metadata"]["name"]
+    delete = f"kubectl delete jobset {name} --cascade=foreground --ignore-not-found"
+    assert resume == f"{delete} && kubectl apply -f launch/{path.name}"
+
+
+def test_the_secret_that_the_docs_make_holds_the_key_alone(programs, tmp_path):
+    (line,) = re.findall(r"^.*kubectl create secret .*$", (tiny.ROOT / "docs" / "launch.md").read_text(), re.MULTILINE)
+    _stand_in(programs, "kubectl", f"cat >{shlex.quote(str(tmp_path / 'key'))}")
+    subprocess.run(["bash", "-c", line], env=tiny.environment(WANDB_API_KEY="k" * 40), check=True)
+    assert (tmp_path / "key").read_text() == "k" * 40
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=ids)
 def test_scripts_pass_the_shell_and_shellcheck(path):
     subprocess.run(["bash", "-n", path], check=True)
@@ -178,6 +194,23 @@ def test_a_tpu_worker_passes_sigterm_on_and_does_not_start_again(tpu, programs, 
     assert process.wait(timeout=20) == 143
     assert _calls(tmp_path) == ["saved"]
     assert not (tmp_path / "faceflax.pid").exists()
+
+
+def test_a_second_tpu_worker_leaves_the_first_alone_and_a_stale_number_stops_nobody(
+    tpu, programs, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ENDPOINTS", "host-0")
+    _stand_in(programs, "python", _saves_on("TERM", tmp_path, 143))
+    first = subprocess.Popen(["bash", LAUNCH / "tpu_vm.sh", "worker"], cwd=tmp_path)
+    _wait_for(tmp_path / "runs")
+    second = tpu("worker")
+    assert second.returncode == 1 and f"under way here already, as process {first.pid}" in second.stderr
+    assert int((tmp_path / "faceflax.pid").read_text()) == first.pid
+    first.terminate()
+    assert first.wait(timeout=20) == 143
+    (tmp_path / "faceflax.pid").write_text(f"{os.getpid()}\n")  # a number that another program has by now
+    _stand_in(programs, "python", "exit 0")
+    assert tpu("worker").returncode == 0
 
 
 @pytest.fixture
