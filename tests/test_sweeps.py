@@ -256,6 +256,19 @@ def test_sweeps_of_w_and_b_need_a_key(tmp_path, monkeypatch):
         tracking.register_sweep({"program": "x"}, ())
 
 
+def test_a_key_that_cannot_be_one_is_one_sentence(tmp_path, monkeypatch):
+    def login(**options):
+        raise wandb.errors.UsageError("API key cannot start or end with whitespace")
+
+    monkeypatch.setattr(wandb, "login", login)
+    for what, begin in [
+        ("sweep", lambda: tracking.register_sweep({"program": "x"}, ())),
+        ("run", lambda: tracking.Wandb(tiny.config(wandb__mode="auto"), tmp_path)),
+    ]:
+        with pytest.raises(UserError, match=rf"does not take the {what} \(API key cannot .*\); mend the key"):
+            begin()
+
+
 class _Server:
     """Stands in for W&B's library: notes what it is asked, or refuses it."""
 

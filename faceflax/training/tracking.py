@@ -73,42 +73,38 @@ def _summary(name: str) -> str | None:
     return "min" if words & {"loss", "positives"} else None
 
 
+_OTHERWISE = (
+    "mend the key or unset WANDB_API_KEY, or train with --config.wandb.mode=offline and `wandb sync` the run later"
+)
+
+
 class Wandb:
     """A run in Weights & Biases, the same one when training is taken up again."""
 
     def __init__(self, config: ConfigDict, workdir: Path):
         """Starts the run: online with a key, offline without, unless `config.wandb.mode` or $WANDB_MODE says which.
 
-        Raises `UserError` when the server does not answer or refuses the key.
+        Raises `UserError` for a key that cannot be one, and when the server does not answer or refuses it.
         """
-        import wandb
-
         id_file = workdir / "wandb_id.txt"
         if not id_file.exists():  # a sweep names its runs itself
             write_text(id_file, os.environ.get("WANDB_RUN_ID") or uuid.uuid4().hex[:8])
-        mode = config.wandb.mode
-        if mode == "auto":
-            has_key = wandb.login(prompt=False, verify=False)
-            mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
         options = {
             "project": config.wandb.project,
             "group": config.wandb.group or None,  # then $WANDB_RUN_GROUP, which a sweep sets
             "tags": list(config.wandb.tags),
             "id": id_file.read_text(encoding="utf-8").strip(),
-            "resume": "allow" if mode == "online" else None,
             "name": workdir.name,
             "dir": str(workdir),
             "config": json.loads(config_lib.to_json(config)),
-            "settings": wandb.Settings(silent=True),
         }
-        try:
-            self._run = wandb.init(mode=mode, **options)
-        except wandb.Error as error:
-            reason = str(error).splitlines()[0]
-            raise UserError(
-                f"Weights & Biases does not take the run ({reason}); "
-                "train with --config.wandb.mode=offline and `wandb sync` it later"
-            ) from error
+        with _as_user_errors("run", _OTHERWISE) as wandb:
+            mode = config.wandb.mode
+            if mode == "auto":
+                has_key = wandb.login(prompt=False, verify=False)
+                mode = os.environ.get("WANDB_MODE") or ("online" if has_key else "offline")
+            resume = "allow" if mode == "online" else None
+            self._run = wandb.init(mode=mode, resume=resume, settings=wandb.Settings(silent=True), **options)
         self._image = wandb.Image
         self._run.define_metric("step", hidden=True)
         self._defined: set[str] = set()
@@ -178,7 +174,7 @@ def register_sweep(source: Mapping[str, Any], arguments: Sequence[str]) -> str:
     Raises `UserError` without a key, and when the server does not answer or refuses the sweep.
     """
     command = source.get("command") or ["${env}", "${interpreter}", "${program}", "${args}"]
-    with _as_user_errors() as wandb:
+    with _sweeps() as wandb:
         return wandb.sweep({**source, "command": [*command, *arguments]}, **_place(source))
 
 
@@ -187,7 +183,7 @@ def run_sweep_agent(identifier: str, source: Mapping[str, Any], count: int | Non
 
     Raises as `register_sweep`.
     """
-    with _as_user_errors() as wandb:
+    with _sweeps() as wandb:
         wandb.agent(identifier, count=count, **_place(source))
 
 
@@ -196,16 +192,21 @@ def _place(source: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _as_user_errors() -> Iterator[Any]:
+def _sweeps() -> Iterator[Any]:
     """Yields the library, once it has a key; its errors become sentences."""
+    with _as_user_errors("sweep", "mend the key, or run with --backend=local, which needs no server") as wandb:
+        if not wandb.login(prompt=False, verify=False):
+            raise UserError("sweeps of Weights & Biases need a key: set WANDB_API_KEY, or run with --backend=local")
+        yield wandb
+
+
+@contextlib.contextmanager
+def _as_user_errors(what: str, advice: str) -> Iterator[Any]:
+    """Yields the library; what it says of `what` becomes a sentence that ends in `advice`."""
     import wandb
 
-    if not wandb.login(prompt=False, verify=False):
-        raise UserError("sweeps of Weights & Biases need a key: set WANDB_API_KEY, or run with --backend=local")
     try:
         yield wandb
     except (wandb.Error, ValueError, OSError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"Weights & Biases does not take the sweep ({reason}); --backend=local needs no server"
-        ) from error
+        raise UserError(f"Weights & Biases does not take the {what} ({reason.rstrip('.')}); {advice}") from error
