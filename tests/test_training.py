@@ -278,6 +278,18 @@ def test_a_lone_process_does_not_need_the_others(monkeypatch):
         cluster.initialize_distributed()
 
 
+def test_a_job_of_slurm_that_srun_did_not_start_is_one_sentence():
+    """In a process of its own: JAX joins no others once a device was used."""
+    program = "from faceflax.training import cluster; cluster.initialize_distributed()"
+    command = [sys.executable, "-c", program]
+    variables = {"SLURM_JOB_ID": 77, "SLURM_NTASKS": 2}
+    finished = subprocess.run(
+        command, cwd=tiny.ROOT, env=tiny.environment(**variables), capture_output=True, text=True, check=False
+    )
+    assert "UserError: SLURM_NTASKS=2 tells of other processes" in finished.stderr
+    assert "start it with srun, or unset SLURM_NTASKS" in finished.stderr
+
+
 @pytest.mark.slow
 def test_unknown_field_is_one_sentence():
     command = [*tiny.command("unused"), "--config.model.widht=3"]

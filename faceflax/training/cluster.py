@@ -12,7 +12,7 @@ from jax.experimental import multihost_utils
 from faceflax.errors import UserError
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-_COUNTS = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE")
+_COUNTS = {"SLURM_NTASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}  # who starts as many processes as each says
 _TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
 
 
@@ -21,12 +21,12 @@ def initialize_distributed() -> None:
 
     Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; without them JAX finds the others
     by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
-    when only some of the three are set, or a number is none.
+    when only some of the three are set, a number is none, or the environment counts processes that JAX does not find.
     """
     values = [os.environ.get(name) for name in _NAMES]
     if not any(values):
         if _in_cluster():
-            jax.distributed.initialize()
+            _join_cluster()
         return
     missing = [name for name, value in zip(_NAMES, values, strict=True) if not value]
     if missing:
@@ -38,9 +38,26 @@ def initialize_distributed() -> None:
 
 
 def _in_cluster() -> bool:
-    tasks = (os.environ.get(name, "1") for name in _COUNTS)
     tpu_hosts = os.environ.get(_TPU_HOSTS, "").split(",")
-    return any(count not in ("", "1") for count in tasks) or len(tpu_hosts) > 1
+    return any(map(_counts_others, _COUNTS)) or len(tpu_hosts) > 1
+
+
+def _counts_others(name: str) -> bool:
+    return os.environ.get(name, "1") not in ("", "1")
+
+
+def _join_cluster() -> None:
+    try:
+        jax.distributed.initialize()
+    except ValueError as error:
+        counted = [name for name in _COUNTS if _counts_others(name)]
+        if not counted:
+            raise
+        name = counted[0]
+        raise UserError(
+            f"{name}={os.environ[name]} tells of other processes, and nothing where they are; "
+            f"start it with {_COUNTS[name]}, or unset {name}"
+        ) from error
 
 
 def named_processes() -> int:
