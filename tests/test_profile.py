@@ -21,6 +21,13 @@ def test_ranges_of_steps():
     assert profiled_steps("100:110") == range(100, 110)
 
 
+def test_steps_after_the_end_are_refused():
+    assert profile.traced_steps("9:20", 10) == range(9, 20)
+    assert profile.traced_steps("", 10) == range(0)
+    with pytest.raises(UserError, match='^config.profile "10:20" begins after the last step: the run has 10;'):
+        profile.traced_steps("10:20", 10)
+
+
 @pytest.fixture
 def traced(monkeypatch, tmp_path):
     """Returns a function that runs steps, and tells which of them the trace was open for."""

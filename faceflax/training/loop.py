@@ -12,14 +12,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from faceflax.config import num_steps, profiled_steps
+from faceflax.config import num_steps
 from faceflax.datasets import stream
 from faceflax.errors import UserError
 from faceflax.training import arms, cluster, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_first_params
 from faceflax.training.meter import Meter, NotFiniteError, device_memory
-from faceflax.training.profile import Profile
+from faceflax.training.profile import Profile, traced_steps
 from faceflax.training.state import Arm, TrainState
 from faceflax.training.tracking import Tracker
 
@@ -86,9 +86,10 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
 
     Raises:
       UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
-        be fetched, or the disk is full.
+        be fetched, the steps to trace come after the end, or the disk is full.
     """
     plan = Plan.create(config, None if source is None else len(source))
+    traced = traced_steps(config.profile, plan.total)
     devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     arm = create_arm(config, plan, devices)
     networks = arm.load_networks()
@@ -103,7 +104,7 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
         stack.push(lambda kind, error, trace: tracker.close(failed=kind is not None))
         tracker.print(_opening(start, plan, state, devices))
         batches = stack.enter_context(_batches(config, source, start, arm.features))
-        profile = Profile(profiled_steps(config.profile), workdir / "profile")
+        profile = Profile(traced, workdir / "profile")
         stack.callback(profile.close)
         run = _Run(
             plan=plan,

@@ -4,7 +4,20 @@ from pathlib import Path
 
 import jax
 
+from faceflax.config import profiled_steps
+from faceflax.errors import UserError
 from faceflax.training.meter import Meter
+
+
+def traced_steps(text: str, total: int) -> range:
+    """Returns the steps that `config.profile` names; raises `UserError` when all come after `total` steps, the last."""
+    steps = profiled_steps(text)
+    if steps and steps.start >= total:
+        raise UserError(
+            f'config.profile "{text}" begins after the last step: the run has {total}; '
+            "name steps before its end, or give a longer config.train.duration"
+        )
+    return steps
 
 
 class Profile:
