@@ -14,25 +14,49 @@ from pathlib import Path
 from absl import flags
 
 from experiments import program
+from faceflax.errors import UserError
 
 _SWEEP = flags.DEFINE_string("sweep", None, "The sweep: a YAML file of configs/sweeps/.")
 _BACKEND = flags.DEFINE_enum("backend", "local", ("local", "wandb"), "Who chooses the points and keeps the results.")
 _WORKDIR = flags.DEFINE_string("workdir", "", "The sweep's folder (default: runs/sweeps/ and the file's name).")
-_PARALLEL = flags.DEFINE_integer("parallel", 0, "Trials at once (default: one for each GPU, else one).", lower_bound=0)
-_COUNT = flags.DEFINE_integer("count", None, "Trials in all, instead of the file's run_cap.", lower_bound=1)
-_SEED = flags.DEFINE_integer("seed", 0, "Of random and Bayesian searches.")
+_PARALLEL = flags.DEFINE_integer(
+    "parallel", 0, "Trials at once here (default: one for each GPU, else one); not with wandb.", lower_bound=0
+)
+_COUNT = flags.DEFINE_integer(
+    "count",
+    None,
+    "Trials in all, instead of the file's run_cap; with --backend=wandb the most that this agent runs, beside run_cap.",
+    lower_bound=1,
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of random and Bayesian searches; with --backend=wandb the server has its own.")
 _ID = flags.DEFINE_string("id", "", "For --backend=wandb: a sweep that is registered already, to join.")
 flags.mark_flags_as_required(["sweep"])
 
 
 def main() -> int:
     """Runs the sweep by the flags; returns the process's exit status."""
+    _check_flags()
     from faceflax.sweeps import file
+    from faceflax.training import cluster
 
     path = Path(_SWEEP.value)
     sweep = file.read(path)
     folder = Path(_WORKDIR.value or Path("runs/sweeps") / path.stem)
+    cluster.forget()  # agents that srun starts are no run of several processes, and neither are their trials
     return _remote(sweep, folder) if _BACKEND.value == "wandb" else _local(sweep, folder)
+
+
+def _check_flags() -> None:
+    if _BACKEND.value == "local":
+        if _ID.present:
+            raise UserError("--id names a sweep of Weights & Biases; give --backend=wandb with it, or leave it out")
+        return
+    if _PARALLEL.present:
+        raise UserError("an agent of Weights & Biases runs one trial at a time; start several instead of --parallel")
+    if _SEED.present:
+        raise UserError("the server of Weights & Biases draws the points by a seed of its own; leave --seed out")
+    if _ID.present and _WORKDIR.present:
+        raise UserError("a sweep's folder is settled when it is registered; leave --workdir out where there is --id")
 
 
 def _local(sweep, folder: Path) -> int:

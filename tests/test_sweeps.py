@@ -198,6 +198,36 @@ def test_no_trial_starts_once_the_target_is_reached(tmp_path):
     assert states == ["complete", "complete", "waiting"]
 
 
+def run_program(*arguments, **variables):
+    """Runs `python -m experiments.sweep`; returns the finished process, with its output as text."""
+    command = [sys.executable, "-m", "experiments.sweep", *arguments]
+    environment = tiny.environment(**variables)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_agents_that_srun_starts_are_alone_and_so_are_their_trials(tmp_path):
+    words = ["env", "${interpreter}", "-m", "tests.programs.fake_trial", "${args}"]
+    path = write(tmp_path / "s.yaml", command=words, parameters={"x": {"value": 1.0}})
+    variables = {"SLURM_JOB_ID": 77, "SLURM_NTASKS": 2, "SLURM_PROCID": 0, "JAX_NUM_PROCESSES": 2}
+    finished = run_program(f"--sweep={path}", f"--workdir={tmp_path / 'sweep'}", **variables)
+    assert finished.returncode == 0, finished.stderr
+    assert (tmp_path / "sweep/trial-0000/processes.txt").read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--id=abc",), "give --backend=wandb with it"),
+        (("--backend=wandb", "--parallel=2"), "one trial at a time"),
+        (("--backend=wandb", "--seed=1"), "leave --seed out"),
+        (("--backend=wandb", "--id=abc", "--workdir=w"), "leave --workdir out"),
+    ],
+)
+def test_flags_that_would_change_nothing_are_refused(arguments, sentence):
+    finished = run_program("--sweep=configs/sweeps/lr.yaml", *arguments)
+    assert finished.returncode == 1 and finished.stderr.startswith("error: ") and sentence in finished.stderr
+
+
 @pytest.mark.slow
 def test_a_sweep_killed_in_the_middle_ends_with_every_result_once(tmp_path):
     fields = {"x": {"values": [1.0, 2.0, 3.0, 4.0]}, "y": {"values": [0.0, 0.1, 0.2]}, "seconds": {"value": 0.2}}

@@ -29,6 +29,8 @@ with (options.workdir / ".lock").open("w") as lock:
     starts = options.workdir / "starts.txt"
     with starts.open("a") as file:
         file.write(f"{os.environ.get('WANDB_RUN_GROUP')} {os.environ.get('WANDB_RUN_ID')}\n")
+    others = [name for name in ("SLURM_NTASKS", "JAX_NUM_PROCESSES") if name in os.environ]
+    (options.workdir / "processes.txt").write_text(" ".join(others))
     if len(starts.read_text().splitlines()) <= options.fail:
         sys.exit("this trial fails")
     metrics = options.workdir / "metrics.jsonl"
