@@ -2,7 +2,9 @@
 
 import contextlib
 import csv
+import datetime
 import json
+import math
 import re
 import signal
 import subprocess
@@ -87,13 +89,39 @@ def test_a_grid_has_every_point_once():
         ({"parameters": {"x": {"distribution": "zipf"}}}, '"zipf" is not known'),
         ({"parameters": {"x": {"parameters": {"y": {"value": 1}}}}}, "names with dots: x.field"),
         ({"parameters": {"x": {"distribution": "log_uniform_values", "min": 0, "max": 1}}}, "a min above 0"),
-        ({"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}}, "sum to 1"),
+        ({"parameters": {"x": {"min": 0.0, "max": float("inf")}}}, "max is inf, which is no number"),
+        ({"parameters": {"x": {"values": ["1.0e4", "1.0"]}}}, "write 1.0e-4, not 1e-4"),
+        ({"parameters": {"x": {"value": "-1e-4"}}}, "write 1.0e-4, not 1e-4"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [0.5, 0.6]}}}, "sums to 1"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": 0.5}}}, "probabilities must be a list"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": ["x", "y"]}}}, "probabilities must be a list"),
+        ({"parameters": {"x": {"values": [1, 2], "probabilities": [-1, 2]}}}, "probabilities must be a list"),
+        ({"parameters": {"x": {"min": 0, "max": 1, "probabilities": [1]}}}, "does not take probabilities"),
+        ({"parameters": {"x": {"min": 0.0, "max": 1.0, "q": 0.1}}}, "a uniform distribution does not take q"),
+        ({"parameters": {"x": {"distribution": "int_uniform", "min": 1.5, "max": 3}}}, "takes whole numbers, not 1.5"),
+        ({"parameters": {"x": {"distribution": "log_uniform", "min": 1, "max": 1000}}}, "exponents of e"),
+        ({"parameters": {"x": {"distribution": "log_normal", "mu": 1000}}}, "are of the logarithm"),
+        ({"parameters": {"x": {"distribution": ["normal"]}}}, "is not known"),
+        ({"parameters": {5: {"value": 1}}}, "parameter 5 is named by no text"),
+        ({"parameters": {"x": {"value": datetime.date(2026, 11, 30)}}}, "holds a date"),
         ({"metric": {"goal": "maximize"}}, "metric needs a name"),
+        ({"metric": {"name": 5}}, "metric needs a name, which is text"),
+        ({"metric": {"name": "x", "gaol": "maximize"}}, "metric does not take gaol"),
+        ({"metric": {"name": "x", "target": "3e1"}}, "target is '3e1', which is no number (write 1.0e-4"),
+        ({"metric": {"name": "x", "target": "thirty"}}, "which is no number"),
         ({"speed": 3}, '"speed" is no key'),
         ({"run_cap": 0}, "run_cap is 0"),
+        ({"run_cap": True}, "run_cap is True"),
+        ({"program": 5}, "program is 5"),
+        ({"command": ["python", None]}, "command has null in it"),
         ({"command": "python x.py"}, "a list of words"),
         ({"early_terminate": {"type": "median"}}, "one type: hyperband"),
         ({"early_terminate": {"type": "hyperband"}}, "needs min_iter"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": "9"}}, "max_iter is '9'; it must be a whole number"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9, "s": "2"}}, "s is '2'; it must be a whole number"),
+        ({"early_terminate": {"type": "hyperband", "max_iter": 9, "eta": 0}}, "eta is 0"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1}}, "eta is 1; it must be at least 2"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "speed": 1}}, "does not take speed"),
     ],
 )
 def test_what_a_file_cannot_say_is_one_sentence(tmp_path, fields, sentence):
@@ -185,6 +213,7 @@ def test_searches_without_end_or_of_another_kind_are_refused(tmp_path):
     for fields, count, sentence in [
         ({"method": "random"}, None, "has no end"),
         ({"method": "bayes", "parameters": draw}, 3, "does not know normal"),
+        ({"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": True}}, None, "does not know strict"),
     ]:
         sweep = file.read(write(tmp_path / "s.yaml", **fields))
         with pytest.raises(UserError, match=sentence):

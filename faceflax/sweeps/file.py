@@ -22,10 +22,14 @@ _COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")  # W&B's own de
 
 @dataclasses.dataclass(frozen=True)
 class Hyperband:
-    """W&B's `early_terminate`: trials are compared at `min_iter`, `min_iter * eta`, ... evaluations."""
+    """W&B's `early_terminate`: trials are compared at `min_iter`, `min_iter * eta`, ... evaluations.
+
+    `strict` as W&B has it: which trials are stopped, and not how many, is settled.
+    """
 
     min_iter: int
     eta: int
+    strict: bool
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,32 +80,56 @@ def read(path: Path) -> Sweep:
 def _parse(source: Any, stem: str) -> Sweep:
     if not isinstance(source, dict):
         raise UserError("a sweep is a mapping with program, method and parameters")
-    unknown = sorted(set(source) - _KEYS)
+    unknown = sorted(map(str, set(source) - _KEYS))
     missing = [key for key in ("program", "method", "parameters", "metric") if key not in source]
     if unknown or missing:
         raise UserError(f"the sweep has no {missing[0]}" if missing else f'"{unknown[0]}" is no key of a sweep')
     if source["method"] not in METHODS:
         raise UserError(f'method "{source["method"]}" is not known; choose one of {", ".join(METHODS)}')
-    metric = source["metric"]
-    goal = metric.get("goal", "minimize") if isinstance(metric, dict) else None
-    if goal not in ("minimize", "maximize") or "name" not in metric:
-        raise UserError("metric needs a name and a goal, minimize or maximize")
+    _check_metric(source["metric"])
     cap = source.get("run_cap")
-    if cap is not None and (not isinstance(cap, int) or cap < 1):
+    if cap is not None and not _is_count(cap):
         raise UserError(f"run_cap is {cap}; it must be a number of trials")
+    if not isinstance(source["program"], str):
+        raise UserError(f"program is {source['program']}; it must be a file's name")
+    _check_json(source)
+    metric = source["metric"]
     return Sweep(
         name=str(source.get("name", stem)),
         method=source["method"],
         metric=metric["name"],
-        maximize=goal == "maximize",
+        maximize=metric.get("goal") == "maximize",
         target=metric.get("target"),
         space=space.parse(source["parameters"]),
         hyperband=_hyperband(source.get("early_terminate")),
         command=_command(source.get("command")),
-        program=str(source["program"]),
+        program=source["program"],
         run_cap=cap,
         source=source,
     )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _check_metric(metric: Any) -> None:
+    goal = metric.get("goal", "minimize") if isinstance(metric, dict) else None
+    if goal not in ("minimize", "maximize") or not isinstance(metric.get("name"), str):
+        raise UserError("metric needs a name, which is text, and a goal, minimize or maximize")
+    unknown = [key for key in metric if key not in ("name", "goal", "target")]
+    if unknown:
+        raise UserError(f"metric does not take {unknown[0]}; it has a name, a goal and perhaps a target")
+    if "target" in metric and not space.is_number(metric["target"]):
+        raise UserError(f"metric: target is {metric['target']!r}, which is no number ({space.EXPONENTS})")
+
+
+def _check_json(source: dict[str, Any]) -> None:
+    """A sweep is kept, and sent to W&B, as JSON."""
+    try:
+        json.dumps(source)
+    except TypeError as error:
+        raise UserError("the sweep holds a date, or other things than text, numbers and lists; quote them") from error
 
 
 def _command(words: Any) -> tuple[str, ...]:
@@ -109,6 +137,9 @@ def _command(words: Any) -> tuple[str, ...]:
         return _COMMAND
     if not isinstance(words, list) or not words:
         raise UserError("command must be a list of words, not one line")
+    odd = [word for word in words if not isinstance(word, str) and not space.is_number(word)]
+    if odd:
+        raise UserError(f"command has {json.dumps(odd[0], default=str)} in it, which is no word; put it in quotes")
     return tuple(map(str, words))
 
 
@@ -117,16 +148,22 @@ def _hyperband(options: Any) -> Hyperband | None:
         return None
     if not isinstance(options, dict) or options.get("type") != "hyperband":
         raise UserError("early_terminate knows one type: hyperband")
-    eta = options.get("eta", 3)
-    if "min_iter" in options:
-        least = options["min_iter"]
-    elif "max_iter" in options:  # W&B's other way to say it: `s` brackets, the last at max_iter
-        least = max(1, round(options["max_iter"] / eta ** options.get("s", 1)))
+    unknown = [key for key in options if key not in ("type", "min_iter", "max_iter", "s", "eta", "strict")]
+    if unknown:
+        raise UserError(f"early_terminate does not take {unknown[0]}")
+    numbers = {"eta": 3, "s": 1} | {key: options[key] for key in ("min_iter", "max_iter", "s", "eta") if key in options}
+    for key, value in numbers.items():
+        if not _is_count(value):
+            raise UserError(f"early_terminate: {key} is {value!r}; it must be a whole number of at least 1")
+    if numbers["eta"] < 2:
+        raise UserError("early_terminate: eta is 1; it must be at least 2")
+    if "min_iter" in numbers:
+        least = numbers["min_iter"]
+    elif "max_iter" in numbers:  # W&B's other way to say it: `s` brackets, the last at max_iter
+        least = max(1, round(numbers["max_iter"] / numbers["eta"] ** numbers["s"]))
     else:
         raise UserError("early_terminate needs min_iter, or max_iter with s")
-    if not (isinstance(least, int) and isinstance(eta, int)) or least < 1 or eta < 2:
-        raise UserError(f"early_terminate: min_iter {least} must be at least 1 and eta {eta} at least 2")
-    return Hyperband(least, eta)
+    return Hyperband(least, numbers["eta"], bool(options.get("strict")))
 
 
 def command(sweep: Sweep, point: Point, extra: tuple[str, ...] = ()) -> list[str]:

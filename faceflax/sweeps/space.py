@@ -6,7 +6,9 @@ The keys and distributions are those of W&B's sweep files (docs.wandb.ai, "Sweep
 import dataclasses
 import itertools
 import math
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +35,9 @@ _NEEDS = {
     "q_log_normal": (),
     "beta": ("a", "b"),
 }
-_OPTIONAL = {"q", "mu", "sigma", "probabilities"}
+EXPONENTS = "write 1.0e-4, not 1e-4, and 1.0e+4, not 1e4"
+"""What to do where YAML took a number for text: it wants a point before the exponent, and its sign."""
+_MOST_EXPONENT = 700  # of e, that a float holds
 DISCRETE = ("constant", "categorical", "categorical_w_probabilities", "int_uniform")
 
 
@@ -44,12 +48,12 @@ class Parameter:
     distribution: str
     options: Mapping[str, Any]
 
-    def choices(self) -> list[Any] | None:
+    def choices(self) -> Sequence[Any] | None:
         """Returns every value there is, or None when there is no end of them."""
         if self.distribution == "constant":
             return [self.options["value"]]
         if self.distribution == "int_uniform":
-            return list(range(self.options["min"], self.options["max"] + 1))
+            return range(self.options["min"], self.options["max"] + 1)
         return list(self.options["values"]) if "values" in self.options else None
 
     def bounds(self) -> tuple[float, float, bool] | None:
@@ -112,22 +116,28 @@ def parse(parameters: Any) -> Space:
     return Space({name: _parse_one(name, options) for name, options in parameters.items()})
 
 
-def _parse_one(name: str, options: Any) -> Parameter:
+def _parse_one(name: Any, options: Any) -> Parameter:
+    if not isinstance(name, str):
+        raise UserError(f"parameter {name!r} is named by no text; put the name in quotes")
     if not isinstance(options, dict):
         raise UserError(f"parameter {name}: write values: [...], value: ... or min: and max: under it")
     if "parameters" in options:
         raise UserError(f"parameter {name}: nested parameters reach no flag; write their names with dots: {name}.field")
     options = dict(options)
     kind = options.pop("distribution", None) or _default(options)
-    if kind not in _NEEDS:
+    if not isinstance(kind, str) or kind not in _NEEDS:
         raise UserError(f'parameter {name}: distribution "{kind}" is not known; choose one of {", ".join(_NEEDS)}')
     missing = [key for key in _NEEDS[kind] if key not in options]
-    unknown = [key for key in options if key not in {*_NEEDS[kind], *_OPTIONAL}]
+    unknown = [key for key in options if key not in _NEEDS[kind] + _optional(kind)]
     if missing or unknown:
         what = f"needs {' and '.join(missing)}" if missing else f"does not take {unknown[0]}"
         raise UserError(f"parameter {name}: a {kind} distribution {what}")
     _check(name, kind, options)
     return Parameter(kind, options)
+
+
+def _optional(kind: str) -> tuple[str, ...]:
+    return ("q",) * kind.startswith("q_") + ("mu", "sigma") * kind.endswith("normal")
 
 
 def _default(options: Mapping[str, Any]) -> str:
@@ -145,18 +155,49 @@ def _default(options: Mapping[str, Any]) -> str:
 
 
 def _check(name: str, kind: str, options: Mapping[str, Any]) -> None:
-    numbers = {key: value for key, value in options.items() if key not in ("value", "values", "probabilities")}
-    for key, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"parameter {name}: {key} is {value!r}, which is no number (write 1.0e-4, not 1e-4)")
+    """Raises `UserError` for options that their distribution cannot be made of."""
+    for key, value in options.items():
+        if key not in ("value", "values", "probabilities"):
+            _check_number(f"parameter {name}: {key}", value)
     if "values" in options and (not isinstance(options["values"], list) or not options["values"]):
         raise UserError(f"parameter {name}: values must be a list with something in it")
-    shares = options.get("probabilities")
-    if shares is not None and (len(shares) != len(options["values"]) or not math.isclose(sum(shares), 1)):
-        raise UserError(f"parameter {name}: probabilities must be one for each value, and sum to 1")
-    if "min" in options and not options["min"] <= options["max"]:
-        raise UserError(f"parameter {name}: min {options['min']} is above max {options['max']}")
-    if kind.endswith("log_uniform_values") and options["min"] <= 0:
-        raise UserError(f"parameter {name}: a {kind} distribution needs a min above 0, not {options['min']}")
+    for value in (*options.get("values", ()), options.get("value")):
+        if isinstance(value, str) and re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", value):
+            raise UserError(f"parameter {name}: {value} is text in YAML, not a number ({EXPONENTS})")
+    if "probabilities" in options and not _are_shares(options["probabilities"], len(options["values"])):
+        raise UserError(f"parameter {name}: probabilities must be a list, one of 0 to 1 for each value, that sums to 1")
+    if "min" in options:
+        _check_ends(name, kind, options["min"], options["max"])
     if any(not options[key] > 0 for key in ("q", "sigma", "a", "b") if key in options):
         raise UserError(f"parameter {name}: q, sigma, a and b must be above 0")
+    if kind.endswith("log_normal") and abs(options.get("mu", 0)) + 10 * options.get("sigma", 1) > _MOST_EXPONENT:
+        raise UserError(f"parameter {name}: mu and sigma of a {kind} distribution are of the logarithm: too large here")
+
+
+def _check_number(what: str, value: Any) -> None:
+    if not is_number(value):
+        raise UserError(f"{what} is {value!r}, which is no number ({EXPONENTS})")
+
+
+def is_number(value: Any) -> bool:
+    """Whether the value of a YAML file is a finite number, and not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def _are_shares(shares: Any, count: int) -> bool:
+    is_list = isinstance(shares, list) and len(shares) == count
+    return is_list and all(is_number(share) and share >= 0 for share in shares) and math.isclose(sum(shares), 1)
+
+
+def _check_ends(name: str, kind: str, least: float, most: float) -> None:
+    if not least <= most:
+        raise UserError(f"parameter {name}: min {least} is above max {most}")
+    if kind == "int_uniform" and not (isinstance(least, int) and isinstance(most, int)):
+        raise UserError(f"parameter {name}: an int_uniform distribution takes whole numbers, not {least} and {most}")
+    if kind.endswith("log_uniform_values") and least <= 0:
+        raise UserError(f"parameter {name}: a {kind} distribution needs a min above 0, not {least}")
+    if kind.endswith("log_uniform") and max(-least, most) > _MOST_EXPONENT:
+        raise UserError(
+            f"parameter {name}: min and max of a {kind} distribution are exponents of e, and {least} to {most} are out "
+            f"of reach; {kind}_values takes the values themselves"
+        )

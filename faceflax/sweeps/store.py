@@ -252,6 +252,8 @@ def _note(trial: optuna.Trial, slot: int, point: Point, tries: int) -> None:
 def _pruner(sweep: Sweep) -> optuna.pruners.BasePruner:
     if sweep.hyperband is None:
         return optuna.pruners.NopPruner()
+    if sweep.hyperband.strict:
+        raise UserError("early_terminate: --backend=local does not know strict; leave it out")
     # What W&B calls hyperband is one bracket of it, successive halving.
     return optuna.pruners.SuccessiveHalvingPruner(sweep.hyperband.min_iter, sweep.hyperband.eta)
 
