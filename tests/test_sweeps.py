@@ -157,6 +157,34 @@ def test_a_failed_trial_is_tried_once_more_and_recorded(tmp_path):
         Store(tmp_path / "sweep", sweep, seed=1, count=None)
 
 
+def test_a_trial_whose_metric_is_not_finite_fails_with_its_reason_and_is_tried_once_more(tmp_path):
+    sweep = file.read(write(tmp_path / "s.yaml", parameters={"x": {"value": 1.0}, "y": {"values": [0.0, math.inf]}}))
+    results = work(sweep, tmp_path / "sweep", slots=("", ""))
+    assert [(result.state, result.reason) for result in results] == [("complete", ""), ("failed", "eval/psnr is inf")]
+    assert len((tmp_path / "sweep/trial-0001/starts.txt").read_text().splitlines()) == 2
+    assert "inf,failed,eval/psnr is inf" in _csv_of(sweep, results, tmp_path)
+
+
+def _csv_of(sweep, results, folder):
+    written = report.write(sweep, results, folder / "report", {})
+    assert "parallel.png" not in [path.name for path in written]  # one finite value makes no picture
+    return (folder / "report" / "trials.csv").read_text()
+
+
+def test_a_trial_that_was_interrupted_is_not_told_as_one_that_never_started(tmp_path):
+    sweep = file.read(write(tmp_path / "s.yaml"))
+    agents = [Store(tmp_path / "sweep", sweep, seed=0, count=None) for _ in range(2)]
+    trial = agents[0].ask()
+    trial.report(1, 4.0)
+    trial.interrupt()
+    assert [(result.state, result.value) for result in agents[0].results()] == [("interrupted", 4.0), ("waiting", None)]
+    taken = [agents[0].ask() for _ in range(2)]  # then the agent is killed
+    assert {result.state for result in agents[0].results()} == {"running"}
+    agents[0]._lock.close()
+    assert agents[1].ask().slot in {trial.slot for trial in taken}
+    assert sorted(result.state for result in agents[1].results()) == ["interrupted", "running"]
+
+
 def test_a_bayesian_search_finds_the_better_half_and_stops_bad_trials(tmp_path):
     fields = {"x": {"min": 0.0, "max": 1.0}, "seconds": {"value": 0.05}}
     hyperband = {"type": "hyperband", "min_iter": 1, "eta": 2}

@@ -1,6 +1,7 @@
 """Runs a sweep's trials on this machine, several at a time, until none is left."""
 
 import dataclasses
+import math
 import os
 import signal
 import subprocess
@@ -123,13 +124,16 @@ def _collect(sweep: Sweep, running: list[_Running], free: list[str], say: Callab
 def _end(sweep: Sweep, each: _Running, values: list[float]) -> str:
     """Records how a trial ended, and returns it in words."""
     status = each.process.returncode
-    if each.is_stopped_early and status:
+    if values and not math.isfinite(values[-1]) and (status == 0 or each.is_stopped_early):
+        reason = f"{sweep.metric} is {values[-1]}"
+    elif each.is_stopped_early and status:
         each.trial.stop_early()
         return f"stopped early at {sweep.metric} {values[-1]:.4g}"
-    if status == 0 and values:
+    elif status == 0 and values:
         each.trial.complete(values[-1])
         return f"ends with {sweep.metric} {values[-1]:.4g}"
-    reason = f"status {status}" if status else f"no {sweep.metric} in its metrics.jsonl"
+    else:
+        reason = f"status {status}" if status else f"no {sweep.metric} in its metrics.jsonl"
     each.trial.fail(reason)
     return f"failed ({reason}); {each.folder}.log says why"
 

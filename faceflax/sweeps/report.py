@@ -28,7 +28,7 @@ def write(sweep: Sweep, results: Sequence[Result], folder: Path, manifest: dict[
     write_text(folder / "ranking.md", to_markdown(ranking(sweep, results)))
     write_json(folder / "manifest.json", manifest)
     written = [folder / name for name in ("trials.csv", "ranking.md", "manifest.json")]
-    known = [result for result in results if result.value is not None]
+    known = [result for result in results if result.value is not None and math.isfinite(result.value)]
     if len(known) > 1:
         with atomic_path(folder / "parallel.png") as path:
             path.write_bytes(_picture(sweep, known))

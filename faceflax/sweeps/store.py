@@ -207,12 +207,12 @@ class Store:
         return False
 
     def results(self) -> list[Result]:
-        """Returns what became of every slot, in order: of its trials the last."""
-        last = {}
+        """Returns what became of every slot, in order: of its trials the last, or the one that was interrupted."""
+        trials: dict[int, list[FrozenTrial]] = {}
         for trial in self._study.get_trials(deepcopy=False):
             if _SLOT in trial.user_attrs:
-                last[trial.user_attrs[_SLOT]] = trial
-        return [_result(slot, last[slot]) for slot in sorted(last)]
+                trials.setdefault(trial.user_attrs[_SLOT], []).append(trial)
+        return [_result(slot, trials[slot]) for slot in sorted(trials)]
 
     def close(self) -> None:
         """Lets go of this agent's lock."""
@@ -228,12 +228,15 @@ _STATES = {
 }
 
 
-def _result(slot: int, trial: FrozenTrial) -> Result:
-    reason = trial.user_attrs.get(_REASON, "")
-    failed = INTERRUPTED if reason == INTERRUPTED else "failed"
+def _result(slot: int, trials: list[FrozenTrial]) -> Result:
+    trial = trials[-1]
+    state = _STATES.get(trial.state, "failed")
+    is_same_try = len(trials) > 1 and trials[-2].user_attrs[_TRY] == trial.user_attrs[_TRY]
+    if trial.state == TrialState.WAITING and is_same_try:
+        trial, state = trials[-2], INTERRUPTED  # what waits goes on from where it was
     known = trial.intermediate_values
     value = trial.value if trial.state == TrialState.COMPLETE else known[max(known)] if known else None
-    return Result(slot, trial.user_attrs[_POINT], _STATES.get(trial.state, failed), value, reason)
+    return Result(slot, trial.user_attrs[_POINT], state, value, trial.user_attrs.get(_REASON, ""))
 
 
 def _slots(trials: list[FrozenTrial]) -> set[int]:
