@@ -1,6 +1,6 @@
 """What a restorer with the face prior inside tells of faces by styles alone: the way image -> W+ -> image.
 
-python -m experiments.judge_inversion --workdir=runs/inversion [--faces=200] [--out=sheet.png]
+python -m experiments.judge_inversion --workdir=runs/inversion [--faces=200] [--out=sheet.jpg]
 
 Faces of the held-out split that nothing damaged pass the network, and the prior makes faces of the styles that it
 finds; nothing else steers it. Prints their PSNR and perceptual distance, and those of the prior's mean face, how much
@@ -19,7 +19,7 @@ from experiments import program
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
 _FACES = flags.DEFINE_integer("faces", 200, "Faces to judge.", lower_bound=2)
-_OUT = flags.DEFINE_string("out", "", "A .png to write: the first faces, and below each what its styles make.")
+_OUT = flags.DEFINE_string("out", "", "A .jpg to write: the first faces, and below each what its styles make.")
 flags.mark_flags_as_required(["workdir"])
 
 _COLUMNS = 8  # of the picture
@@ -91,7 +91,7 @@ def _draw(originals: np.ndarray, made: np.ndarray) -> None:
 
     rows = [row for start in (0, _COLUMNS) for row in (originals, made) for row in row[start : start + _COLUMNS]]
     with atomic_path(_OUT.value) as temporary:
-        temporary.write_bytes(images.encode_png(commands.contact_sheet(rows, _COLUMNS, 128)))
+        temporary.write_bytes(images.encode_jpeg(commands.contact_sheet(rows, _COLUMNS, 128), 92))
 
 
 if __name__ == "__main__":
