@@ -1,0 +1,27 @@
+"""The third arm beside the two that ship, where there is little left to see: nothing is trained.
+
+python -m experiments.benchmark --config=configs/benchmark/prior.py --workdir=runs/benchmark_prior
+
+`runs/prior` is a workdir of configs/prior.py, `runs/faces` the folder of configs/pretrain/cnn.py, whose `test` split is
+measured on. Expect the least perceptual distance of `prior`, and the highest PSNR of `cnn`.
+"""
+
+from configs import prior
+from configs.pretrain import cnn, gan
+from faceflax.evaluation.benchmark import settings
+
+
+def get_config():
+    config = settings.create({"cnn": cnn.get_config(), "gan": gan.get_config(), "prior": prior.get_config()})
+    config.trained.cnn, config.trained.gan, config.trained.prior = ("cnn",), ("gan",), ("runs/prior",)
+    config.seeds = (0,)
+    config.data.dataset = "face_folder"
+    config.data.folder = "runs/faces"
+    config.eval.tasks = ("sr 16", "occlude 50", "blind 3")
+    config.eval.curve = ()
+    config.eval.judges = ("perceptual", "identity", "kid", "dlib")
+    config.eval.max_images = 128
+    config.eval.faces = 4
+    config.compare.cnn, config.compare.gan = "cnn", "gan"
+    config.efficiency.rounds = 0
+    return config
