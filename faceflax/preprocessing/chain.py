@@ -14,8 +14,9 @@ from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.mesh import Mesh
 
 # Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
-# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set.
-REVISION = 7
+# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set. Where the
+# detector's points move, recognition's thresholds (`recognition.calibration.DEFAULTS`) are measured anew, too.
+REVISION = 8
 # Share of a face's mesh outside the photograph, beyond which what is mirrored at the edge puts eyes or a mouth into it.
 # Of ORL's tight framing no more is outside.
 _MOST_OUTSIDE = 0.05
