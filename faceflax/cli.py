@@ -279,3 +279,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         return arguments.run(arguments)
 
     run_main(run)
+
+
+if __name__ == "__main__":
+    main()

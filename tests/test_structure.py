@@ -30,6 +30,7 @@ ROWS = (
     ("recognition",),
     ("serving",),
     ("cli",),
+    ("__main__",),
 )
 ROW_OF = {room: row for row, rooms in enumerate(ROWS) for room in rooms}
 FILES = sorted((ROOT / "faceflax").rglob("*.py"))
@@ -161,3 +162,9 @@ def test_start_up_is_fast(command, limit):
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(5)) < limit
+
+
+@pytest.mark.parametrize("module", ["faceflax", "faceflax.cli"])
+def test_the_command_runs_as_a_module(module):
+    done = subprocess.run([sys.executable, "-m", module, "restore"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1 and "`faceflax restore --help`" in done.stderr
