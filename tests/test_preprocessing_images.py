@@ -3,6 +3,7 @@
 import io
 import struct
 import tracemalloc
+import zlib
 
 import cv2
 import numpy as np
@@ -62,6 +63,39 @@ def test_a_png_without_alpha_is_decoded_once(tmp_path, monkeypatch):
 def test_a_transparent_colour_of_a_png_is_alpha(tmp_path):
     data = encode(Image.fromarray(np.uint8([[[1, 2, 3], [200, 100, 0]]])), "PNG", transparency=(1, 2, 3))
     np.testing.assert_array_equal(images.read(save(tmp_path, data)).alpha, [[0, 255]])
+
+
+def _grey_png(values, depth, clear):
+    """A PNG of grey in which one value is transparent (PNG specification, third edition, 11.3.1)."""
+
+    def chunk(kind, body):
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    height, width = values.shape
+    bits = (values[..., None] >> np.arange(depth)[::-1] & 1).astype(np.uint8).reshape(height, -1)
+    rows = b"".join(b"\0" + row.tobytes() for row in np.packbits(bits, axis=1))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0))
+    body = chunk(b"tRNS", struct.pack(">H", clear)) + chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + head + body + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("depth", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_of_a_png_is_alpha(depth, tmp_path):
+    values, clear = np.arange(16).reshape(4, 4) % 2**depth, 5 % 2**depth
+    photograph = images.read(save(tmp_path, _grey_png(values, depth, clear)))
+    np.testing.assert_array_equal(photograph.pixels, values * (1 if depth == 16 else 255 // (2**depth - 1)))
+    np.testing.assert_array_equal(photograph.alpha == 0, values == clear)
+    assert photograph.alpha.dtype == photograph.pixels.dtype == (np.uint16 if depth == 16 else np.uint8)
+    again = images.read(save(tmp_path, images.encode(photograph).tobytes(), "again.png"))
+    np.testing.assert_array_equal(again.pixels, photograph.pixels)
+    np.testing.assert_array_equal(again.alpha, photograph.alpha)
+
+
+def test_a_transparent_grey_lies_where_its_pixels_are_turned_to(tmp_path):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    data = encode(Image.fromarray(np.uint8([[1, 2, 2]])), "PNG", exif=exif, transparency=1)
+    np.testing.assert_array_equal(images.read(save(tmp_path, data)).alpha, [[0], [255], [255]])
 
 
 def test_exif_behind_the_pixels_of_a_png_is_kept(tmp_path):

@@ -32,6 +32,16 @@ def is_opaque(encoded: bytes) -> bool:
     return encoded[25] in (0, 2, 3) and b"tRNS" not in _png_chunks(encoded)
 
 
+def transparent_grey(encoded: bytes) -> int | None:
+    """Returns the value that is transparent in a PNG of grey, as it is decoded, to 8 or 16 bits; None if none is."""
+    if not encoded.startswith(_PNG) or encoded[25] != 0:
+        return None
+    most = 2 ** encoded[24] - 1  # of the depth at which it is stored
+    chunks = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", _png_bodies(encoded))
+    values = (int.from_bytes(body, "big") & most for kind, body in chunks if kind == b"tRNS" and len(body) == 2)
+    return next((value * max(most, 255) // most for value in values), None)
+
+
 def tells_all_before_pixels(encoded: bytes) -> bool:
     """Whether a file is a PNG in which nothing follows its pixels, where EXIF and texts may stand too."""
     is_before = itertools.takewhile(lambda kind: kind != b"IEND", _png_chunks(encoded))
@@ -127,10 +137,16 @@ def _is_png_whole(encoded: bytes) -> bool:
 
 def _png_chunks(encoded: bytes) -> Iterator[bytes]:
     """The kinds of a PNG's chunks, as far as there are whole headers of them."""
-    place = 8
+    return (kind for kind, _ in _png_bodies(encoded))
+
+
+def _png_bodies(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """As `_png_chunks`, each with what is in it."""
+    place, view = 8, memoryview(encoded)
     while place + 12 <= len(encoded):
-        yield encoded[place + 4 : place + 8]
-        place += 12 + int.from_bytes(encoded[place : place + 4], "big")
+        end = place + 8 + int.from_bytes(encoded[place : place + 4], "big")
+        yield encoded[place + 4 : place + 8], view[place + 8 : end]
+        place = end + 4
 
 
 def _jpeg(encoded: bytes) -> tuple[int, int]:

@@ -125,7 +125,11 @@ def _alpha(encoded: bytes, oriented: np.ndarray) -> np.ndarray | None:
     """The alpha channel, upright, or None.
 
     OpenCV gives it only unturned, so it is turned as the colours were: as EXIF says, unless the colours say otherwise.
+    It gives none of a PNG in which one value of grey is transparent.
     """
+    clear = headers.transparent_grey(encoded)
+    if clear is not None:
+        return np.where(oriented == clear, 0, np.iinfo(oriented.dtype).max).astype(oriented.dtype)
     if headers.is_opaque(encoded):
         return None
     stored = _imdecode(encoded, cv2.IMREAD_UNCHANGED)
