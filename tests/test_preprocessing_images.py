@@ -51,13 +51,14 @@ def test_lossless_colour(kind, tmp_path):
     assert photograph.alpha is None
 
 
-def test_a_png_without_alpha_is_decoded_once(tmp_path, monkeypatch):
-    decoded, imdecode = [], cv2.imdecode
+@pytest.mark.parametrize(("picture", "times"), [(COLOUR, 1), (Image.fromarray(RGBA), 2)])
+def test_a_png_is_decoded_once_and_once_more_for_its_alpha(picture, times, tmp_path, monkeypatch):
+    path, decoded, imdecode = save(tmp_path, encode(picture, "PNG")), [], cv2.imdecode
     monkeypatch.setattr(cv2, "imdecode", lambda *arguments: decoded.append(1) or imdecode(*arguments))
     monkeypatch.setattr(Image.Image, "load", lambda image: pytest.fail("Pillow decodes it too"))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda image: pytest.fail("Pillow decodes it too"))
-    assert images.read(save(tmp_path, FILES["png"])).pixels.shape == (20, 31, 3)
-    assert len(decoded) == 1
+    assert images.read(path).pixels.shape == (20, 31, 3)
+    assert len(decoded) == times
 
 
 def test_a_transparent_colour_of_a_png_is_alpha(tmp_path):

@@ -116,9 +116,15 @@ def orientation(encoded: bytes) -> int:
     """Returns EXIF's orientation of a file, from 1 to 8; 1, upright, where it says nothing that can be read."""
     try:
         with _open(encoded) as image:
-            return image.getexif().get(_ORIENTATION, 1)
+            return _exif(image, encoded).get(_ORIENTATION, 1)
     except (*_DAMAGED, Image.DecompressionBombError):
         return 1
+
+
+def _exif(image: Image.Image, encoded: bytes) -> Image.Exif:
+    """A file's EXIF; a PNG's own method would decode its pixels first, in search of EXIF behind them."""
+    is_before = headers.tells_all_before_pixels(encoded)
+    return Image.Image.getexif(image) if is_before else image.getexif()
 
 
 def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
@@ -164,9 +170,7 @@ def metadata(encoded: bytes) -> tuple[bytes, bytes]:
     try:
         with _open(encoded) as image:
             profile = image.info.get("icc_profile") or b""
-            # A PNG's own would decode its pixels first, in search of EXIF behind them.
-            is_read = headers.tells_all_before_pixels(encoded)
-            exif = Image.Image.getexif(image) if is_read else image.getexif()
+            exif = _exif(image, encoded)
             for block in _BLOCKS & set(exif):
                 exif.get_ifd(block)  # of a TIFF file, which is closed later
     except (*_DAMAGED, Image.DecompressionBombError):
