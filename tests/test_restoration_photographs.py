@@ -67,6 +67,16 @@ def test_a_report_goes_with_each_photograph(tmp_path):
     assert good[0]["pixels_per_model_pixel"] == pytest.approx(SIDE / SIZE) and good[0]["yaw"] is None
 
 
+def test_a_face_that_the_edge_cuts_is_restored_as_far_as_it_is_there(tmp_path):
+    """Its left eye lies outside, so that `normalize` would refuse it."""
+    (job,) = jobs(tmp_path, 1)
+    counts, failures = run([job], always((-15, 30)), invert)
+    assert counts == (1, 1) and not failures
+    changed = (read(job.output).pixels != read(job.source).pixels).any(axis=-1)
+    assert changed[45:55, :5].mean() > 0.8 and not changed[:, 30:].any()
+    assert json.loads((tmp_path / "out" / "00.json").read_text())["faces"][0]["restored"]
+
+
 class _Turned:
     angles = (75.0, 0.0, 0.0)
 
