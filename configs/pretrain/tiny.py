@@ -4,7 +4,13 @@ Small pictures first, as for configs/pretrain/cnn.py, whose data and losses it s
 
 python -m experiments.train --config=configs/pretrain/tiny.py:64 --workdir=runs/pretrain/tiny64
 python -m experiments.train --config=configs/pretrain/tiny.py:128 --workdir=runs/pretrain/tiny
-python -m experiments.ship --workdir=runs/pretrain/tiny --name=tiny
+python -m experiments.train --config=configs/pretrain/tiny.py:128 --config.init_from=runs/pretrain/tiny
+  --workdir=runs/pretrain/tiny2 --config.tasks="('mixed', 'jpeg', 'noise', 'lowlight')"
+  --config.optim.lr=8e-4 --config.train.duration=6000steps
+python -m experiments.ship --workdir=runs/pretrain/tiny2 --name=tiny
+
+On 17 photographs of people, all damage, the second training ended at 24.12 dB and the third at 24.35 dB; the CNN with
+eight times as many parameters is at 24.85 dB. The first two take 6,000 and 10,000 steps.
 
 As wide at the top as a megabyte allows: what is taken away of a noisy picture are all 12 values of each 2x2 patch, and
 of 12 channels none is left for anything else. So trained, 18,000 steps, such a network reached 16.7 dB on noise 50.
@@ -19,4 +25,5 @@ def get_config(size="128"):
     config.model.middle_blocks = 0
     if config.init_from:
         config.init_from = "runs/pretrain/tiny64"
+        config.train.duration = "10000steps"
     return config
