@@ -4,6 +4,12 @@ python -m experiments.train --config=configs/inversion.py --workdir=runs/inversi
 python -m experiments.train --config=configs/prior.py --workdir=runs/prior
 faceflax restore PHOTO --out out --model runs/prior
 
+On two cores, an hour for 1,000 steps, without a discriminator and with more of what takes the face away:
+
+python -m experiments.train --config=configs/prior.py --workdir=runs/prior --config.arm=cnn
+  --config.loss.perceptual=0.05 --config.loss.identity=0.05 --config.data.batch_size=4
+  --config.tasks="('mixed', 'sr 16', 'occlude 50', 'blind 3')" --config.train.duration=1200steps
+
 The published generator stays as it is; what steers it learns. To train the generator as well, go on from there:
 --config.init_from=runs/prior --config.model.frozen=False --config.optim.lr=5e-5, in another workdir. Expect faces that
 are whole and sharp whatever the damage, and less like the person the more the damage took.

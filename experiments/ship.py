@@ -1,9 +1,9 @@
 """Puts a trained network into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
 
 Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
-float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it; with
---fidelity its weights are interpolated with that CNN's, which takes away much of a GAN's texture and little of what it
-gains (docs/restoring.md has the curve).
+float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it (but
+for one with the face prior inside, which starts from no CNN); with --fidelity its weights are interpolated with that
+CNN's, which takes away much of a GAN's texture and little of what it gains (docs/restoring.md has the curve).
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 
@@ -30,6 +30,8 @@ _LICENCE = flags.DEFINE_string(
     "What the weights may be used for.",
 )
 flags.mark_flags_as_required(["workdir", "name"])
+
+_PRIOR_LICENCE = "of the package random-face (Apache-2.0)"
 
 
 def main() -> None:
@@ -70,10 +72,13 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
         "licence": licence,
         "before": _before(folder, config),
     }
+    if config.model.name == "face_prior":
+        manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is among the weights"
     if config.arm == "gan":
-        origin, known = _origin(folder, config)
-        manifest |= known | {"fidelity": fidelity}
-        params = interpolate(origin, params, fidelity)
+        if fidelity or config.model.name != "face_prior":
+            origin, known = _origin(folder, config)
+            manifest |= known | {"fidelity": fidelity}
+            params = interpolate(origin, params, fidelity)
         lines = tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}")
         manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it

@@ -139,8 +139,8 @@ def test_costs_need_more_than_the_margin():
 def described(arm, **changes):
     """An entry of `runs` in `measured.json`; "twin" is the GAN without a discriminator only by `changes`."""
     kind, start = ("gan" if arm == "gan" else "cnn"), [] if arm == "cnn" else ["cnn", 9]
-    described = {"arm": arm, "kind": kind, "model": {"width": 8}, "loss": {arm: 1.0}}
-    described |= {"gan": {"weight": 0.1, "loss": "hinge"} if kind == "gan" else {}, "optim": {"lr": 0.1}}
+    described = {"arm": arm, "kind": kind, "model": {"name": "encoder_decoder", "width": 8}, "loss": {arm: 1.0}}
+    described |= {"gan": {"weight": 0.1, "loss": "hinge"} if kind == "gan" else {}, "optim": {"lr": 0.1}, "style": 0.0}
     return described | {"step": 9, "batch_size": 4, "duration": "9steps", "source": arm, "start": start} | changes
 
 

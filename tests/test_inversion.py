@@ -120,6 +120,7 @@ def test_faces_that_the_steps_make_come_with_their_styles(monkeypatch):
         ({"model__name": "encoder_decoder"}, 'set config.model.name to "face_prior", not "encoder_decoder"'),
         ({"data__flip": True}, "set config.data.flip to False"),
         ({"data__crop": 0.9}, "config.data.crop to 1"),
+        ({"model__frozen": False}, "leave config.model.frozen"),
     ],
 )
 def test_what_has_no_style_is_refused(fields, message):

@@ -130,7 +130,7 @@ def test_what_a_size_needs_is_what_it_reads(size):
 
 
 def test_other_sizes_than_its_own_are_refused(model, params):
-    with pytest.raises(UserError, match="of the size that it was trained at, not of 128 pixels"):
+    with pytest.raises(UserError, match="of the size that it was trained at, not of 128x128 pixels"):
         jax.eval_shape(model.apply, params, jnp.zeros((1, 128, 128, 3)), jnp.zeros((1, 128, 128, 1)))
     with pytest.raises(UserError, match="multiples of 32 pixels, not 96x80"):
         model.apply(params, jnp.zeros((1, 96, 80, 3)), jnp.zeros((1, 96, 80, 1)))

@@ -179,6 +179,12 @@ def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params:
     section = "encoder" if config.arm == "encoder" else "model"
     old, new = ({section: json.loads(config_lib.to_json(each))[section]} for each in (start, config))
     changed = workdir_lib.describe(workdir_lib.differences(old, new), old, new)
+    sizes = start.data.image_size, config.data.image_size
+    if not changed and sizes[0] != sizes[1]:
+        raise UserError(
+            f"config.init_from {config.init_from} was trained at {sizes[0]} pixels, and such a model works at its own "
+            f"size alone; set config.data.image_size to it, not to {sizes[1]}"
+        )
     raise UserError(
         f"config.init_from {config.init_from} holds another model{f' ({changed})' if changed else ''}; "
         f"give both the same config.{section}"

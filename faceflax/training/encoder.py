@@ -61,7 +61,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
 
     shown = ("loss", *(f"loss_{name}" for name in _terms(features)))
     init = lambda: optimizer.first_state(make_params(), transform)  # noqa: E731
-    return Arm(init, step, None, lambda: None, shown, features, prepare)
+    return Arm(init, step, None, lambda: None, shown, features, prepare=prepare)
 
 
 def _create_params(wanted: ConfigDict, features: dict[str, str], key: jax.Array) -> Callable[[], Any]:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from faceflax import degradations, metrics, models, objectives
 from faceflax.errors import UserError
+from faceflax.models.face_prior.network import DIMENSION
 from faceflax.models.face_prior.restorer import PRIOR
 from faceflax.training import optimizer, prior_styles
 from faceflax.training.accumulation import accumulate
@@ -26,7 +27,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     """Makes the arm of `config`; see `arms.create`.
 
     Raises `UserError` for a network without the face prior, and for mirrored or cropped faces, whose styles nobody
-    knows.
+    knows, and for a prior that is trained as well.
     """
     _check(config)
     model = models.create(config.model)
@@ -55,7 +56,16 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
 
     shown = ("loss", "style_missed")
     load_networks = lambda: objectives.load_networks(config.loss)  # noqa: E731
-    return Arm(init, step, model.apply, load_networks, shown, {"style": "style"}, prior_styles.describe)
+    return Arm(
+        init,
+        step,
+        model.apply,
+        load_networks,
+        shown,
+        features={"style": "style"},
+        feature_shapes={"style": (DIMENSION,)},
+        prepare=prior_styles.describe,
+    )
 
 
 def _check(config: ConfigDict) -> None:
@@ -69,6 +79,8 @@ def _check(config: ConfigDict) -> None:
             "which styles made a mirrored or cropped face is not known: set config.data.flip to False and "
             "config.data.crop to 1"
         )
+    if not config.model.frozen:
+        raise UserError("inversion asks for the styles of the published prior: leave config.model.frozen as it is")
 
 
 def _create_loss(config: ConfigDict, model: models.Model) -> Callable[..., tuple[Array, Metrics]]:
@@ -80,7 +92,8 @@ def _create_loss(config: ConfigDict, model: models.Model) -> Callable[..., tuple
     ) -> tuple[Array, Metrics]:
         restored = model.restore(params, *seen)
         missed = style_missed(restored.styles, style, params[PRIOR]["mean"])
-        loss = config.inversion.style * missed[0] / missed[1]
+        # By a constant, not by this batch's variance: every face counts alike, whatever batch or share it is in.
+        loss = config.inversion.style * missed[0] / (len(clean) * prior_styles.VARIANCE)
         if has_terms:  # else nothing asks for the made faces, and none are made
             reconstruction, terms = objectives.reconstruction_loss(restored.images, clean, config.loss, networks)
             loss += reconstruction

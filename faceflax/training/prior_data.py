@@ -37,6 +37,8 @@ def feed(arm: Arm, config: ConfigDict, collectives: Collectives) -> Arm:
         raise UserError(f'config.data.image_size is {size}: with data.source "{NAME}" choose one of {sizes}')
     if config.data.crop < 1:
         raise UserError(f'config.data.crop is {config.data.crop}: with data.source "{NAME}" it must be 1')
+    if unknown := set(arm.features) - {"style"}:
+        raise UserError(f'faces of data.source "{NAME}" come without {", ".join(unknown)}; use a dataset for this arm')
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
 
     def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:

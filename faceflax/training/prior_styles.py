@@ -14,6 +14,9 @@ from faceflax.models.face_prior import network
 from faceflax.training import parallel
 from faceflax.training.described import Described
 
+VARIANCE = 57.9
+"""Mean squared distance of the styles of `recipe.draw` from the mean style, over 4,000 faces (standard error 0.4)."""
+
 _BATCH_SIZE = 256
 _SEED_IN_THE_BOX = 2026  # of `mini_faces`
 

@@ -48,6 +48,7 @@ class Arm(NamedTuple):
       shown: the metrics of a step that the console shows; all are written to `metrics.jsonl`.
       features: what the step reads of a batch besides `image` and `index`: names in the batch, and of the examples'
         features that they come from.
+      feature_shapes: the shape of each of these in an example, float32, of an arm whose steps can be timed.
       prepare: `source -> source`, adds to the training examples what they lack of these features. Raises `UserError`
         when it cannot.
     """
@@ -58,4 +59,5 @@ class Arm(NamedTuple):
     load_networks: Callable[[], Any]
     shown: tuple[str, ...] = ("loss", "psnr")
     features: Mapping[str, str] = MappingProxyType({})
+    feature_shapes: Mapping[str, tuple[int, ...]] = MappingProxyType({})
     prepare: Callable[[Any], Any] = lambda source: source

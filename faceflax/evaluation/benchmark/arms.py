@@ -21,7 +21,7 @@ def to_table(results: Results, runs: Mapping[str, Mapping[str, Any]]) -> Table:
         found = [each for each in runs.values() if each["arm"] == arm]
         first = found[0]
         steps = " ".join(_steps(each["step"], each["duration"]) for each in found)
-        by = losses(first["loss"], first["gan"])
+        by = losses(first["loss"], first["gan"], first["style"])
         rows.append(
             [
                 arm,
@@ -75,9 +75,13 @@ def in_loss(runs: Mapping[str, Mapping[str, Any]], arm: str) -> set[str]:
     return {metric for metric in METRICS if loss.get(re.sub(r"^tar_(.*)_.*$", r"\1", metric))}
 
 
-def losses(weights: Mapping[str, float], gan: Mapping[str, Any]) -> str:
-    """Says by which losses a run was trained: `weights` of `config.loss`, and `config.gan` for an adversarial one."""
+def losses(weights: Mapping[str, float], gan: Mapping[str, Any], style: float = 0.0) -> str:
+    """Says by which losses a run was trained: `weights` of `config.loss`, and `config.gan` for an adversarial one.
+
+    `style` is the weight of an inversion's own term.
+    """
     used = [f"{name} {weights[name]:g}" for name in (*TERMS, *NETWORK_TERMS) if weights[name]]
+    used += [f"style {style:g}"] if style else []
     if gan:
         used.append(f"adversarial {gan['weight']:g} ({gan['loss']})")
     missing = [name for name in NETWORK_TERMS if not weights[name]]

@@ -102,6 +102,7 @@ def training_program(config: ConfigDict, devices: Parallel) -> tuple[Program, Co
     count, size = config.data.batch_size, config.data.image_size
     share = count // jax.process_count()  # each process brings its own
     batch = {"image": _images(share, size), "index": np.arange(share, dtype=np.int32)}
+    batch |= {name: np.zeros((share, *shape), np.float32) for name, shape in arm.feature_shapes.items()}
     batch, state = devices.shard_batch(batch), [devices.create_state(arm.init)]
 
     def train() -> Any:

@@ -197,6 +197,7 @@ def _describe(run: Run, trained: Trained, runs: Sequence[Run]) -> dict[str, Any]
         "loss": trained.config.loss.to_dict(),
         "optim": trained.config.optim.to_dict(),
         "gan": trained.config.gan.to_dict() if trained.config.arm == "gan" else {},
+        "style": trained.config.inversion.style if trained.config.arm == "inversion" else 0.0,
         "step": trained.info["step"],
         "duration": trained.config.train.duration,
         "params": cells.fingerprint(trained.params),

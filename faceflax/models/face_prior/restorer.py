@@ -12,12 +12,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
-from flax.errors import ScopeParamShapeError
 
 from faceflax.errors import UserError
 from faceflax.models import face_prior
 from faceflax.models.face_prior import synthesis
-from faceflax.models.face_prior.network import DIMENSION, NUM_STYLES, Params, leaky_relu
+from faceflax.models.face_prior.network import DIMENSION, LEVELS, NUM_STYLES, Params, leaky_relu
 from faceflax.models.inpainting import fill_holes, keep_known_pixels
 from faceflax.models.layers import Conv1x1
 from faceflax.models.unet import UNet
@@ -28,7 +27,7 @@ PRIOR = "prior"
 CELLS = 4
 """Of a side: the places that are still told apart when an image's styles are told. The coarsest scale has as many."""
 
-_LEAST_RESOLUTION = 8  # of the prior's features that can be steered
+_RESOLUTIONS = tuple(8 * 2**level for level in range(LEVELS))  # of the prior's features, which can be steered there
 
 
 class Steering(NamedTuple):
@@ -51,7 +50,7 @@ class Restored(NamedTuple):
 class SteeringNetwork(UNet):
     """Looks at damaged faces; see `__call__`. `channels(R)` is how many features the prior has at R pixels."""
 
-    channels: Any = None
+    channels: Callable[[int], int] = None
 
     @nn.compact
     def __call__(self, filled: jax.Array, mask: jax.Array) -> Steering:
@@ -63,7 +62,7 @@ class SteeringNetwork(UNet):
         spatial = {}
         for hidden in found:
             resolution = hidden.shape[1]
-            if resolution >= _LEAST_RESOLUTION:
+            if resolution in _RESOLUTIONS:
                 layer = Conv1x1(2 * self.channels(resolution), nn.initializers.zeros, name=f"spatial{resolution}")
                 scale, shift = jnp.split(layer(hidden.astype(jnp.float32)), 2, axis=-1)
                 spatial[resolution] = scale, shift
@@ -97,17 +96,14 @@ def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.
 
     Raises `UserError` at other sizes.
     """
-    prior = prior_of(params)
-    size, filled = degraded.shape[1], fill_holes(degraded.astype(jnp.float32), mask)
+    prior, (size, width) = prior_of(params), degraded.shape[1:3]
     steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
-    try:
-        offsets, spatial = steering.apply({"params": params["steering"]}, filled, mask)
-        styles = prior["mean"] + offsets
-        images = synthesis.synthesise(prior, styles, size, spatial) / 2 + 0.5
-    except (ScopeParamShapeError, KeyError) as error:
-        raise UserError(
-            f"this model restores faces of the size that it was trained at, not of {size} pixels"
-        ) from error
+    if size != width or f"spatial{size // steering.patch}" not in params["steering"]:
+        raise UserError(f"this model restores faces of the size that it was trained at, not of {size}x{width} pixels")
+    filled = fill_holes(degraded.astype(jnp.float32), mask)
+    offsets, spatial = steering.apply({"params": params["steering"]}, filled, mask)
+    styles = prior["mean"] + offsets
+    images = synthesis.synthesise(prior, styles, size, spatial) / 2 + 0.5
     return Restored(keep_known_pixels(images, degraded, mask), styles)
 
 

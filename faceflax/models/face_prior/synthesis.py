@@ -47,7 +47,7 @@ def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spa
     """
     _check_size(size)
     if styles.ndim == 2:
-        styles = jnp.broadcast_to(styles[:, None], (len(styles), NUM_STYLES, styles.shape[-1]))
+        styles = jnp.broadcast_to(styles[:, None], (styles.shape[0], NUM_STYLES, styles.shape[-1]))
     hidden = features(params, styles, _last_level(size), spatial)
     if size in heads.SIZES:
         return heads.apply(params, hidden, styles, size)
@@ -94,7 +94,7 @@ def features(params: Params, styles: jax.Array, level: int, spatial: Spatial | N
 
     `styles` is [B, 23, 512]; `spatial` as in `synthesise`.
     """
-    constant = jnp.broadcast_to(params["input"], (len(styles), *params["input"].shape))
+    constant = jnp.broadcast_to(params["input"], (styles.shape[0], *params["input"].shape))
     hidden = convolutions.conv3x3(constant * style_of(params, "first", styles[:, 0]), params["first/kernel"])
     hidden = _activate(params, "first", hidden)
     for number in range(level + 1):
