@@ -338,13 +338,14 @@ def test_arms_are_named_by_their_losses_and_failures(results):
     run, plain = (described(arm, loss=weights) for arm in ("cnn", "gan"))
     cut_short = run | {"step": 7}
     table = arms.to_table(results, {"cnn-0": run, "cnn-1": cut_short, "gan-0": plain, "twin-0": run | {"arm": "twin"}})
-    assert table.rows[0] == ["cnn", "cnn", "new", "9 7 of 9steps", "4", "charbonnier 1", "0"]
-    assert [row[2] for row in table.rows] == ["new", "cnn", "new"]
+    assert table.rows[0] == ["cnn", "cnn", "encoder_decoder", "new", "9 7 of 9steps", "4", "charbonnier 1", "0"]
+    assert [row[3] for row in table.rows] == ["new", "cnn", "new"]
     elsewhere = plain | {"start": ["cnn", 6]}  # a former network of that name
-    assert arms.to_table(results, {"cnn-0": run, "gan-0": elsewhere, "twin-0": run | {"arm": "twin"}}).rows[1][2] == (
+    assert arms.to_table(results, {"cnn-0": run, "gan-0": elsewhere, "twin-0": run | {"arm": "twin"}}).rows[1][3] == (
         "cnn, step 6"
     )
-    assert table.rows[1][5] == "charbonnier 1, adversarial 0.1 (hinge), no perceptual and no identity term"
+    assert table.rows[1][6] == "charbonnier 1, adversarial 0.1 (hinge), no perceptual and no identity term"
+    assert arms.losses(dict.fromkeys(weights, 0.0), {}, 1.0) == "style 1"
     failed = dataclasses.replace(results.cells["gan-0", TASK], failed=np.arange(COUNT) < 3)
     with_failures = Results(results.settings, results.runs, results.clean, results.cells | {("gan-0", TASK): failed})
     assert with_failures.failures("gan") == 3 and with_failures.failures("cnn") == 0

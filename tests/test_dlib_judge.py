@@ -64,3 +64,15 @@ def test_what_to_install_is_said(monkeypatch):
     monkeypatch.setitem(sys.modules, "dlib", None)
     with pytest.raises(UserError, match=r"pip install 'faceflax\[judge\]'"):
         dlib_judge.DlibJudge()
+
+
+def test_people_are_compared_with_their_own_original_and_with_others():
+    vectors = {1: (0.0, 0.0), 2: (2.0, 0.0), 3: (0.5, 0.0), 4: (2.9, 0.0)}
+    judge = object.__new__(dlib_judge.DlibJudge)
+    judge.descriptors = lambda images: np.float32([vectors[image.flat[0]] for image in images])
+    originals, made = (np.uint8(numbers).reshape(2, 1, 1, 1) for numbers in ((1, 2), (3, 4)))
+    found = judge.same_people(made, originals)
+    assert (found.count, found.same, found.confused) == (2, 0.5, 0.0)
+    assert found.distance == pytest.approx(0.7)
+    swapped = judge.same_people(made[::-1], originals)
+    assert (swapped.same, swapped.confused) == (0.0, 0.5)

@@ -10,8 +10,9 @@ from faceflax import degradations
 from faceflax.datasets import registry
 from faceflax.datasets.synthetic_faces import recipe
 from faceflax.errors import UserError
+from faceflax.evaluation.benchmark import efficiency
 from faceflax.models.face_prior import network, sampling
-from faceflax.training import arms, inversion, prior_data, prior_styles
+from faceflax.training import arms, inversion, parallel, prior_data, prior_styles
 from faceflax.training.state import Collectives
 from tests import random_networks, tiny
 
@@ -112,6 +113,22 @@ def test_faces_that_the_steps_make_come_with_their_styles(monkeypatch):
     assert set(seen) == {"image", "index", "style"}
     np.testing.assert_array_equal(seen["image"], sampling.make_faces(random_networks.face_prior(), seen["style"], SIZE))
     assert fed.prepare(None) is None
+
+
+def test_a_step_can_be_timed():
+    config = tiny.config(**FIELDS, model__encoder_blocks=(1,), model__decoder_blocks=(1,))
+    program, _ = efficiency.training_program(config, parallel.one_device())
+    assert program.seconds(1) > 0
+
+
+def test_every_face_counts_alike_in_whatever_share_it_is(batch):
+    fields = FIELDS | {"inversion__damage": 0.0}
+    arms_ = [arms.create(tiny.config(**fields, optim__accumulate=parts), lambda step: 1e-3) for parts in (1, 2)]
+    state = jax.jit(arms_[0].init)()
+    steps = [jax.jit(arm.step)(state, batch, {})[1] for arm in arms_]
+    losses, norms = ([float(sums[name][0] / sums[name][1]) for sums in steps] for name in ("loss", "grad_norm"))
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-4)
+    np.testing.assert_allclose(norms[0], norms[1], rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The restorer with the face prior inside: what steers it, what stays as published, what it is trained by."""
 
 import jax
+import jax.export
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models.face_prior import restorer, synthesis
+from faceflax.restoration import exporting
 from faceflax.training import arms, checkpoints, optimizer, parallel
 from tests import random_networks, tiny
 
@@ -136,6 +138,29 @@ def test_other_sizes_than_its_own_are_refused(model, params):
         model.apply(params, jnp.zeros((1, 96, 80, 3)), jnp.zeros((1, 96, 80, 1)))
     with pytest.raises(UserError, match="makes faces of 64, 128, 256, 512, 1024 pixels, not 96"):
         model.init(jax.random.key(0), 96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", exporting.FORMATS)
+def test_it_can_be_exported(model, steered, tmp_path, kind):
+    function = lambda image, mask: model.apply(steered, image, mask)  # noqa: E731
+    description = {"size": SIZE, "model": "test", "manifest": {}}
+    found = exporting.export(function, SIZE, description, kind, tmp_path / f"model.{kind}")
+    assert found < exporting.TOLERANCE
+
+
+def test_any_number_of_faces_fits_one_program(model, params):
+    (count,) = jax.export.symbolic_shape("b")
+    shapes = [jax.ShapeDtypeStruct((count, SIZE, SIZE, channels), jnp.float32) for channels in (3, 1)]
+    made = jax.eval_shape(model.apply, params, *shapes)
+    assert made.shape == shapes[0].shape
+
+
+def test_it_starts_from_what_was_trained_at_its_size(params):
+    config, start = tiny.config(**FIELDS, init_from="there"), tiny.config(**FIELDS | {"data__image_size": 128})
+    other = params | {"steering": {**params["steering"], "spatial64": params["steering"]["spatial32"]}}
+    with pytest.raises(UserError, match="there was trained at 128 pixels.*set config.data.image_size to it, not to 64"):
+        checkpoints.check_fits(config, params, start, other)
 
 
 def test_a_checkpoint_holds_all_of_it(tmp_path, params, steered):
