@@ -342,13 +342,14 @@ def test_every_benchmark_of_ours_can_be_run(path, tmp_path):
     config = module.get_config()
     settings.validate(config)
     assert f"configs/benchmark/{path.name}" in module.__doc__
-    if path.stem == "pretrained":  # trains nothing
+    if path.stem in ("pretrained", "prior"):  # trains nothing
         assert all(settings.trained(config, name) for name in config.arms)
         return
     runs = plan.runs(config, tmp_path)
     durations = {run.arm: run.config.train.duration for run in runs}
     assert durations.get("cnn_continued", durations["gan"]) == durations["gan"]
-    assert json.loads(config_lib.to_json(runs[-1].config))["init_from"].endswith(f"cnn-{runs[-1].seed}")
+    start = "inversion" if runs[-1].arm == "prior" else "cnn"
+    assert json.loads(config_lib.to_json(runs[-1].config))["init_from"].endswith(f"{start}-{runs[-1].seed}")
 
 
 def test_the_perceptual_twin_is_the_gan_without_a_discriminator():

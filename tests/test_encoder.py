@@ -232,7 +232,7 @@ def test_the_teacher_looks_once_at_clean_faces(tmp_path, monkeypatch):
     assert len(described) == 3 and described[2]["identity"] == 2
     np.testing.assert_allclose([described[i]["vector"] for i in range(3)], expected, atol=2e-2)
     monkeypatch.setattr(teacher, "_embed", lambda *arguments: pytest.fail("it looked again"))
-    np.testing.assert_array_equal(teacher.describe(source).vectors, described.vectors)
+    np.testing.assert_array_equal(teacher.describe(source).values, described.values)
 
 
 def test_the_stream_gives_the_features_that_are_asked_for():
