@@ -7,7 +7,7 @@ The data are those of configs/pretrain/cnn.py. For the first 1,500 steps the dis
 what the network makes, and the network learns by PSNR and by the perceptual and identity terms alone. On 17 photographs
 of people, all damage, this ended at 24.14 dB, and at 16.43 dB inside of holes; the CNN that it starts from is at 24.85
 dB. Four tenths of the way back to that CNN, as it ships, it keeps what it gained in likeness and loses much of its
-texture. What it gained for that is in docs/models/twins_shipped/report.md, and how the training went in docs/models/gan.md.
+texture. What it gained for that is in docs/models/twins_shipped/report.md, how the training went in docs/models/gan.md.
 """
 
 from configs.gan import adversarial
