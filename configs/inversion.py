@@ -9,7 +9,7 @@ accelerators the steps can make them, and the faces in the box are validated on:
 python -m experiments.train --config=configs/inversion.py --workdir=runs/inversion --config.data.source=prior
   --config.data.dataset=mini_faces --config.data.batch_size=256
 
-After 1,500 steps `train/style_missed` is at 0.44, and still falls.
+After 1,500 steps of 16 faces `train/style_missed` is at 0.44, and still falls.
 """
 
 from faceflax import config as config_lib

@@ -63,16 +63,18 @@ def _load(workdir: Path) -> tuple[Any, Any, Callable]:
     from faceflax.models.face_prior import restorer, sampling, synthesis
     from faceflax.training import trained
 
-    config, params, _ = trained.load_restorer(workdir)
+    config, params, info = trained.load_restorer(workdir)
+    print(f"{workdir}, step {info['step']}")
     model = models.create(config.model)
-    if model.restore is None:
+    if model.restore_with_styles is None:
         raise UserError(
             f"{workdir} has no face prior inside: name a workdir of configs/inversion.py or configs/prior.py"
         )
 
     def find(params: Any, batch: dict[str, Any]) -> dict[str, Any]:
         image = batch["image"] / 255.0
-        styles = model.restore(params["network"], image, np.zeros((*image.shape[:3], 1), np.float32)).styles
+        mask = np.zeros((*image.shape[:3], 1), np.float32)
+        styles = model.restore_with_styles(params["network"], image, mask).styles
         prior = restorer.prior_of(params["network"])
         found = {"styles": styles, "mean": prior["mean"][None]}
         for what in ("styles", "mean"):

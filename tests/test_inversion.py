@@ -79,7 +79,9 @@ def test_the_share_missed_counts_every_layer_alike():
 def test_the_share_of_damaged_faces(share, least, most):
     image, index = jnp.full((200, 16, 16, 3), 0.2), jnp.arange(200)
     groups = degradations.parse(("occlude 25",))
-    damage = jax.jit(lambda image: inversion.damage_some(jax.random.key(0), image, index, groups, share))
+    damage = jax.jit(
+        lambda image: degradations.degrade_some(*jax.random.split(jax.random.key(0)), image, index, groups, share)
+    )
     seen, mask = damage(image)
     with_hole = jnp.any(mask > 0, axis=(1, 2, 3))
     assert least <= int(with_hole.sum()) <= most

@@ -38,7 +38,7 @@ def params(model):
 
 @pytest.fixture(scope="module")
 def restore(model):
-    return jax.jit(model.restore)
+    return jax.jit(model.restore_with_styles)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Clean faces to degraded faces, inside jit: nine tasks at several severities, and a random mixture of them."""
 
-from faceflax.degradations.batch import degrade, degrade_for_evaluation
+from faceflax.degradations.batch import degrade, degrade_for_evaluation, degrade_some
 from faceflax.degradations.tasks import OCCLUDING, TASKS, Task, flatten, parse
 
-__all__ = ["OCCLUDING", "TASKS", "Task", "degrade", "degrade_for_evaluation", "flatten", "parse"]
+__all__ = ["OCCLUDING", "TASKS", "Task", "degrade", "degrade_for_evaluation", "degrade_some", "flatten", "parse"]

@@ -43,6 +43,20 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
     return _for_each(one, image, index)
 
 
+def degrade_some(
+    choice_key: Array,
+    key: Array,
+    image: Array,
+    index: Array,
+    groups: tuple[tuple[Task, ...], ...],
+    share: float,
+) -> Degraded:
+    """As `degrade`, but each image only with the probability `share`; the others stay as they are, without a mask."""
+    degraded, mask = degrade(key, image, index, groups)
+    draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)
+    return jnp.where(draw < share, degraded, image), jnp.where(draw < share, mask, 0.0)
+
+
 def _for_each(one: Callable[[Array, Array], Degraded], image: Array, index: Array) -> Degraded:
     """Applies `one` to every image and its index.
 

@@ -25,15 +25,15 @@ class Model(NamedTuple):
     and masks [B, H, W, 1], 1 where pixels are missing, and returns the restored images, float32 [B, H, W, 3], not
     clipped. H and W must be multiples of `multiple`; `init` and `apply` raise `UserError` when they are not.
 
-    Of a restorer with the face prior inside, `restore(params, degraded, mask)` returns its styles as well, as
-    `face_prior.restorer.Restored`; other restorers have None. `frozen` are names at the top of the parameters whose
-    values no training changes.
+    Of a restorer with the face prior inside, `restore_with_styles(params, degraded, mask)` returns its styles as
+    well, as `face_prior.restorer.Restored`; other restorers have None. `frozen` are names at the top of the parameters
+    whose values no training changes.
     """
 
     init: Callable[[jax.Array, int], Params]
     apply: Callable[[Params, jax.Array, jax.Array], jax.Array]
     multiple: int
-    restore: Callable[[Params, jax.Array, jax.Array], prior_restorer.Restored] | None = None
+    restore_with_styles: Callable[[Params, jax.Array, jax.Array], prior_restorer.Restored] | None = None
     frozen: tuple[str, ...] = ()
 
 

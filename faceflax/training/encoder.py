@@ -182,7 +182,5 @@ def _show(
     """Returns what the network sees, [B, size, size, 3], of images [B, H, W, 3]."""
     choice_key, damage_key, view_key = jax.random.split(key, 3)
     if wanted.damage:
-        damaged, _ = degradations.degrade(damage_key, image, index, groups)
-        draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)
-        image = jnp.where(draw < wanted.damage, damaged, image)
+        image, _ = degradations.degrade_some(choice_key, damage_key, image, index, groups, wanted.damage)
     return views.view(view_key, image, index, wanted.size)

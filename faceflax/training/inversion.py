@@ -1,8 +1,8 @@
 """The inversion arm: a restorer with the face prior inside learns which styles made the face that it sees.
 
 The prior's own faces are its pairs: their styles are known. So the network learns to tell styles from pictures without
-that the prior makes a face at each step, which on a CPU costs ten times what the network does; terms of `config.loss`
-compare the made faces besides, where they have a weight.
+that the prior makes a face at each step, which on a CPU costs several times what the network does; terms of
+`config.loss` compare the made faces besides, where they have a weight.
 """
 
 from collections.abc import Callable
@@ -40,12 +40,12 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         return optimizer.first_state(model.init(init_key, config.data.image_size), transform)
 
     def step(state: TrainState, batch: dict[str, Array], networks: Any) -> tuple[TrainState, Metrics]:
-        key = jax.random.fold_in(step_key, state.step)
+        keys = jax.random.split(jax.random.fold_in(step_key, state.step))
 
         def gradients(micro: dict[str, Array]) -> tuple[Any, Metrics]:
             clean = micro["image"].astype(jnp.float32) / 255
             damage = collectives.map_images(
-                lambda image, index: damage_some(key, image, index, groups, config.inversion.damage)
+                lambda image, index: degradations.degrade_some(*keys, image, index, groups, config.inversion.damage)
             )
             seen = damage(clean, micro["index"])
             return jax.grad(loss_fn, has_aux=True)(state.params, clean, seen, micro["style"], networks)
@@ -90,7 +90,7 @@ def _create_loss(config: ConfigDict, model: models.Model) -> Callable[..., tuple
     def loss_fn(
         params: Any, clean: Array, seen: tuple[Array, Array], style: Array, networks: Any
     ) -> tuple[Array, Metrics]:
-        restored = model.restore(params, *seen)
+        restored = model.restore_with_styles(params, *seen)
         missed = style_missed(restored.styles, style, params[PRIOR]["mean"])
         # By a constant, not by this batch's variance: every face counts alike, whatever batch or share it is in.
         loss = config.inversion.style * missed[0] / (len(clean) * prior_styles.VARIANCE)
@@ -114,14 +114,3 @@ def style_missed(found: Array, style: Array, mean: Array) -> tuple[Array, Array]
     mean = jax.lax.stop_gradient(mean)
     missed = jnp.square(found - style[:, None]).mean(1)
     return missed.sum(), jnp.square(style - mean).sum()
-
-
-def damage_some(
-    key: Array, image: Array, index: Array, groups: tuple[tuple[degradations.Task, ...], ...], share: float
-) -> tuple[Array, Array]:
-    """Returns images [B, H, W, 3], each damaged with the probability `share`, and their masks [B, H, W, 1]."""
-    choice_key, damage_key = jax.random.split(key)
-    damaged, mask = degradations.degrade(damage_key, image, index, groups)
-    draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)
-    is_damaged = draw < share
-    return jnp.where(is_damaged, damaged, image), jnp.where(is_damaged, mask, 0.0)

@@ -63,16 +63,14 @@ def needed(params: Params, size: int) -> Params:
     Of the levels that a head leaves out it reads what their styles do.
     """
     _check_size(size)
-    prefixes = ("mean", "input", "first/", "image/", f"head{size}/")
-    prefixes += tuple(f"level{number}/" for number in range(_last_level(size) + 1))
+    last = _last_level(size)
+    prefixes = ["mean", "input", "first/", *(f"level{number}/" for number in range(last + 1))]
     if size in heads.SIZES:
-        prefixes = tuple(prefix for prefix in prefixes if prefix != "image/") + ("image/style/",)
-        prefixes += tuple(
-            f"level{number}/{layer}/style/"
-            for number in range(heads.level_of(size) + 1, LEVELS)
-            for layer in ("up", "conv1", "conv2")
-        )
-    return {name: values for name, values in params.items() if name.startswith(prefixes)}
+        layers = [f"level{number}/{name}" for number in range(last + 1, LEVELS) for name in ("up", "conv1", "conv2")]
+        prefixes += [f"head{size}/", *(f"{layer}/style/" for layer in (*layers, "image"))]
+    else:
+        prefixes.append("image/")
+    return {name: values for name, values in params.items() if name.startswith(tuple(prefixes))}
 
 
 def channels(params: Params, resolution: int) -> int:
