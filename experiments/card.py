@@ -32,11 +32,11 @@ def main() -> None:
     from faceflax.files import atomic_path, write_text
     from faceflax.models import shipped
     from faceflax.progress import progress_bar
-    from faceflax.training import parallel, runtime
+    from faceflax.training import parallel, runtime, trained
 
     runtime.start()
     manifest = shipped.manifest(_MODEL.value)
-    config, params, _ = shipped.read(_MODEL.value)
+    config, params, _ = trained.load_restorer(_MODEL.value)
     config.eval.tasks, config.eval.max_images = ("mixed",), _FACES.value
     devices = parallel.create({"data": -1, "fsdp": 1})
     params, results = devices.replicate(params), {}

@@ -73,7 +73,8 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
         "before": _before(folder, config),
     }
     if config.model.name == "face_prior":
-        manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is among the weights"
+        params, place = _without_published(config, params)
+        manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is {place}"
     if config.arm == "gan":
         if fidelity or config.model.name != "face_prior":
             origin, known = _origin(folder, config)
@@ -85,6 +86,18 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
     path = compact.FILE if is_encoder else shipped.path(name)
     weights.write(path, params, manifest)
     return path
+
+
+def _without_published(config: Any, params: Any) -> tuple[Any, str]:
+    """The parameters without those of the face prior where they are the published ones, and where the prior is."""
+    from faceflax.models.face_prior import restorer
+
+    published = restorer.load_prior(config.data.image_size)
+    own = {name: value for name, value in params.items() if name not in published}
+    pairs = jax.tree.map(np.allclose, published, {name: params[name] for name in published})
+    if all(jax.tree.leaves(pairs)):
+        return own, "fetched when it is first needed"
+    return params, "among the weights"
 
 
 def _last_start(made: dict[str, Any]) -> dict[str, Any]:

@@ -251,6 +251,12 @@ def test_models_have_names_and_the_page_learns_of_no_path(tmp_path):
         restoring.Models([str(first), str(twin)])
 
 
+def test_the_page_starts_without_reading_what_comes_with_faceflax(monkeypatch):
+    monkeypatch.setattr(restoring.restorers, "load", lambda model, fidelity, size: pytest.fail(f"read {model}"))
+    monkeypatch.setattr(shipped, "names", lambda: ("cnn", "tiny"))
+    assert restoring.Models([]).names == ("cnn", "tiny")
+
+
 def run(capsys, *arguments):
     with pytest.raises(SystemExit) as ended:
         cli.main(["serve", "--port", "0", "--aligned", *arguments])

@@ -16,7 +16,7 @@ from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
 from faceflax.training import checkpoints, monitors, workdir
 from faceflax.training import trained as trained_lib
-from tests import commands, untrained
+from tests import commands, random_networks, untrained
 
 SIZE = 32
 MADE = {"commit": "c0ffee", "command": "train", "versions": {}, "device": {}, "seed": 0}
@@ -29,9 +29,9 @@ def package(tmp_path, monkeypatch):
     return tmp_path / "shipped"
 
 
-def trained(folder, arm="cnn", init_from="", add=0.0, step=2):
+def trained(folder, arm="cnn", init_from="", add=0.0, step=2, **network):
     """The workdir of a network whose averaged parameters are `add` more than those of an untrained one."""
-    untrained.make_workdir(folder, SIZE, arm)
+    untrained.make_workdir(folder, **{"size": SIZE, "arm": arm} | network)
     config, params, _ = checkpoints.load_for_inference(folder)
     config.init_from, config.data.folder = init_from, "/home/somebody/faces"
     write_text(folder / "config.json", workdir.config_lib.to_json(config))
@@ -82,6 +82,19 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
         cli.main(["models"])
     listed = capsys.readouterr().out
     assert "docs/models/cnn.md" in listed and "docs/models/second.md" in listed
+
+
+def test_a_prior_is_shipped_without_what_is_published(tmp_path, package, monkeypatch):
+    random_networks.install(monkeypatch)
+    folder = trained(tmp_path / "run", size=64, network="face_prior")
+    ship(folder, "prior", "")
+    assert set(shipped.read("prior")[1]) == {"steering"}
+    assert shipped.manifest("prior")["licence"].endswith("is fetched when it is first needed")
+    known, found = checkpoints.load_for_inference(folder), trained_lib.load_restorer("prior")
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7), found.params, known.params)
+    ship(trained(tmp_path / "tuned", size=64, network="face_prior", add=0.05), "prior", "")
+    assert set(shipped.read("prior")[1]) == {"steering", "prior"}
+    assert shipped.manifest("prior")["licence"].endswith("is among the weights")
 
 
 def test_a_gan_is_shipped_after_its_cnn_and_interpolates_with_it(tmp_path, package):

@@ -58,6 +58,16 @@ def create(config: ConfigDict) -> Model:
     return _with_prior(config) if config.name == "face_prior" else _encoder_decoder(config)
 
 
+def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
+    """Returns a restorer's parameters with the published ones of the face prior, where `params` leaves them out.
+
+    Raises `UserError` when the prior cannot be fetched.
+    """
+    if config.name != "face_prior" or prior_restorer.PRIOR in params:
+        return params
+    return params | prior_restorer.load_prior(image_size)
+
+
 def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)

@@ -35,7 +35,8 @@ def path(name: str) -> Path:
 def read(name: str) -> tuple[ConfigDict, dict[str, Any], dict[str, Any]]:
     """Returns the configuration, parameters (float32 numpy arrays) and manifest of one of `names()`.
 
-    Raises `UserError` when the file is damaged, or of another version of faceflax.
+    The published part of a face prior may be left out, which `models.complete` adds. Raises `UserError` when the file
+    is damaged, or of another version of faceflax.
     """
     params, manifest = weights.read(path(name))
     return config_lib.from_dict(manifest["config"]), params, manifest

@@ -31,7 +31,7 @@ class Models:
     """
 
     def __init__(self, given: Sequence[str]):
-        """Finds the models that come with faceflax and those `given` by path, which come first, and reads each once.
+        """Finds the models that come with faceflax, and those `given` by path, which come first and are read once.
 
         Raises `UserError` when there is none, one cannot be read, or two have the same name.
         """
@@ -57,8 +57,12 @@ class Models:
         return restorers.load(self._places[name], fidelity, BATCH_SIZE)
 
     def _is_blendable(self, name: str) -> bool:
-        known = self._load(name, None).description
-        if Path(self._places[name]).is_file() or known["arm"] != "gan" or not known["config"]["init_from"]:
+        place = self._places[name]
+        if place in shipped.names():
+            config = shipped.manifest(place)["config"]
+        else:
+            config = self._load(name, None).description["config"]
+        if Path(place).is_file() or config["arm"] != "gan" or not config["init_from"]:
             return False
         try:
             restorers.load(self._places[name], 0.5, BATCH_SIZE)

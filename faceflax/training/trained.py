@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models import shipped
 from faceflax.training import workdir
@@ -22,8 +23,8 @@ class Trained(NamedTuple):
 def load_restorer(model: str | Path, step: int | None = None) -> Trained:
     """Reads a restorer that comes with the package (`models.shipped.names()`), or one by its workdir.
 
-    A folder of a shipped model's name is meant when it is written as ./NAME. Raises as
-    `shipped.check` and `checkpoints.load_for_inference`; of a shipped model too, when it is not that of `step`.
+    A folder of a shipped model's name is meant when it is written as ./NAME. Raises as `shipped.check`,
+    `models.complete` and `checkpoints.load_for_inference`; of a shipped model too, when it is not that of `step`.
     """
     shipped.check(model)
     if model not in shipped.names():
@@ -33,6 +34,7 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
     config, params, manifest = shipped.read(model)
     if step not in (None, manifest["step"]):
         raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
+    params = models.complete(config.model, params, config.data.image_size)
     return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
 
 

@@ -84,11 +84,19 @@ def init(network: Callable[..., SteeringNetwork], key: jax.Array, size: int) -> 
     `network` makes the U-Net of a `channels`. Raises `UserError` for a size that the prior has no way to, and when it
     cannot be fetched.
     """
-    prior = synthesis.needed(face_prior.load(), size)
-    steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
+    published = load_prior(size)
+    steering = network(channels=lambda resolution: synthesis.channels(prior_of(published), resolution))
     shape = (1, size, size)
     params = steering.init(key, jnp.zeros((*shape, 3)), jnp.zeros((*shape, 1)))["params"]
-    return {"steering": params, PRIOR: traverse_util.unflatten_dict(jax.tree.map(jnp.asarray, prior), sep="/")}
+    return {"steering": params, **jax.tree.map(jnp.asarray, published)}
+
+
+def load_prior(size: int) -> dict[str, Any]:
+    """Returns the published prior, as far as faces of `size` pixels need it, as a part of a restorer's parameters.
+
+    Numpy arrays; raises as `init`.
+    """
+    return {PRIOR: traverse_util.unflatten_dict(synthesis.needed(face_prior.load(), size), sep="/")}
 
 
 def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.Array, mask: jax.Array) -> Restored:
