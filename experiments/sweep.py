@@ -9,6 +9,7 @@ Exit status: 0 when every trial has a result, 1 when some failed twice or for a 
 the signal's number when one ended it.
 """
 
+import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -60,6 +61,8 @@ def _check_flags() -> None:
 
 
 def _local(sweep, folder: Path) -> int:
+    if importlib.util.find_spec("optuna") is None:
+        raise UserError("sweeps without a server keep their trials with Optuna: pip install 'faceflax[sweep]'")
     from faceflax.evaluation.tables import to_text
     from faceflax.sweeps import agent, report
     from faceflax.sweeps.store import Store

@@ -204,7 +204,10 @@ def test_a_step_predicted_from_the_data_sheet_by_hand(study):
     assert _predicted(study, measured, "H100 x 1").talk == 0
     assert {each.layout for each in prediction.predict(study, measured)} == {"data"}
     sharded = dataclasses.replace(pair, place=dataclasses.replace(pair.place, layout="fsdp"))
-    assert _predicted(study, [*measured, sharded], "H100 x 16", layout="fsdp").talk > step.talk
+    sharded = dataclasses.replace(sharded, traffic={"all-reduce": Traffic(3, 8e6)})  # four rings of half of 4e6
+    found = _predicted(study, [*measured, sharded], "H100 x 16", layout="fsdp")
+    assert math.isclose(found.talk, 2 * ring + 3 * 4 * 10e-6)
+    assert math.isclose(_predicted(study, _alone("cpu"), "H100 x 16").talk, ring)  # nothing measured: an all-reduce
     in_float32 = [dataclasses.replace(cell, dtype="float32") for cell in measured]
     assert math.isclose(_predicted(study, in_float32, "H100 x 16").work / step.work, 989 / 494)
 
@@ -222,7 +225,7 @@ def test_a_step_predicted_from_the_fit_of_its_own_kind(study):
     assert (step.work_from, step.talk_from, step.devices) == ("fit", "data sheet", 4)  # two cores a device
     assert math.isclose(step.work, launch + images * 2e12 * per_flop, rel_tol=1e-6)
     several = [
-        timed(make_cell(count, kind=kind, mode=mode, traffic={"all-reduce": Traffic(count, count**2 * 1e6)}))
+        timed(make_cell(count, kind=kind, mode=mode, traffic={"all-reduce": Traffic(count, 8e6 * (count - 1) / count)}))
         for count in (2, 4, 8)
         for mode in ("weak", "strong")
     ]

@@ -74,10 +74,12 @@ class Prediction:
 def predict(settings: ConfigDict, cells: Sequence[Cell]) -> list[Prediction]:
     """Returns steps on the pods of every accelerator, weak and strong, for "data" and, where it was measured, "fsdp".
 
-    Talk is that of rings within an island and between islands (2 (n-1)/n of the gradients are sent for "data"; for
-    "fsdp" parameters are gathered twice and gradients scattered, 3 (n-1)/n). By a fit it takes its seconds for a byte
-    and for a message, and between islands those of the data sheet. By the data sheet a step takes the longer of its
-    work, at `settings.pods.share_of_peak`, and its memory traffic, and what of the talk does not hide behind them.
+    Talk is that of rings within an island and between islands: of n devices each sends (n-1)/n of the parameters'
+    bytes as many times as the measured steps did; where no step of several devices was measured, twice for "data"
+    (an all-reduce of the gradients) and three times for "fsdp" (parameters gathered twice, gradients scattered). By
+    a fit it takes its seconds for a byte and for a message, and between islands those of the data sheet. By the
+    data sheet a step takes the longer of its work, at `settings.pods.share_of_peak`, and its memory traffic, and
+    what of the talk does not hide behind them.
     """
     found = []
     for accelerator in hardware.ACCELERATORS:
@@ -114,10 +116,21 @@ def _device(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]], setti
             for layout in LAYOUTS
             if any(cell.place.layout == layout for cell in cells)
         },
+        rings={layout: _rings(cells, layout) for layout in LAYOUTS},
         parameter_bytes=cells[0].parameter_bytes,
         rate=accelerator.chip.peak(cells[0].dtype) * settings.pods.share_of_peak,
         overlap=settings.pods.overlap,
     )
+
+
+def _rings(cells: Sequence[Cell], layout: str) -> float:
+    """How often the parameters' bytes go around in a step: the most of those measured on several devices."""
+    sent = [
+        cell.sent_bytes / (cell.parameter_bytes * (cell.place.devices - 1) / cell.place.devices)
+        for cell in cells
+        if cell.place.layout == layout and cell.place.devices > 1
+    ]
+    return max(sent, default=2.0 if layout == "data" else 3.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,6 +141,7 @@ class _Device:
     fit: Fit | None
     counts: list[Count]  # as in `COUNTED`
     messages: dict[str, int]
+    rings: dict[str, float]
     parameter_bytes: int
     rate: float  # operations a second, by the data sheet
     overlap: float
@@ -170,7 +184,7 @@ class _Device:
             return 0.0, source
         near = min(devices, sheet.island)
         far = -(-devices // near)
-        size = (2 if layout == "data" else 3) * self.parameter_bytes
+        size = self.rings[layout] * self.parameter_bytes
         seconds = size * (near - 1) / near * (fit.per_byte if fit else 1 / sheet.fast_link)
         seconds += size / near * (far - 1) / far / sheet.slow_link
         latency = fit.per_message if fit else sheet.latency * math.log2(devices)

@@ -77,7 +77,9 @@ def _about(settings: ConfigDict, cells: Sequence[Cell]) -> str:
         "(strong), or the same time for n times the images (weak). Operations and bytes are XLA's count of the "
         "compiled step, those of one device but for GFLOP, which are all devices'; what is sent is what one device "
         "sends in rings. MFU is the network's own operations, three times those of restoring (of a GAN, its "
-        "generator's), by the devices' peak in that dtype; the damage and what rematerialisation repeats do not count."
+        "generator's), by the devices' peak in that dtype; the damage and what rematerialisation repeats do not count. "
+        "XLA counts what a loop repeats once: CPUs make damage image by image, so that of a batch one image's damage "
+        "counts there."
     )
     if all(cell.device_kind != "cpu" for cell in cells):
         return text
@@ -114,8 +116,10 @@ def assumptions(settings: ConfigDict, cells: Sequence[Cell]) -> str:
         f"- {pods.overlap:.0%} of what devices send each other hides behind their work;",
         "- a latency for each doubling of the devices and each collective of the compiled step.",
         "",
-        "Both: gradients and parameters are float32 and go round in rings, within an island first; input keeps up, and "
-        "nobody waits for a slower device. Peaks in float32 are those of JAX's default: TF32 on a GPU, one pass of "
+        "Both: gradients and parameters are float32 and go round in rings, within an island first, as many times as in "
+        "the steps measured on several devices (compiled for CPUs, fsdp sums gradients whole where other compilers "
+        "scatter them, and so sends up to a third more); damage counts as above; input keeps up, and nobody waits for "
+        "a slower device. Peaks in float32 are those of JAX's default: TF32 on a GPU, one pass of "
         "bfloat16 on a TPU.",
         "",
     ]

@@ -56,6 +56,11 @@ def validate(config: ConfigDict) -> None:
             f"config.weak_batch and config.strong_batch are both {config.weak_batch}; two different ones tell what a "
             "step costs by image, and what it costs whatever its batch"
         )
+    if config.experiment.optim.accumulate != 1:
+        raise UserError(
+            f"config.experiment.optim.accumulate is {config.experiment.optim.accumulate}, but of a loop over "
+            "micro-batches only one is counted: leave it at 1"
+        )
     if not config.counts or min(config.counts) < 1:
         raise UserError(f"config.counts {tuple(config.counts)} must hold numbers of devices, as (1, 2, 4, 8)")
     for name in config.layouts:
