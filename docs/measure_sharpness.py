@@ -19,7 +19,7 @@ import numpy as np
 from faceflax.preprocessing.images import Photograph, read, write
 
 _SIDES = (256, 180, 128, 96, 64)
-_DAMAGES = ("none", "noise 5", "noise 10", "jpeg 50", "jpeg 30", "sr 2")  # noise's sigma is of 255
+_DAMAGES = ("none", "noise 5", "noise 10", "jpeg 50", "jpeg 30", "sr 2", "grey 10", "grey 17")  # noise of 255
 _SHAPE, _GAP, _TOP = (336, 824), 20, 40
 _RESTORE = "from faceflax.cli import main; main()"
 _RESTORE_WHOLE = f"from faceflax.restoration import paste; paste.spared = lambda *_: 0.0; {_RESTORE}"
@@ -49,8 +49,9 @@ def _lefts() -> np.ndarray:
 
 def _damaged(scene: np.ndarray, damage: str, rng: np.random.Generator) -> np.ndarray:
     name, _, severity = damage.partition(" ")
-    if name == "noise":
-        return np.round(np.clip(scene + rng.normal(0, int(severity), scene.shape), 0, 255)).astype(np.uint8)
+    if name in ("noise", "grey"):
+        shape = scene.shape if name == "noise" else (*_SHAPE, 1)
+        return np.round(np.clip(scene + rng.normal(0, int(severity), shape), 0, 255)).astype(np.uint8)
     if name == "jpeg":
         code = cv2.imencode(".jpg", scene[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(severity)])[1]
         return np.ascontiguousarray(cv2.imdecode(code, cv2.IMREAD_COLOR)[..., ::-1])
@@ -63,6 +64,8 @@ def _damaged(scene: np.ndarray, damage: str, rng: np.random.Generator) -> np.nda
 def _measure(sharp: list[np.ndarray], damage: str, model: str) -> list[str]:
     """Before, after and wholly after for each side, the mean over photographs."""
     rng = np.random.default_rng(0)
+    if damage.startswith("grey"):  # a black-and-white photograph, whose noise is grey too
+        sharp = [cv2.cvtColor(cv2.cvtColor(scene, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB) for scene in sharp]
     before = [_damaged(scene, damage, rng) for scene in sharp]
     with tempfile.TemporaryDirectory() as folder:
         for i, scene in enumerate(before):

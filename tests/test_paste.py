@@ -196,6 +196,14 @@ def test_what_a_network_mends_is_not_taken_back(damage):
     assert paste.spared(softened(clean), clean, MASK) == 1
 
 
+def test_grey_noise_that_a_network_takes_for_detail_but_at_its_finest_is_not_put_back():
+    grey = faces.load(1, SIZE)[0].astype(np.float32).mean(-1, keepdims=True).repeat(3, -1) / 255
+    noise = np.random.default_rng(0).normal(0, 17 / 255, (SIZE, SIZE, 1)).astype(np.float32).repeat(3, -1)
+    finest = noise - cv2.GaussianBlur(noise, (0, 0), 1.0)
+    shares = [paste.spared(grey + noise - np.float32(part) * finest, grey + noise, MASK) for part in (0.95, 0.8, 0.6)]
+    assert shares[0] == 0 and 0 < shares[1] < 1 and shares[2] == 1
+
+
 def test_what_is_spared_does_not_tremble():
     """Frames of one face differ by their noise; what is taken back of each differs little."""
     clean = faces.load(1, SIZE)[0].astype(np.float32) / 255

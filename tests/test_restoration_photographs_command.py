@@ -51,7 +51,7 @@ def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
     assert captured.out == f"restored 3 faces in 1 of 2 photographs into {tmp_path / 'out'}\n"
 
 
-def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monkeypatch):
+def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capfd, monkeypatch):
     monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
     (good,) = jobs(tmp_path, 1)
     whole = good.source.read_bytes()
@@ -59,14 +59,16 @@ def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capsys, monke
     good.source.rename(tmp_path / "in" / f"{odd}.png")
     giant = whole[:16] + (50_000).to_bytes(4, "big") * 2 + whole[24:]
     bad = {"text.jpg": b"hello", "empty.jpg": b"", "cut.png": whole[: len(whole) // 2], "giant.png": giant}
+    middle = len(whole) // 2
+    bad["scratched.png"] = whole[:middle] + bytes(400) + whole[middle + 400 :]
     for name, data in {**bad, f"{odd}2.png": b"broken"}.items():
         (tmp_path / "in" / name).write_bytes(data)
     assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model) == 1
-    captured = capsys.readouterr()
+    captured = capfd.readouterr()  # what decoders write by themselves, too
     lines = captured.err.splitlines()
-    assert len(lines) == 5 and all(line.startswith("error: ") for line in lines)
+    assert len(lines) == 6 and all(line.startswith("error: ") for line in lines)
     assert all(any(name in line for line in lines) for name in bad)
-    assert captured.out.startswith("restored 3 faces in 1 of 6 photographs")
+    assert captured.out.startswith("restored 3 faces in 1 of 7 photographs")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
 
 
