@@ -1,4 +1,4 @@
-"""Draws serve.png, the page with a face that nobody has: python docs/draw_serve.py WORKDIR (needs Chromium)."""
+"""Draws serve.png, the page with a face that nobody has: python docs/draw_serve.py gan (needs Chromium)."""
 
 import sys
 import tempfile
@@ -13,9 +13,9 @@ from tests import faces
 from tests.browser import browsing, element, press, serving, slides, upload, wait_for
 
 
-def main(workdir: str, out: Path) -> None:
-    """Damages and restores a test face of mini_faces with the model in `workdir`, and photographs the page."""
-    with tempfile.TemporaryDirectory() as name, serving(Path(name), "--aligned", "--model", workdir) as home:
+def main(model: str, out: Path) -> None:
+    """Damages and restores a test face of mini_faces with `model`, as `faceflax serve` takes it, and photographs the page."""
+    with tempfile.TemporaryDirectory() as name, serving(Path(name), "--aligned", "--model", model) as home:
         face = Path(name) / "face.png"
         cv2.imwrite(str(face), faces.load(1, 128)[0][..., ::-1])
         with browsing(Path(name)) as driver:
