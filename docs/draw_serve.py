@@ -14,7 +14,7 @@ from tests.browser import browsing, element, press, serving, slides, upload, wai
 
 
 def main(model: str, out: Path) -> None:
-    """Damages and restores a test face of mini_faces with `model`, as `faceflax serve` takes it, and photographs the page."""
+    """Damages and restores a test face of mini_faces with `model` (see `faceflax serve`), and photographs the page."""
     with tempfile.TemporaryDirectory() as name, serving(Path(name), "--aligned", "--model", model) as home:
         face = Path(name) / "face.png"
         cv2.imwrite(str(face), faces.load(1, 128)[0][..., ::-1])
