@@ -1,9 +1,9 @@
-# The commands of a bare clone: `make demo`, `make test`, `make test-slow`. Everything is installed into .venv.
+# The commands of a bare clone: `make demo`, `make test`, `make test-slow`, `make test-beam`. Everything is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: demo test test-slow install clean
+.PHONY: demo test test-slow test-beam install clean
 
 demo: $(VENV)/installed
 	$(VENV)/bin/python -m experiments.benchmark --config=configs/benchmark/demo.py --workdir=runs/demo
@@ -15,6 +15,12 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(VENV)/bin/python -m pytest -m slow --numprocesses auto --dist loadfile
+
+# Beam wants a protobuf older than that of constraints.txt, so it has an environment of its own.
+test-beam:
+	$(PYTHON) -m venv $(VENV)-beam
+	$(VENV)-beam/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[beam]' pytest pytest-timeout
+	$(VENV)-beam/bin/python -m pytest tests/test_preprocessing_beam.py
 
 install: $(VENV)/installed-dev
 
@@ -33,4 +39,4 @@ $(VENV)/installed-dev: $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) $(VENV)-beam runs
