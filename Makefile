@@ -1,4 +1,5 @@
-# The commands of a bare clone: `make demo`, `make test`, `make test-slow`, `make test-beam`. Everything is installed into .venv.
+# The commands of a bare clone: `make demo`, `make test`, `make test-slow`, `make test-beam`. Everything is installed into .venv,
+# but for the last.
 PYTHON ?= python3
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt

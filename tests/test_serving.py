@@ -253,8 +253,8 @@ def test_models_have_names_and_the_page_learns_of_no_path(tmp_path):
 
 def test_the_page_starts_without_reading_what_comes_with_faceflax(monkeypatch):
     monkeypatch.setattr(restoring.restorers, "load", lambda model, fidelity, size: pytest.fail(f"read {model}"))
-    monkeypatch.setattr(shipped, "names", lambda: ("cnn", "tiny"))
-    assert restoring.Models([]).names == ("cnn", "tiny")
+    models = restoring.Models([])
+    assert models.names == shipped.names() and models.blendable == ("gan",)
 
 
 def run(capsys, *arguments):

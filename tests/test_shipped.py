@@ -29,9 +29,9 @@ def package(tmp_path, monkeypatch):
     return tmp_path / "shipped"
 
 
-def trained(folder, arm="cnn", init_from="", add=0.0, step=2, **network):
+def trained(folder, arm="cnn", init_from="", add=0.0, step=2, size=SIZE, network="encoder_decoder"):
     """The workdir of a network whose averaged parameters are `add` more than those of an untrained one."""
-    untrained.make_workdir(folder, **{"size": SIZE, "arm": arm} | network)
+    untrained.make_workdir(folder, size, arm, network)
     config, params, _ = checkpoints.load_for_inference(folder)
     config.init_from, config.data.folder = init_from, "/home/somebody/faces"
     write_text(folder / "config.json", workdir.config_lib.to_json(config))

@@ -79,7 +79,7 @@ def check(encoded: bytes) -> None:
     """
     if encoded.startswith(b"\xff\xd8"):
         whole = _is_jpeg_whole(encoded)
-    elif encoded.startswith(b"\x89PNG"):
+    elif encoded.startswith(_PNG):
         whole = _is_png_whole(encoded)
     elif encoded.startswith(b"RIFF"):
         whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
@@ -87,7 +87,7 @@ def check(encoded: bytes) -> None:
         whole = True
     if not whole:
         raise ValueError("the file is truncated")
-    if encoded.startswith(b"\x89PNG") and not _has_png_sums(encoded):
+    if encoded.startswith(_PNG) and not _has_png_sums(encoded):
         raise ValueError("the file is damaged, as its own checksums say")
 
 

@@ -58,14 +58,14 @@ class Models:
 
     def _is_blendable(self, name: str) -> bool:
         place = self._places[name]
-        if place in shipped.names():
+        if place in shipped.names():  # left unread: none is shipped without its CNN
             config = shipped.manifest(place)["config"]
-        else:
-            config = self._load(name, None).description["config"]
-        if Path(place).is_file() or config["arm"] != "gan" or not config["init_from"]:
+            return config["arm"] == "gan" and config["init_from"] in shipped.names()
+        known = self._load(name, None).description
+        if Path(place).is_file() or known["arm"] != "gan" or not known["config"]["init_from"]:
             return False
         try:
-            restorers.load(self._places[name], 0.5, BATCH_SIZE)
+            restorers.load(place, 0.5, BATCH_SIZE)
         except UserError as error:
             print(f"the page offers no fidelity for {name}: {error}", file=sys.stderr)
             return False

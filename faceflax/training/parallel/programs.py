@@ -33,10 +33,10 @@ class Step:
 class Costs(NamedTuple):
     """What XLA counts of a program; NaN where it does not count.
 
-    `flops` are floating-point operations on all devices; of branches the dearest counts, and of
-    loops (a CPU's over the images to be damaged, micro-batches) one round. `peak_bytes` are held at once
-    on one device: arguments, results and temporaries, less what results share with arguments. `moved_bytes` are what
-    one device's operations read and write, each by itself. `program` is one device's program as text.
+    `flops` are floating-point operations on all devices; of branches the dearest counts, and of loops (a CPU's over the
+    images to be damaged, micro-batches) one round. `peak_bytes` are held at once on one device: arguments, results and
+    temporaries, less what results share with arguments. `moved_bytes` are what one device's operations read and write,
+    each by itself. `program` is one device's program as text.
     """
 
     flops: float
