@@ -21,7 +21,7 @@ test-slow: $(VENV)/installed-dev
 test-beam:
 	$(PYTHON) -m venv $(VENV)-beam
 	$(VENV)-beam/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[beam]' pytest pytest-timeout
-	$(VENV)-beam/bin/python -m pytest tests/test_preprocessing_beam.py
+	$(VENV)-beam/bin/python -m pytest -m 'slow or not slow' tests/test_preprocessing_beam.py
 
 install: $(VENV)/installed-dev
 
