@@ -39,6 +39,8 @@ def default() -> ConfigDict:
     config.data.batch_size = 16  # images a step, over all devices and processes
     config.data.flip = True  # mirror left and right, half of the time
     config.data.crop = 1.0  # smallest side of a random square crop, as a share of the image; 1: no crop
+    config.data.tones = 0.0  # share of the images shown in another light: darker or brighter, with a colour cast
+    config.data.grey = 0.0  # share of the images that lose their colour; then their damage has none either
     config.data.workers = 0  # worker processes that decode; 0: threads of this process
     config.data.label = ""  # the examples' feature that says who it is, as "identity"; empty: nothing asks for it
 
@@ -145,10 +147,11 @@ _AT_LEAST_0 = ("data.workers", "eval.max_images", "optim.lr", "optim.final_lr", 
 _AT_LEAST_0 += ("gan.weight", "gan.start", "gan.r1", "gan.r2", *(f"loss.{name}" for name in default().loss))
 _AT_LEAST_0 += ("inversion.style",)
 _AT_LEAST_0 += tuple(f"encoder.{name}" for name in ("distillation", "relation", "margin", "people", "frozen"))
+_SHARES = ("data.crop", "data.tones", "data.grey", "optim.ema_decay", "encoder.damage", "inversion.damage")
 _LIMITS = {  # the least and the most that a field may be
     **dict.fromkeys(_AT_LEAST_1, (1, _NO_END)),
     **dict.fromkeys(_AT_LEAST_0, (0, _NO_END)),
-    **dict.fromkeys(("data.crop", "optim.ema_decay", "encoder.damage", "inversion.damage"), (0, 1)),
+    **dict.fromkeys(_SHARES, (0, 1)),
     "encoder.angle": (0, 1.5),
 }
 _ABOVE_0 = ("optim.eps", "gan.lr_ratio", "gan.eps")

@@ -117,6 +117,29 @@ def test_crops_are_squares_of_at_least_the_smallest_side_anywhere():
     assert np.corrcoef(batches[:, 0, 0, 0], batches[:, 0, 0, 1])[0, 1] < 0.9
 
 
+def test_tones_change_a_share_of_the_images_by_one_curve_a_channel():
+    plain = take(train_stream(ramps(), data(), seed=0), 50)[0]["image"][0].astype(int)
+    toned = np.concatenate([b["image"] for b in take(train_stream(ramps(), data(tones=0.5), seed=0), 50)]).astype(int)
+    changed = np.array([not np.array_equal(image, plain) for image in toned])
+    assert 0.35 < changed.mean() < 0.65
+    assert (np.diff(toned[..., 0], axis=2) >= 0).all()  # the ramps stay ramps
+    assert (np.diff(toned[..., 1], axis=1) >= 0).all()
+    middle = toned[changed][:, 8, 8]
+    assert middle[:, :2].min() < 0.5 * plain[8, 8, :2].max() < plain[8, 8, :2].max() < middle[:, :2].max()
+    assert np.std(middle[:, 0] - middle[:, 1]) > 5  # a cast: the channels part
+
+
+def test_grey_takes_the_colour_of_a_share_of_the_images():
+    stream = train_stream(ramps(), data(grey=0.5, flip=True), seed=0)
+    made = np.concatenate([batch["image"] for batch in take(stream, 50)])
+    is_grey = (made == made[..., :1]).all((1, 2, 3))
+    assert 0.35 < is_grey.mean() < 0.65
+    ramp = images.decode(ramps()[0]["image"])
+    luminance = np.asarray(Image.fromarray(ramp).convert("L").resize((16, 16), Image.BOX)).astype(int)
+    found = made[is_grey][..., 0].astype(int)
+    assert all(min(np.abs(g - luminance).max(), np.abs(g[:, ::-1] - luminance).max()) <= 1 for g in found)
+
+
 def test_a_photograph_is_cut_to_its_central_square_and_shrunk_by_averaging():
     photo = np.random.default_rng(0).integers(0, 256, (64, 100, 3), dtype=np.uint8)
     expected = Image.fromarray(photo).crop((18, 0, 82, 64)).resize((16, 16), Image.BOX)

@@ -109,6 +109,16 @@ def test_a_mixture_draws_every_group_evenly_and_every_severity_of_it():
     assert 210 < np.sum(deviation > 38) < 325
 
 
+@pytest.mark.parametrize("name", TASKS)
+def test_in_training_an_image_without_colour_is_damaged_without(images, name):
+    both = jnp.concatenate([images[:1], images[:1, ..., :1].repeat(3, -1)])
+    groups = degradations.parse((f"{name} {TASKS[name][-1]:g}",))
+    degraded, mask = degradations.degrade(jax.random.key(0), both, jnp.zeros(2, jnp.int32), groups)
+    assert (degraded[1] == degraded[1, ..., :1]).all()
+    assert not (degraded[0] == degraded[0, ..., :1]).all()
+    np.testing.assert_array_equal(mask[0], mask[1])
+
+
 def test_a_loop_and_vmap_agree(images):
     """CPUs loop over the images and accelerators map; vmap turns the loop of one image into the latter."""
     groups = degradations.parse(["noise", "occlude 25", "jpeg"])

@@ -108,7 +108,8 @@ def test_half_of_the_faces_are_mirrored(monkeypatch):
     ("fields", "message"),
     [
         ({"data__image_size": 96}, "choose one of 64, 128, 256, 512, 1024"),
-        ({"data__crop": 0.8}, "crop is 0.8"),
+        ({"data__crop": 0.8}, "crop is 0.8.*must be 1"),
+        ({"data__grey": 0.1}, "grey is 0.1.*must be 0"),
     ],
 )
 def test_what_the_prior_cannot_make_is_refused(fields, message):

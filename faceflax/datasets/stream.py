@@ -19,7 +19,7 @@ import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
 
-from faceflax.datasets import images
+from faceflax.datasets import augmentation, images
 from faceflax.errors import UserError
 
 Batch = dict[str, np.ndarray]
@@ -40,8 +40,9 @@ def train_stream(
     """Yields without end this process's share of each batch, from step `start_step` on.
 
     The images are shuffled anew each epoch, a random square of at least `data.crop` of the side is cut out of the
-    central one, and half of them are mirrored when `data.flip`. Epochs follow each other without a gap, so a batch may
-    hold the end of one and the beginning of the next. Arguments: `data`, the configuration's `data`.
+    central one, half of them are mirrored when `data.flip`, the share `data.tones` is shown in another light, and the
+    share `data.grey` loses its colour. Epochs follow each other without a gap, so a batch may hold the end of one and
+    the beginning of the next. Arguments: `data`, the configuration's `data`.
 
     A batch holds `image`, uint8 [b, S, S, 3] RGB with b = batch_size / process_count, and `index`, int32 [b], the
     positions in the whole batch; and for each of `features`, name in the batch: name in the examples, that feature as
@@ -56,7 +57,7 @@ def train_stream(
     if not len(source):
         raise UserError("the training split holds no images; choose another split or dataset")
     check_features(source[0], features)
-    prepare = functools.partial(_prepare, size=data.image_size, crop=data.crop, flip=data.flip, features=features)
+    prepare = functools.partial(_prepare, data=data, features=features)
     number = functools.partial(_number, batch_size=data.batch_size)
     faces = grain.MapDataset.source(source).seed(seed % 2**32).shuffle().repeat()
     faces = faces.random_map(prepare).map_with_index(number)
@@ -126,32 +127,22 @@ def _leave_with_parent() -> None:
 
 
 def _prepare(
-    example: dict[str, Any],
-    rng: np.random.Generator,
-    *,
-    size: int,
-    crop: float,
-    flip: bool,
-    features: Mapping[str, str],
+    example: dict[str, Any], rng: np.random.Generator, *, data: ConfigDict, features: Mapping[str, str]
 ) -> Batch:
     image = images.decode(example["image"])
-    if crop < 1:
-        image = _random_square(image, rng, crop)
-    image = images.square(image, size)
-    if flip and rng.random() < 0.5:
+    if data.crop < 1:
+        image = augmentation.random_square(image, rng, data.crop)
+    image = images.square(image, data.image_size)
+    if data.flip and rng.random() < 0.5:
         image = image[:, ::-1]
+    if data.tones and rng.random() < data.tones:
+        image = augmentation.random_tones(image, rng)
+    if data.grey and rng.random() < data.grey:
+        image = augmentation.without_colour(image)
     besides = {name: example[feature] for name, feature in features.items()}
     if "label" in besides:
         besides["label"] = np.int32(besides["label"])
     return {"image": image, **besides}
-
-
-def _random_square(image: np.ndarray, rng: np.random.Generator, smallest: float) -> np.ndarray:
-    image = images.central_square(image)
-    whole = image.shape[0]
-    side = max(1, round(whole * rng.uniform(smallest, 1)))
-    top, left = rng.integers(whole - side + 1, size=2)
-    return image[top : top + side, left : left + side]
 
 
 def _number(index: int, example: Batch, *, batch_size: int) -> Batch:

@@ -22,7 +22,8 @@ _EVALUATION_SEED = 20260
 def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ...], ...]) -> Degraded:
     """Degrades `image` [B, H, W, 3] in [0, 1] and returns it with its mask [B, H, W, 1] (1: missing).
 
-    Image i draws with `fold_in(key, index[i])` one of `groups`, then one of the group's tasks, both evenly.
+    Image i draws with `fold_in(key, index[i])` one of `groups`, then one of the group's tasks, both evenly. An image
+    without colour was damaged without: its noise, its covers and its compression are those of a single channel.
     """
     names = tuple(dict.fromkeys(task.name for group in groups for task in group))
     longest = max(len(group) for group in groups)
@@ -37,8 +38,9 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
         place = (draw[1] * jnp.asarray(size)[group]).astype(jnp.int32)
         chosen = (task_key, image, jnp.asarray(severity)[group, place])
         if len(names) == 1:
-            return FUNCTIONS[names[0]](*chosen)
-        return lax.switch(jnp.asarray(branch)[group, place], [FUNCTIONS[name] for name in names], *chosen)
+            return _like(image, FUNCTIONS[names[0]](*chosen))
+        functions = [FUNCTIONS[name] for name in names]
+        return _like(image, lax.switch(jnp.asarray(branch)[group, place], functions, *chosen))
 
     return _for_each(one, image, index)
 
@@ -55,6 +57,12 @@ def degrade_some(
     degraded, mask = degrade(key, image, index, groups)
     draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)
     return jnp.where(draw < share, degraded, image), jnp.where(draw < share, mask, 0.0)
+
+
+def _like(image: Array, damage: Degraded) -> Degraded:
+    """Takes the colour of the damage away where `image` [H, W, 3] has none."""
+    degraded, mask = damage
+    return jnp.where(jnp.all(image == image[..., :1]), degraded[..., 1:2], degraded), mask
 
 
 def _for_each(one: Callable[[Array, Array], Degraded], image: Array, index: Array) -> Degraded:

@@ -29,14 +29,17 @@ def feed(arm: Arm, config: ConfigDict, collectives: Collectives) -> Arm:
 
     For an arm that asks for them it makes the faces' `style` as well, float32 [B, 512].
 
-    Raises `UserError` for a size that the prior has no way to, and for crops, which it does not make.
+    Raises `UserError` for a size that the prior has no way to, and for augmentations that are a dataset's.
     """
     size = config.data.image_size
     if size not in synthesis.SIZES:
         sizes = ", ".join(map(str, synthesis.SIZES))
         raise UserError(f'config.data.image_size is {size}: with data.source "{NAME}" choose one of {sizes}')
-    if config.data.crop < 1:
-        raise UserError(f'config.data.crop is {config.data.crop}: with data.source "{NAME}" it must be 1')
+    for field, plain in (("crop", 1), ("tones", 0), ("grey", 0)):
+        if config.data[field] != plain:
+            raise UserError(
+                f'config.data.{field} is {config.data[field]}: with data.source "{NAME}" it must be {plain}'
+            )
     if unknown := set(arm.features) - {"style"}:
         raise UserError(f'faces of data.source "{NAME}" come without {", ".join(unknown)}; use a dataset for this arm')
     key = jax.random.fold_in(jax.random.key(config.seed), 1)
