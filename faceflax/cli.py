@@ -173,6 +173,11 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
         help="for a GAN: from 0, its own result, to 1, that of the CNN it was trained from, true to the pixels",
     )
     parser.add_argument(
+        "--mirror",
+        action="store_true",
+        help="restore each face's mirror image as well and take the mean: nearer to the clean face, in twice the time",
+    )
+    parser.add_argument(
         "--batch-size", type=int, default=8, metavar="N", help="images restored at once (default: %(default)s)"
     )
 

@@ -49,6 +49,23 @@ def test_a_folder_keeps_its_names_and_sizes(tmp_path, model, capsys):
     assert captured.err == ""
 
 
+def test_mirror_takes_the_mean_of_both_views(tmp_path):
+    pixels = np.random.default_rng(1).integers(0, 256, (128, 128, 3), np.uint8)
+    missing = np.zeros((128, 128), np.uint8)
+    missing[30:60, 10:50] = 255
+    for name, turned in (("a", slice(None)), ("b", slice(None, None, -1))):
+        write(tmp_path / "in" / f"{name}.png", Photograph(pixels[:, turned], None))
+        write(tmp_path / "masks" / f"{name}.png", Photograph(missing[:, turned], None))
+    given = (tmp_path / "in", "--aligned", "--model", "tiny", "--mask", tmp_path / "masks", "--out")
+    assert restore(*given, tmp_path / "once") == 0
+    assert restore(*given, tmp_path / "mirrored", "--mirror") == 0
+    plain, turned, mean = (
+        read(tmp_path / name).pixels.astype(int) for name in ("once/a.png", "once/b.png", "mirrored/a.png")
+    )
+    assert np.abs(plain - turned[:, ::-1]).max() > 10  # the network is no mirror of itself
+    np.testing.assert_allclose(mean, (plain + turned[:, ::-1]) / 2, atol=1)
+
+
 def test_bad_files_are_named_and_the_rest_is_done(tmp_path, model, capsys):
     face(tmp_path / "in" / "good.png")
     for name, data in {

@@ -84,6 +84,8 @@ def _run_aligned(arguments: argparse.Namespace, out: Path) -> int:
     jobs = [job for job in jobs if not acquire.is_video(job.source)]
     batch_size = min(arguments.batch_size, max(1, len(jobs)))
     restorer = restorers.load(arguments.model, arguments.fidelity, batch_size)
+    if arguments.mirror:
+        restorer = restorers.average_mirrored(restorer)
     finder = _load_finder(Path(arguments.segmenter), batch_size) if arguments.segmenter else None
     for failure in failures:
         console.report(failure)

@@ -26,6 +26,8 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
         locator = pool.submit(subjects.load_locator)
         restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
+        if arguments.mirror:
+            restorer = restorers.average_mirrored(restorer)
         locate = locator.result()
     for failure in failures:
         console.report(failure)

@@ -9,7 +9,7 @@ import faceflax
 from faceflax.preprocessing import acquire
 from faceflax.restoration.subjects import Located, Subject
 
-_KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity")
+_KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity", "mirror")
 
 
 def photograph(
