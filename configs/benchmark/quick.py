@@ -18,13 +18,13 @@ def get_config():
     cnn.data.batch_size = 4
     cnn.model.width = 16
     cnn.gan.width = 16
-    cnn.train.duration = "2400steps"
-    cnn.train.eval_every = "2400steps"
+    cnn.train.duration = "2200steps"
+    cnn.train.eval_every = "2200steps"
     cnn.train.checkpoint_every = "600steps"
     cnn.eval.tasks = cnn.tasks
     cnn.eval.max_images = 8
     cnn.wandb.mode = "disabled"
-    arms = twins.create(cnn, "1000steps", perceptual=True)
+    arms = twins.create(cnn, "900steps", perceptual=True)
     for name in ("cnn_perceptual", "gan"):
         arms[name].loss.identity = 0.0  # at 64 pixels its network costs more than all others together
     config = settings.create(arms)
