@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faceflax.errors import UserError
-from faceflax.scaling import cells, fitting, hardware, measuring, prediction, report, settings, tables, traffic
+from faceflax.scaling import cells, fitting, hardware, layouts, measuring, prediction, report, settings, tables, traffic
 from faceflax.scaling.traffic import Traffic
 from tests import tiny
 from tests.cells import make_cell
@@ -52,6 +52,31 @@ def test_places_are_those_that_divide(study):
     ]
     assert {place.batch for place in found if place.mode == "strong"} == {8}
     assert [place.batch for place in found if place.mode == "weak"][:4] == [8, 16, 24, 32]
+
+
+def test_meshes_of_two_axes_are_of_so_many_devices(study):
+    study.counts, study.layouts = (1, 4, 8), ("4x2", "2x4", "2x2")
+    named = {f"{place.layout} on {place.devices}": place.shards for place in measuring.places(study)}
+    assert named == {"data on 1": 1, "2x2 on 4": 2, "4x2 on 8": 2, "2x4 on 8": 4}
+    settings.validate(study)
+    assert layouts.mesh("4x2", 8) == {"data": 4, "fsdp": 2, "spatial": 1}
+    assert not any(map(layouts.is_known, ("8x1", "0x4", "2x2x2", "4 x 2", "rows")))
+
+
+def test_a_step_that_both_modes_have_is_measured_once(study, tmp_path, monkeypatch):
+    study.counts, study.layouts, study.strong_batch, study.weak_batch = (1, 2), ("data", "fsdp"), 16, 8
+    seen = []
+
+    def measure(settings, place, flops):
+        seen.append(place.name)
+        return make_cell(place.devices, layout=place.layout, batch=place.batch, kind="cpu")
+
+    monkeypatch.setattr(measuring, "model_flops", lambda config: 1e9)
+    monkeypatch.setattr(measuring, "_is_here", lambda place: True)
+    monkeypatch.setattr(measuring, "_measure", measure)
+    found = measuring.measure(study, tmp_path, lambda line: None)
+    assert seen == ["strong-data-1", "strong-data-2", "strong-fsdp-2", "weak-data-1"]
+    assert [cell.place for cell in found] == measuring.places(study)
 
 
 @pytest.mark.parametrize(
@@ -165,17 +190,20 @@ def test_what_grows_with_the_images_is_told_from_what_does_not():
 
     def cell(devices, layout, mode):
         made = make_cell(devices, layout=layout, mode=mode)
-        shards = devices if layout == "fsdp" else 1
-        return dataclasses.replace(made, peak_bytes=whole + split / shards + per_image * made.images_per_device)
+        shards = made.place.shards
+        return dataclasses.replace(made, accelerator_bytes=whole + split / shards + per_image * made.images_per_device)
 
     measured = [cell(1, "data", "weak"), cell(1, "data", "strong")]
-    found = fitting.count(measured, lambda each: each.peak_bytes)
+    found = fitting.count(measured, lambda each: each.accelerator_bytes)
     np.testing.assert_allclose(found[:3], (0, whole + split, per_image), rtol=1e-6)
-    assert math.isclose(found.at("data", 8, 64), whole + split + 64 * per_image)
+    assert math.isclose(found.at(1, 64), whole + split + 64 * per_image)
     measured += [cell(n, "fsdp", mode) for n in (2, 4) for mode in ("weak", "strong")]
-    found = fitting.count(measured, lambda each: each.peak_bytes)
+    found = fitting.count(measured, lambda each: each.accelerator_bytes)
     np.testing.assert_allclose(found[:3], (whole, split, per_image), rtol=1e-6)
-    assert math.isclose(found.at("fsdp", 8, 64), whole + split / 8 + 64 * per_image)
+    assert math.isclose(found.at(8, 64), whole + split / 8 + 64 * per_image)
+    one_axis = fitting.count([*measured, cell(8, "fsdp", "weak")], lambda each: each.accelerator_bytes)
+    measured += [cell(8, "4x2", "weak"), cell(8, "2x4", "weak")]
+    assert one_axis[:3] == pytest.approx(fitting.count(measured, lambda each: each.accelerator_bytes)[:3])
 
 
 def _predicted(study, measured, pod, mode="weak", layout="data"):
@@ -239,7 +267,7 @@ def test_a_step_predicted_from_the_fit_of_its_own_kind(study):
 def test_batches_too_large_or_uneven_are_told(study):
     study.pods.strong_batch = 64
     small, large = _alone("cpu")
-    sizes = [dataclasses.replace(small, peak_bytes=8e9), dataclasses.replace(large, peak_bytes=50e9)]
+    sizes = [dataclasses.replace(small, accelerator_bytes=8e9), dataclasses.replace(large, accelerator_bytes=50e9)]
     found = prediction.predict(study, sizes)
     strong = {each.pod: each for each in found if each.mode == "strong"}
     assert "H100 x 64" in strong and "H100 x 128" not in strong

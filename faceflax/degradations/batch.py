@@ -7,13 +7,13 @@ gives the same result, but a CPU's loop over it gathers all images on every devi
 """
 
 import zlib
-from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from faceflax import by_device
 from faceflax.degradations.tasks import FUNCTIONS, Degraded, Task
 
 _EVALUATION_SEED = 20260
@@ -42,7 +42,7 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
         functions = [FUNCTIONS[name] for name in names]
         return _like(image, lax.switch(jnp.asarray(branch)[group, place], functions, *chosen))
 
-    return _for_each(one, image, index)
+    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index)
 
 
 def degrade_some(
@@ -65,17 +65,6 @@ def _like(image: Array, damage: Degraded) -> Degraded:
     return jnp.where(jnp.all(image == image[..., :1]), degraded[..., 1:2], degraded), mask
 
 
-def _for_each(one: Callable[[Array, Array], Degraded], image: Array, index: Array) -> Degraded:
-    """Applies `one` to every image and its index.
-
-    Under `vmap` a choice (of a task, of what a task needs to compute) becomes all that there is to choose from, for
-    every image. A loop runs what was chosen, which wins where nothing runs in parallel.
-    """
-    image = jnp.asarray(image, jnp.float32)
-    loop = lambda image, index: lax.map(lambda pair: one(*pair), (image, index))  # noqa: E731
-    return lax.platform_dependent(image, index, cpu=loop, default=jax.vmap(one))
-
-
 def degrade_for_evaluation(image: Array, index: Array, task: Task) -> Degraded:
     """Degrades `image` [B, H, W, 3] by `task`: what happens to image i is a function of (`task`, `index[i]`) alone.
 
@@ -88,4 +77,4 @@ def degrade_for_evaluation(image: Array, index: Array, task: Task) -> Degraded:
     def one(image: Array, index: Array) -> Degraded:
         return FUNCTIONS[task.name](jax.random.fold_in(key, index), image, task.severity)
 
-    return _for_each(one, image, index)
+    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index)

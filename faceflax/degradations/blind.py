@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from faceflax import by_device
 from faceflax.degradations import blur, jpeg, noise, resize
 
 # One row a severity, 1 to 3.
@@ -53,7 +54,7 @@ def degrade(key: Array, image: Array, severity: Array | float) -> Array:
     def wholly(image: Array) -> Array:
         return _damage_small(_shrink(image, image.shape[:2], draw), image.shape[:2], draw)
 
-    return lax.platform_dependent(image, cpu=sparingly, default=wholly)
+    return by_device.choose(image, cpu=sparingly, default=wholly)
 
 
 def _draw(key: Array, height: int, width: int, severity: Array | float) -> _Draw:

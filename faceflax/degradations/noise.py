@@ -7,6 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from faceflax import by_device
+
 
 def standard_normal(key: Array, shape: tuple[int, ...]) -> Array:
     """Returns float32 draws of a standard normal distribution (at most 5.3 in size); a function of `key` and `shape`.
@@ -28,7 +30,7 @@ def standard_normal(key: Array, shape: tuple[int, ...]) -> Array:
         uniform = ((bits >> 9).astype(jnp.int32).astype(jnp.float32) + 0.5) * 2.0**-22 - 1.0
         return jnp.sqrt(2.0) * lax.erf_inv(uniform)
 
-    return jnp.moveaxis(lax.map(channel, np.arange(channels, dtype=np.uint32)), 0, -1)
+    return jnp.moveaxis(by_device.map_each(channel, np.arange(channels, dtype=np.uint32)), 0, -1)
 
 
 def _mix(bits: Array) -> Array:

@@ -14,6 +14,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from faceflax import by_device
+
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
@@ -27,31 +29,17 @@ CPU_COMPILER_OPTIONS = {
 }
 
 
-_is_neutral = contextvars.ContextVar("is_neutral", default=False)
 _in_rows = contextvars.ContextVar("in_rows", default=False)
-
-
-@contextlib.contextmanager
-def neutral() -> Iterator[None]:
-    """What is traced within is written in one way for all devices: for exporters that cannot choose by device."""
-    with _set(_is_neutral):
-        yield
 
 
 @contextlib.contextmanager
 def in_rows() -> Iterator[None]:
     """What is traced within keeps height apart from the batch: for images that are split by rows over devices."""
-    with _set(_in_rows):
-        yield
-
-
-@contextlib.contextmanager
-def _set(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
-    token = variable.set(True)
+    token = _in_rows.set(True)
     try:
         yield
     finally:
-        variable.reset(token)
+        _in_rows.reset(token)
 
 
 def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -95,7 +83,7 @@ def kernel_gradient(images: jax.Array, gradient: jax.Array) -> jax.Array:
     Takes its `images` [B, H, W, C] and the gradient of its result, [B, H, W, O]. Its own gradients, which penalties on
     gradients need, are convolutions again.
     """
-    return lax.platform_dependent(
+    return by_device.choose(
         images, gradient, cpu=kernel_gradient_over_fewer_channels, default=kernel_gradient_over_images
     )
 
@@ -138,9 +126,7 @@ def kernel_gradient_over_fewer_channels(images: jax.Array, gradient: jax.Array) 
 
 def depthwise3x3(images: jax.Array, kernel: jax.Array) -> jax.Array:
     """Correlates each channel of `images` [B, H, W, C] with its own `kernel` [3, 3, C]; gives [B, H, W, C]."""
-    if _is_neutral.get():
-        return depthwise3x3_by_convolution(images, kernel)
-    return lax.platform_dependent(images, kernel, cpu=depthwise3x3_by_shifts, default=depthwise3x3_by_convolution)
+    return by_device.choose(images, kernel, cpu=depthwise3x3_by_shifts, default=depthwise3x3_by_convolution)
 
 
 def depthwise3x3_by_convolution(images: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -13,9 +13,9 @@ import jax.export  # a module that `import jax` leaves out
 import jax.numpy as jnp
 import numpy as np
 
+from faceflax import by_device
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.models import convolutions
 from faceflax.restoration import exported, networks
 from faceflax.restoration.restorers import RestoreBatch
 from faceflax.training import parallel
@@ -94,7 +94,7 @@ def _write_onnx(function: Function, size: int, description: str, path: Path) -> 
         import onnxruntime  # noqa: F401 - with which the file is checked
     except ImportError as error:
         raise UserError("--format onnx needs more packages; pip install 'faceflax[export]'") from error
-    with convolutions.neutral(), warnings.catch_warnings():
+    with by_device.as_on_accelerators(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Explicitly requested dtype float64")
         model = jax2onnx.to_onnx(
             function,

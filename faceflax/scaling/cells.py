@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from faceflax.files import write_json
+from faceflax.scaling import layouts
 from faceflax.scaling.traffic import Traffic
 
 
@@ -19,7 +20,7 @@ class Place:
 
     Attributes:
       mode: "strong" (the batch is the same on any number of devices) or "weak" (a device's share is).
-      layout: one of `settings.LAYOUTS`.
+      layout: see `layouts`.
       devices: how many.
       batch: images a step, over all devices.
     """
@@ -34,20 +35,29 @@ class Place:
         """The cell's name in files and messages: "weak-fsdp-8"."""
         return f"{self.mode}-{self.layout}-{self.devices}"
 
+    @property
+    def shards(self) -> int:
+        """Over how many devices the parameters are split; 1: they are whole on each."""
+        return layouts.shards(self.layout, self.devices)
+
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
     """What was measured there.
+
+    Counted is the step as accelerators run it, see `parallel.Costs`; `seconds` and `peak_bytes` are those of the
+    program that ran.
 
     Attributes:
       place: which step.
       device_kind: JAX's name of the devices; "cpu" where they were simulated.
       dtype: of the activations.
       seconds: of a step, one timing a round.
-      flops: XLA's count for a step, on all devices.
+      flops: operations on all devices.
       model_flops: those of the network alone, see `measuring.model_flops`.
       moved_bytes: read and written by one device's operations.
       peak_bytes: held at once on one device.
+      accelerator_bytes: the same as accelerators run it.
       traffic: the collectives of one device's program, by kind.
       parameter_bytes: of the trained networks, whole.
       commit: of the checkout that measured; "" outside one.
@@ -61,6 +71,7 @@ class Cell:
     model_flops: float
     moved_bytes: float
     peak_bytes: float
+    accelerator_bytes: float
     traffic: dict[str, Traffic]
     parameter_bytes: int
     commit: str

@@ -1,8 +1,8 @@
 """What is fitted to the measured cells of one kind of device: the seconds of a step, and what a device does in it.
 
 Seconds = launch + operations / rate + bytes sent / bandwidth + messages x latency. What is done, held or moved =
-whole + split / shards + images x each, where shards are the devices of "fsdp", and otherwise 1. All numbers are at
-least 0.
+whole + split / shards + images x each, where the shards are the devices that parameters are split over. All numbers are
+at least 0. Cells of images that are split by rows are left out: what is sent and done for the seams is neither.
 """
 
 import dataclasses
@@ -42,6 +42,7 @@ def seconds(cells: Sequence[Cell]) -> Fit | None:
 
     None where no two cells have a different number of operations on a device: nothing tells launch from work.
     """
+    cells = of_whole_images(cells)
     if not _differ(cells):
         return None
     coefficients = _solve(_terms(cells), _medians(cells))
@@ -54,9 +55,14 @@ def seconds(cells: Sequence[Cell]) -> Fit | None:
     return Fit(*coefficients, error=error, held_out=held_out, knows_talk=any(cell.messages for cell in cells))
 
 
+def of_whole_images(cells: Sequence[Cell]) -> list[Cell]:
+    """Returns those of `cells` whose images are not split over devices, which are the ones that are fitted."""
+    return [cell for cell in cells if cell.place.layout != "spatial"]
+
+
 def _differ(cells: Sequence[Cell]) -> bool:
     work = [_work(cell) for cell in cells]
-    return max(work) > 1.01 * min(work)
+    return bool(work) and max(work) > 1.01 * min(work)
 
 
 def _terms(cells: Sequence[Cell]) -> np.ndarray:
@@ -77,7 +83,7 @@ class Count(NamedTuple):
 
     Attributes:
       whole: what is there whatever the batch and the layout.
-      split: what "fsdp" divides by its devices.
+      split: what is divided by the shards.
       per_image: for each image of the device.
       error: mean relative error on the cells.
     """
@@ -87,23 +93,21 @@ class Count(NamedTuple):
     per_image: float
     error: float
 
-    def at(self, layout: str, devices: int, images: float) -> float:
-        """Returns the count for so many images on each of so many devices."""
-        shards = devices if layout == "fsdp" else 1
+    def at(self, shards: int, images: float) -> float:
+        """Returns the count for so many images on each device, with parameters split over so many of them."""
         return self.whole + self.split / shards + self.per_image * images
 
 
 def count(cells: Sequence[Cell], value: Callable[[Cell], float]) -> Count:
     """Fits `value` of `cells`, all of one kind of device, each by its relative error.
 
-    Needs two numbers of images on a device. Cells of split images are left out. Where none is of "fsdp", all that does
-    not grow with the images counts as split.
+    Needs two numbers of images on a device. Where no cell has split parameters, all that does not grow with the images
+    counts as split.
     """
-    cells = [cell for cell in cells if cell.place.layout != "spatial"]
+    cells = of_whole_images(cells)
     values = np.array([value(cell) for cell in cells])
-    shards = [cell.place.devices if cell.place.layout == "fsdp" else 1 for cell in cells]
-    has_fsdp = max(shards) > 1
-    terms = np.array([[has_fsdp, 1 / n, cell.images_per_device] for n, cell in zip(shards, cells, strict=True)])
+    are_split = any(cell.place.shards > 1 for cell in cells)
+    terms = np.array([[are_split, 1 / cell.place.shards, cell.images_per_device] for cell in cells])
     coefficients = _solve(terms, values)
     return Count(*coefficients, error=_error(terms, coefficients, values))
 

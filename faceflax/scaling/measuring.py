@@ -1,5 +1,6 @@
 """Times and counts the training step on every number of devices that is here, in every layout."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -15,8 +16,7 @@ from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.evaluation.benchmark.efficiency import training_program
-from faceflax.scaling import cells, traffic
-from faceflax.scaling import settings as settings_lib
+from faceflax.scaling import cells, layouts, traffic
 from faceflax.scaling.cells import Cell, Place
 from faceflax.training import arms, parallel
 from faceflax.training import workdir as workdir_lib
@@ -29,12 +29,14 @@ _OF_THE_TRAINING = ("seed", "profile", "train", "eval", "wandb", "parallel", "da
 def places(settings: ConfigDict) -> list[Place]:
     """Returns the cells of the study: each mode, layout and number of devices that can be laid out.
 
-    One device is one device in any layout: it is measured as "data" alone. Left out are numbers that do not divide the
-    batch, or, of images split by rows, the image.
+    One device is one device in any layout: it is measured as "data" alone. Left out are numbers that a layout is not
+    of, and those that do not divide the batch, or, of images split by rows, the image.
     """
     counts = sorted(set(settings.counts))
     laid_out = [("data", count) for count in counts if count == 1]
-    laid_out += [(layout, count) for layout in settings.layouts for count in counts if count > 1]
+    laid_out += [
+        (name, count) for name in settings.layouts for count in counts if count > 1 and layouts.mesh(name, count)
+    ]
     found = []
     for mode in ("strong", "weak"):
         for layout, count in laid_out:
@@ -58,9 +60,13 @@ def measure(settings: ConfigDict, folder: Path, say: Callable[[str], None]) -> l
     here = [place for place in places(settings) if _is_here(place)]
     missing = _missing(here, folder, kind, made_from | _machine())
     flops = model_flops(settings.experiment) if missing else 0.0
+    measured: dict[tuple, Cell] = {}
     for place in missing:
-        say(f"measuring {place.name} on {kind}")
-        cell = _measure(settings, place, flops)
+        step = (place.layout, place.devices, place.batch)
+        if step not in measured:  # else the other mode's is the same
+            say(f"measuring {place.name} on {kind}")
+            measured[step] = _measure(settings, place, flops)
+        cell = dataclasses.replace(measured[step], place=place)
         if jax.process_index() == 0:
             cells.write(folder, cell, made_from | _machine())
     found = [
@@ -89,7 +95,13 @@ def _made_from(settings: ConfigDict) -> dict[str, Any]:
     step = {name: value for name, value in fields.items() if name not in _OF_THE_TRAINING}
     step["image_size"] = settings.experiment.data.image_size
     digest = hashlib.sha256(json.dumps(step, sort_keys=True).encode()).hexdigest()
-    return {"step": digest, "rounds": settings.rounds, "steps": settings.steps, "jax": jax.__version__}
+    return {
+        "step": digest,
+        "counted": "as accelerators run it",
+        "rounds": settings.rounds,
+        "steps": settings.steps,
+        "jax": jax.__version__,
+    }
 
 
 def _machine() -> dict[str, Any]:
@@ -106,7 +118,7 @@ def _measure(settings: ConfigDict, place: Place, image_flops: float) -> Cell:
     config = config_lib.from_json(config_lib.to_json(settings.experiment))
     config.data.batch_size = place.batch
     strategy = "pmap" if place.layout == "pmap" else "jit"
-    devices = parallel.create(settings_lib.mesh(place.layout, place.devices), strategy, num_devices=place.devices)
+    devices = parallel.create(layouts.mesh(place.layout, place.devices), strategy, num_devices=place.devices)
     program, costs = training_program(config, devices)
     program.seconds(1)  # the compiler's
     return Cell(
@@ -118,6 +130,7 @@ def _measure(settings: ConfigDict, place: Place, image_flops: float) -> Cell:
         model_flops=place.batch * image_flops,
         moved_bytes=costs.moved_bytes,
         peak_bytes=costs.peak_bytes,
+        accelerator_bytes=costs.accelerator_bytes,
         traffic=traffic.count(costs.program),
         parameter_bytes=sum(leaf.size * leaf.dtype.itemsize for leaf in _trained_parameters(config)),
         commit=workdir_lib.provenance()["commit"],

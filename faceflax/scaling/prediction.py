@@ -11,19 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from ml_collections import ConfigDict
 
 from faceflax.scaling import cells as cells_lib
-from faceflax.scaling import fitting, hardware
+from faceflax.scaling import fitting, hardware, layouts
 from faceflax.scaling.cells import Cell
 from faceflax.scaling.fitting import Count, Fit
 from faceflax.scaling.hardware import Accelerator
 
 LAYOUTS = ("data", "fsdp")
-"""Those that steps are predicted for."""
+"""Those that steps are predicted for.
 
+Of two axes, and of split images, it is not told how what devices send would divide over a pod's links.
+"""
 
 COUNTED: dict[str, tuple[float, Callable[[Cell], float]]] = {
     "GFLOP": (1e9, lambda cell: cell.flops / cell.place.devices),
     "GB moved": (1e9, lambda cell: cell.moved_bytes),
-    "MB at once": (1e6, lambda cell: cell.peak_bytes),
+    "MB at once": (1e6, lambda cell: cell.accelerator_bytes),
 }
 """What is counted of one device's step: how large its unit is, and the count of a cell."""
 
@@ -101,7 +103,7 @@ def counted_on(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]]) ->
 
 def tells_counts(cells: Sequence[Cell]) -> bool:
     """Whether cells of one kind of device tell what grows with the images from what does not."""
-    return len({cell.images_per_device for cell in cells if cell.place.layout != "spatial"}) > 1
+    return len({cell.images_per_device for cell in fitting.of_whole_images(cells)}) > 1
 
 
 def _device(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]], settings: ConfigDict) -> "_Device":
@@ -151,7 +153,7 @@ class _Device:
         return list(self.messages)
 
     def predict(self, pod: str, mode: str, layout: str, devices: int, batch: int) -> Prediction:
-        flops, moved, held = (count.at(layout, devices, batch / devices) for count in self.counts)
+        flops, moved, held = (count.at(layouts.shards(layout, devices), batch / devices) for count in self.counts)
         talk, talk_from = self._talk(layout, devices)
         if self.fit:
             work, memory_traffic = self.fit.launch + self.fit.per_flop * flops, math.nan

@@ -74,26 +74,28 @@ def _about(settings: ConfigDict, cells: Sequence[Cell]) -> str:
     text = (
         f"A training step at {size}x{size} in {dtypes}: medians of {settings.rounds} timings of {settings.steps} "
         "steps. Efficiency is by the step of one device of the same kind: 1 where n devices take an nth of its time "
-        "(strong), or the same time for n times the images (weak). Operations and bytes are XLA's count of the "
-        "compiled step, those of one device but for GFLOP, which are all devices'; what is sent is what one device "
-        "sends in rings. MFU is the network's own operations, three times those of restoring (of a GAN, its "
-        "generator's), by the devices' peak in that dtype; the damage and what rematerialisation repeats do not count. "
-        "XLA counts what a loop repeats once: CPUs make damage image by image, so that of a batch one image's damage "
-        "counts there."
+        "(strong), or the same time for n times the images (weak); a step that both tables have was measured once. The "
+        "layout 4x2 has 4 devices along data and 2 along fsdp. Operations and bytes are XLA's count of the step as "
+        "accelerators run it, those of one device but for GFLOP, which are all devices'; MiB at once are those of the "
+        "program that ran; what is sent is what one device sends in rings. MFU is the network's own operations, three "
+        "times those of restoring (of a GAN, its generator's), by the devices' peak in that dtype; the damage and what "
+        "rematerialisation repeats do not count."
     )
     if all(cell.device_kind != "cpu" for cell in cells):
         return text
     return (
         f"{text} Devices of the kind cpu are simulated and share one computer's cores, so that there efficiency is "
         "what splitting the same work costs: by the time of all devices together. It comes out above 1 where a base "
-        "of few images leaves the cores idle; that is no scaling."
+        "of few images leaves the cores idle; that is no scaling. They damage images one by one in a loop, of which "
+        "XLA would count one round: to be counted their steps are compiled once more, as accelerators run them."
     )
 
 
 _ABOUT_FITS = (
     "A step on each kind of device: launch + operations + bytes sent + messages, every term at least 0. The last "
     "column is the error on the cells of most devices by a fit that has not seen them. What a device does and holds in "
-    "a step: whole + split / devices of fsdp + so much for each of its images."
+    "a step as accelerators run it: whole + split / devices along fsdp + so much for each of its images. Steps that "
+    "split images by rows (spatial) are in neither."
 )
 
 
@@ -118,8 +120,9 @@ def assumptions(settings: ConfigDict, cells: Sequence[Cell]) -> str:
         "",
         "Both: gradients and parameters are float32 and go round in rings, within an island first, as many times as in "
         "the steps measured on several devices (compiled for CPUs, fsdp sums gradients whole where other compilers "
-        "scatter them, and so sends up to a third more); damage counts as above; input keeps up, and nobody waits for "
-        "a slower device. Peaks in float32 are those of JAX's default: TF32 on a GPU, one pass of "
+        "scatter them, and so sends up to a third more); input keeps up, and nobody waits for a slower device. Meshes "
+        "of two axes tell of what is held, and are not predicted themselves: how what they send divides over a pod's "
+        "links is not modelled. Peaks in float32 are those of JAX's default: TF32 on a GPU, one pass of "
         "bfloat16 on a TPU.",
         "",
     ]

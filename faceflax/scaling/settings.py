@@ -8,11 +8,7 @@ from ml_collections import ConfigDict
 
 from faceflax import config as config_lib
 from faceflax.errors import UserError
-from faceflax.scaling import laws
-from faceflax.training import layout
-
-LAYOUTS = ("data", "fsdp", "spatial", "pmap")
-"""All devices along one axis of the mesh, under jit; or all along `data`, under pmap."""
+from faceflax.scaling import laws, layouts
 
 
 def create(experiment: ConfigDict) -> ConfigDict:
@@ -21,7 +17,7 @@ def create(experiment: ConfigDict) -> ConfigDict:
     config.experiment = experiment
 
     config.counts = (1, 2, 4, 8)  # devices; of CPUs as many are simulated
-    config.layouts = ("data", "fsdp", "pmap")
+    config.layouts = ("data", "fsdp", "4x2", "2x4", "pmap", "spatial")  # see `layouts`
     config.strong_batch = 16  # images a step, over all devices, however many
     config.weak_batch = 8  # images a step and device
     config.rounds = 5  # timings of each cell
@@ -64,8 +60,11 @@ def validate(config: ConfigDict) -> None:
     if not config.counts or min(config.counts) < 1:
         raise UserError(f"config.counts {tuple(config.counts)} must hold numbers of devices, as (1, 2, 4, 8)")
     for name in config.layouts:
-        if name not in LAYOUTS:
-            raise UserError(f'config.layouts has "{name}"; write some of {", ".join(LAYOUTS)}')
+        if not layouts.is_known(name):
+            raise UserError(
+                f'config.layouts has "{name}"; write some of {", ".join(layouts.NAMES)}, or how many devices lie along '
+                "data and fsdp, as 4x2"
+            )
     if not 0 < config.pods.share_of_peak <= 1 or not 0 <= config.pods.overlap <= 1:
         raise UserError("config.pods.share_of_peak and config.pods.overlap are shares: write numbers up to 1")
     _validate_laws(config.laws)
@@ -78,9 +77,3 @@ def _validate_laws(config: ConfigDict) -> None:
             f"config.laws trains {sizes} size(s) with {seeds} seed(s); a law needs at least {laws.MIN_SIZES} sizes and "
             f'{laws.MIN_SEEDS} seeds, or --config.laws.widths="()" to leave the trainings out'
         )
-
-
-def mesh(name: str, count: int) -> dict[str, int]:
-    """The mesh of `count` devices in the layout `name`."""
-    axis = "data" if name == "pmap" else name
-    return dict.fromkeys(layout.AXES, 1) | {axis: count}

@@ -32,7 +32,7 @@ def cell_row(cell: Cell, cells: Sequence[Cell]) -> dict[str, Any]:
     row = vars(cell.place) | {"device_kind": cell.device_kind, "dtype": cell.dtype}
     row |= {"seconds": cell.median_seconds, "fastest": min(cell.seconds), "slowest": max(cell.seconds)}
     row |= {"efficiency": efficiency(cell, cells), "mfu": prediction.mfu(cell)}
-    for name in ("flops", "model_flops", "moved_bytes", "peak_bytes", "parameter_bytes"):
+    for name in ("flops", "model_flops", "moved_bytes", "peak_bytes", "accelerator_bytes", "parameter_bytes"):
         row[name] = getattr(cell, name)
     for kind in traffic.KINDS:
         count, sent_bytes = cell.traffic.get(kind, (0, 0.0))

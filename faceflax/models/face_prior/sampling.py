@@ -2,8 +2,8 @@
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
+from faceflax import by_device
 from faceflax.models.face_prior.network import DIMENSION, NUM_STYLES, Params, map_to_style, truncate
 from faceflax.models.face_prior.synthesis import synthesise
 
@@ -62,20 +62,20 @@ def make_faces(params: Params, styles: jax.Array, size: int) -> jax.Array:
     """
 
     def one_by_one(styles: jax.Array) -> jax.Array:
-        return lax.map(lambda style: to_bytes(synthesise(params, style[None], size))[0], styles)
+        return jax.lax.map(lambda style: to_bytes(synthesise(params, style[None], size))[0], styles)
 
     def together(styles: jax.Array) -> jax.Array:
         return to_bytes(synthesise(params, styles, size))
 
-    return lax.platform_dependent(styles, cpu=one_by_one, default=together)
+    return by_device.choose(styles, cpu=one_by_one, default=together)
 
 
 def draw_styles(params: Params, key: jax.Array, index: jax.Array) -> jax.Array:
     """Returns styles [B, 512] of random faces; that of face i is drawn by `fold_in(key, index[i])` alone."""
-    return lax.map(lambda i: draw_style(params, jax.random.fold_in(key, i)), index)
+    return by_device.map_each(lambda i: draw_style(params, jax.random.fold_in(key, i)), index)
 
 
 def draw_people(params: Params, key: jax.Array, person: jax.Array, picture: jax.Array, size: int) -> jax.Array:
     """Returns uint8 faces [B, S, S, 3]: picture `picture[i]` of person `person[i]`, see `draw_picture`."""
-    styles = lax.map(lambda pair: draw_picture(params, key, *pair), (person, picture))
+    styles = by_device.map_each(lambda *numbers: draw_picture(params, key, *numbers), person, picture)
     return make_faces(params, styles, size)

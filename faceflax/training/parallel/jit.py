@@ -159,7 +159,7 @@ class Parallel:
 
     def costs(self, program: Any, *arguments: Any) -> Costs:
         """Compiles `program` (of `compile_step` or `compile_batched`) for `arguments` and returns XLA's counts."""
-        return programs.count(program.lower(*arguments).compile(), self.num_devices)
+        return programs.count(program, arguments, self.num_devices)
 
     def replicate(self, tree: Any) -> Any:
         """Places host arrays, equal in every process, whole on every device."""

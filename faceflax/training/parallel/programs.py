@@ -3,13 +3,17 @@
 import dataclasses
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.export  # a module that `import jax` leaves out
 
+from faceflax import by_device
 from faceflax.models import convolutions
+
+# What is only counted need not be fast, and compiles in half of the time. The counts are the same.
+_TO_COUNT = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
 
@@ -33,27 +37,47 @@ class Step:
 class Costs(NamedTuple):
     """What XLA counts of a program; NaN where it does not count.
 
-    `flops` are floating-point operations on all devices; of branches the dearest counts, and of loops (a CPU's over the
-    images to be damaged, micro-batches) one round. `peak_bytes` are held at once on one device: arguments, results and
-    temporaries, less what results share with arguments. `moved_bytes` are what one device's operations read and write,
-    each by itself. `program` is one device's program as text.
+    All but `peak_bytes` is of the program as accelerators run it, on CPUs too, which compile it for that alone: a CPU
+    takes some things in loops, the images to be damaged and faces to be made, and of a loop XLA counts one round.
+
+    Attributes:
+      flops: operations on all devices. Of branches the dearest counts, and of micro-batches, on accelerators, one.
+      peak_bytes: held at once on one device by the program that runs here: arguments, results and temporaries, less
+        what results share with arguments.
+      accelerator_bytes: the same of the program as accelerators run it.
+      moved_bytes: what one device's operations read and write, each by itself.
+      program: one device's program as text.
     """
 
     flops: float
     peak_bytes: float
+    accelerator_bytes: float = math.nan
     moved_bytes: float = math.nan
     program: str = ""
 
 
-def count(compiled: Any, num_devices: int) -> Costs:
-    """Returns XLA's counts of a program that was compiled for `num_devices` devices."""
-    counted, memory = compiled.cost_analysis() or {}, compiled.memory_analysis()
-    flops = counted.get("flops", math.nan) * num_devices  # a program is one device's share
-    held = math.nan
-    if memory is not None:
-        held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
-        held -= memory.alias_size_in_bytes
-    return Costs(flops, held, counted.get("bytes accessed", math.nan), compiled.as_text())
+def count(program: Any, arguments: Sequence[Any], num_devices: int) -> Costs:
+    """Returns XLA's counts of a jitted `program` for `arguments`, which lie on `num_devices` devices."""
+    runs = counted = program.lower(*arguments).compile()
+    if jax.default_backend() == "cpu":
+        with by_device.as_on_accelerators():
+            counted = program.lower(*arguments).compile(compiler_options=_TO_COUNT)
+    found = counted.cost_analysis() or {}
+    return Costs(
+        flops=found.get("flops", math.nan) * num_devices,  # a program is one device's share
+        peak_bytes=_held_bytes(runs),
+        accelerator_bytes=_held_bytes(counted),
+        moved_bytes=found.get("bytes accessed", math.nan),
+        program=counted.as_text(),
+    )
+
+
+def _held_bytes(compiled: Any) -> float:
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return math.nan
+    held = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+    return held - memory.alias_size_in_bytes
 
 
 def lower_portably(function: Callable, *shapes: Any) -> jax.export.Exported:
