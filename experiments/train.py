@@ -1,7 +1,8 @@
 """Trains a network: python -m experiments.train --config=configs/cnn.py --workdir=runs/cnn [--config.FIELD=VALUE ...].
 
 The same command goes on where a stopped run was, from its newest checkpoint. Exit status: 0 when training is complete,
-143 when SIGTERM and 130 when Ctrl-C ended it after saving, 1 with one sentence for a mistake that the user can mend.
+143 when SIGTERM and 130 when Ctrl-C ended it after saving, 1 with one sentence for a mistake that the user can mend, 2
+where that is the configuration.
 """
 
 import os
@@ -22,12 +23,13 @@ def main() -> int:
     import jax
 
     from faceflax import config as config_lib
-    from faceflax.errors import UserError
+    from faceflax.errors import UserError, refusing
     from faceflax.evaluation import encoding, segmentation, validation
     from faceflax.training import examples, loop, prior_data, runtime, workdir
 
     config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
-    config_lib.validate(config)
+    with refusing():
+        config_lib.validate(config)
     if not _WORKDIR.value:
         raise UserError("--workdir is empty; name a folder")
     runtime.start()

@@ -20,11 +20,29 @@ _TURNS = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # that
 class UserError(Exception):
     """Something the user can mend. Its text is one plain sentence: what is wrong, and what to do."""
 
+    status = 1
+    """What a program ends with."""
+
+
+class RefusedError(UserError):
+    """A configuration that is refused as it is, however often it is tried."""
+
+    status = 2
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """Within it, what is wrong is wrong with the configuration: a `UserError` becomes a `RefusedError`."""
+    try:
+        yield
+    except UserError as error:
+        raise RefusedError(str(error)) from error
+
 
 def run_main(main: Callable[[], int | None]) -> None:
     """Runs a program's `main`, and ends the process with its exit status.
 
-    A `UserError` is printed as one line on stderr and ends with status 1; any other exception is a bug of ours and
+    A `UserError` is printed as one line on stderr and ends with its `status`; any other exception is a bug of ours and
     keeps its traceback. An interrupt ends with status 130, as shells expect, and a `Terminated` with 143. What cannot
     be printed, to a full disk or a program that has ended, is an error of the first kind.
     """
@@ -34,7 +52,7 @@ def run_main(main: Callable[[], int | None]) -> None:
         sys.stdout.flush()
     except UserError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(error.status)
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.ENOSPC, errno.EPIPE):
             raise

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from faceflax import cli
-from faceflax.errors import UserError, printable, run_main
+from faceflax.errors import UserError, printable, refusing, run_main
 
 PROGRAM = "from faceflax.errors import run_main; run_main(lambda: print('said' * 9999, flush={flush}))"
 
@@ -26,6 +26,21 @@ def test_what_cannot_be_said_is_one_sentence(flush, place):
     reason = "Broken pipe" if place == "closed" else "No space left on device"
     assert done.stderr == f"error: what was to be said could not be written: {reason}\n"
     assert done.returncode == 1
+
+
+def _raise(error):
+    raise error
+
+
+def test_a_configuration_that_is_refused_has_a_status_of_its_own(capsys):
+    def main():
+        with refusing():
+            _raise(UserError("too long"))
+
+    for program, status in ((main, 2), (lambda: _raise(UserError("too long")), 1)):
+        with pytest.raises(SystemExit) as ended:
+            run_main(program)
+        assert (ended.value.code, capsys.readouterr().err) == (status, "error: too long\n")
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ import scipy.stats
 import wandb
 import yaml
 
-from faceflax.errors import UserError
+from faceflax.errors import RefusedError, UserError
 from faceflax.sweeps import agent, file, report, space
 from faceflax.sweeps.store import Result, Store
-from faceflax.training import tracking, workdir
+from faceflax.training import loop, processes, tracking, workdir
 from tests import tiny
 
 ROOT = Path(__file__).parent.parent
@@ -155,6 +155,41 @@ def test_a_failed_trial_is_tried_once_more_and_recorded(tmp_path):
     assert group == "s" and re.fullmatch("s-[0-9a-f]{6}-trial-0000", identifier)
     with pytest.raises(UserError, match="holds another sweep"):
         Store(tmp_path / "sweep", sweep, seed=1, count=None)
+
+
+def test_a_refused_point_is_not_tried_again(tmp_path):
+    sweep = file.read(
+        write(tmp_path / "s.yaml", parameters={"x": {"value": 1.0}, "fail": {"value": 1}, "status": {"value": 2}})
+    )
+    (result,) = work(sweep, tmp_path / "sweep")
+    assert (result.state, result.reason) == ("failed", "refused")
+    assert len((tmp_path / "sweep/trial-0000/starts.txt").read_text().splitlines()) == 1
+
+
+def test_a_warm_up_longer_than_the_training_is_refused(tmp_path):
+    config = tiny.config(train__duration="3steps", optim__warmup="3steps")
+    with pytest.raises(RefusedError, match="3 steps of 3"):
+        loop.train(config, tmp_path, None, lambda arm: None)
+
+
+def test_trials_at_once_have_a_gpu_each(tmp_path):
+    fields = {"x": {"values": [1.0, 2.0, 3.0, 4.0]}, "seconds": {"value": 0.1}}
+    sweep = file.read(write(tmp_path / "s.yaml", parameters=fields))
+    results = work(sweep, tmp_path / "sweep", slots=("3", "GPU-5a"))
+    assert [result.state for result in results] == ["complete"] * 4  # a trial fails whose GPU another one has
+    starts = [len(path.read_text().splitlines()) for path in (tmp_path / "sweep").glob("trial-*/starts.txt")]
+    assert starts == [1] * 4
+    assert {path.name for path in (tmp_path / "sweep").glob("gpu-*")} == {"gpu-3", "gpu-GPU-5a"}
+
+
+def test_gpus_keep_the_names_that_the_environment_gives_them(monkeypatch):
+    monkeypatch.setattr(processes, "_PROBE", "print(2)")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert processes.gpus() == ["4", "7"]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert processes.gpus() == ["0", "1"]
+    monkeypatch.setattr(processes, "_PROBE", "print(0)")
+    assert processes.gpus() == []
 
 
 def test_a_trial_whose_metric_is_not_finite_fails_with_its_reason_and_is_tried_once_more(tmp_path):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from faceflax.errors import UserError
+from faceflax.errors import RefusedError, UserError
 from faceflax.sweeps.file import Sweep, command
 from faceflax.sweeps.store import Store, Trial
 from faceflax.training import processes, tracking, workdir
@@ -123,7 +123,7 @@ def _collect(sweep: Sweep, running: list[_Running], free: list[str], say: Callab
 
 def _end(sweep: Sweep, each: _Running, values: list[float]) -> str:
     """Records how a trial ended, and returns it in words."""
-    status = each.process.returncode
+    status, again = each.process.returncode, True
     if values and not math.isfinite(values[-1]) and (status == 0 or each.is_stopped_early):
         reason = f"{sweep.metric} is {values[-1]}"
     elif each.is_stopped_early and status:
@@ -132,9 +132,11 @@ def _end(sweep: Sweep, each: _Running, values: list[float]) -> str:
     elif status == 0 and values:
         each.trial.complete(values[-1])
         return f"ends with {sweep.metric} {values[-1]:.4g}"
+    elif status == RefusedError.status:
+        reason, again = "refused", False
     else:
         reason = f"status {status}" if status else f"no {sweep.metric} in its metrics.jsonl"
-    each.trial.fail(reason)
+    each.trial.fail(reason, again=again)
     return f"failed ({reason}); {each.folder}.log says why"
 
 

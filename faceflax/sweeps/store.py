@@ -70,10 +70,10 @@ class Trial:
         """Ends the trial as one that the others left behind."""
         self._study.tell(self._trial, state=TrialState.PRUNED)
 
-    def fail(self, reason: str) -> None:
-        """Ends the trial without a result; its slot is tried once more."""
+    def fail(self, reason: str, *, again: bool) -> None:
+        """Ends the trial without a result; its slot is tried once more, if that is to be done `again`."""
         self._end(reason)
-        if self._trial.user_attrs[_TRY] < _TRIES:
+        if again and self._trial.user_attrs[_TRY] < _TRIES:
             _enqueue(self._study, self.slot, self.point, self._trial.user_attrs[_TRY] + 1)
 
     def interrupt(self) -> None:

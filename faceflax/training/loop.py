@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from faceflax.config import num_steps
 from faceflax.datasets import stream
-from faceflax.errors import UserError
+from faceflax.errors import UserError, refusing
 from faceflax.training import arms, cluster, optimizer, parallel, prior_data
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.checkpoints import Checkpoints, load_first_params
@@ -85,13 +85,15 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
       0 when training is complete; the number of the signal (SIGTERM, SIGINT) that ended it early, after saving.
 
     Raises:
+      RefusedError: the configuration is of no training, on these devices.
       UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
-        be fetched, the steps to trace come after the end, or the disk is full.
+        be fetched, or the disk is full.
     """
-    plan = Plan.create(config, None if source is None else len(source))
-    traced = traced_steps(config.profile, plan.total)
-    devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
-    arm = create_arm(config, plan, devices)
+    with refusing():
+        plan = Plan.create(config, None if source is None else len(source))
+        traced = traced_steps(config.profile, plan.total)
+        devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
+        arm = create_arm(config, plan, devices)
     networks = arm.load_networks()
     evaluate = make_evaluate(arm)  # before what may take long: it refuses a split that cannot be evaluated on
     source = arm.prepare(source)
