@@ -54,8 +54,13 @@ def test_config_may_change_in_length_but_not_in_kind(tmp_path):
     (tmp_path / "checkpoints" / "10").mkdir(parents=True)
     config.train.duration = "7epochs"
     config.data.workers = 1
+    config.model.remat = True  # the same gradients: see the blocks' own test
     _start(tmp_path, config)
     assert workdir.read_config(tmp_path).train.duration == "7epochs"
+    config.optim.accumulate = 2
+    with pytest.raises(UserError, match="config.optim.accumulate was 1, now 2"):
+        _start(tmp_path, config)
+    config.optim.accumulate = 1
     config.seed, config.model.width = 1, 48
     with pytest.raises(UserError, match="config.model.width was 32, now 48; config.seed was 0, now 1"):
         _start(tmp_path, config)

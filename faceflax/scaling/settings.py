@@ -17,11 +17,11 @@ def create(experiment: ConfigDict) -> ConfigDict:
     config.experiment = experiment
 
     config.counts = (1, 2, 4, 8)  # devices; of CPUs as many are simulated
-    config.layouts = ("data", "fsdp", "4x2", "2x4", "pmap", "spatial")  # see `layouts`
+    config.layouts = ("data", "fsdp", "4x2", "2x4", "pmap", "spatial")  # see `scaling.layouts`
     config.strong_batch = 16  # images a step, over all devices, however many
     config.weak_batch = 8  # images a step and device
     config.rounds = 5  # timings of each cell
-    config.steps = 4  # of one timing
+    config.steps = 3  # of one timing
 
     config.pods = ConfigDict()  # what is predicted for devices that are not here
     config.pods.weak_batch = 64  # images a step and device

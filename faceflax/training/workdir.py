@@ -27,14 +27,16 @@ MAY_CHANGE = (
     "wandb.",
     "parallel.",
     "profile",
+    "model.remat",
     "data.workers",
     "data.data_dir",
     "data.eval_split",
     "data.test_split",
 )
-"""How the names of fields begin that may differ when a run is taken up again: how long, how often, where.
+"""How the names of fields begin that may differ when a run is taken up again: how long, how often, where, in what
+memory.
 
-The rest decides what the parameters become.
+The rest decides what the parameters become: micro-batches, too, where a loss is no mean over the images of a batch.
 """
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "tensorflow-datasets", "dm-pix", "numpy")
 

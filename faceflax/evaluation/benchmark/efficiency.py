@@ -27,7 +27,7 @@ class Efficiency:
 
     Attributes:
       parameters: of the network that restores.
-      train_flops, restore_flops: XLA's count of a training step (the mean, where steps differ) and of restoring.
+      train_flops, restore_flops: of a training step (the mean, where steps differ) and of restoring, see `Costs`.
       train_bytes, restore_bytes: held at once for a whole batch, in the dearest step.
       train_seconds, restore_seconds: one timing a round; the rounds of all arms took turns.
       trained_seconds: the whole training's, on its own devices, without validation and checkpoints; NaN where no
