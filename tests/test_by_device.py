@@ -29,7 +29,7 @@ def test_each_is_the_same_in_a_loop_and_at_once():
 
 
 def _flops_of_damage(batch_size):
-    groups = ((Task("blind", 2),), (Task("noise", 50),))
+    groups = ((Task("lowlight", 2),), (Task("noise", 50),))
     image = jax.ShapeDtypeStruct((batch_size, 32, 32, 3), np.float32)
     index = jax.ShapeDtypeStruct((batch_size,), np.int32)
     damage = lambda params, batch: degradations.degrade(jax.random.key(0), *batch, groups)  # noqa: E731
