@@ -64,11 +64,12 @@ FLOAT = cv2.imencode(".tiff", RNG.random((8, 8, 3)).astype(np.float32))[1].tobyt
     ],
     ids=["empty", "text", "jpeg", "png", "webp", "bmp", "tiff", "bomb", "jpeg bomb", "float"],
 )
-def test_bad_files_are_one_sentence_with_the_path(data, reason, tmp_path):
+def test_bad_files_are_one_sentence_with_the_path_and_what_to_do(data, reason, tmp_path):
     path = save(tmp_path, data)
     with pytest.raises(UserError, match=reason) as caught:
         images.read(path)
-    assert str(caught.value).startswith(f"{path}: ") and "\n" not in str(caught.value)
+    sentence = str(caught.value)
+    assert sentence.startswith(f"{path}: ") and "\n" not in sentence and "; " in sentence
 
 
 @pytest.mark.parametrize("kind", ["jpeg", "progressive", "restarting", "with a thumbnail", "png", "palette", "webp"])

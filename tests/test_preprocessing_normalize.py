@@ -69,7 +69,8 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
     captured = capfd.readouterr()
     assert captured.out == f"normalised 3 of 11 sources, 3 faces, into {tmp_path / 'out'}\n"
     lines = captured.err.splitlines()
-    assert len(lines) == len(bad) + 1 and all(line.startswith("error: ") for line in lines)
+    assert len(lines) == len(bad) + 1
+    assert all(line.startswith("error: ") and "; " in line for line in lines)  # what is wrong, and what to do
     for name, (_, reason) in bad.items():
         shown = name.decode(errors="replace")
         assert [line for line in lines if shown in line and reason in line], (shown, lines)
@@ -80,7 +81,7 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (ValueError("two points\nare one"), "a fault of faceflax: ValueError: two points are one"),
+        (ValueError("two points\nare one"), "a fault of faceflax; please report it: ValueError: two points are one"),
         (cv2.error("(-215) !empty"), "(-215) !empty"),
         (KeyError("Make"), "KeyError: 'Make'"),
         (MemoryError(), "not enough memory"),

@@ -82,7 +82,7 @@ def _die_of_one(work, settings):
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_who_kills_a_process_is_named_alone(monkeypatch, tmp_path, count):
-    died = "3: the process that read it died; it may need too much memory"
+    died = "3: the process that read it died; if memory was short, make it smaller or pass --workers 1"
     assert sorted(_run_ten(_die_of_one, monkeypatch, tmp_path, count)) == sorted([died, *"012456789"])
 
 

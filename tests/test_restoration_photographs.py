@@ -90,8 +90,16 @@ def test_a_face_from_the_side_is_reported_and_left(tmp_path):
     face = json.loads((tmp_path / "out" / "00.json").read_text())["faces"][1]
     assert face["yaw"] == 75 and not face["restored"] and "from the side" in face["reason"]
     _, failures = run(made[1:], lambda pixels: [aside])
-    assert "01.png: nothing to restore: the face is seen from the side" in failures[0]
+    assert "01.png: nothing to restore: the face is seen from the side" in failures[0] and "; cut" in failures[0]
     assert not made[1].output.exists()
+
+
+def test_why_the_face_in_the_middle_is_left_is_told_and_not_why_the_others_are(tmp_path):
+    (job,) = jobs(tmp_path, 1)
+    beside, middle = located(CORNERS[0], (40, 35))
+    found = [beside, Located(middle.face, _Turned())]
+    counts, failures = run([job], lambda pixels: found, options=Options(only_centre=True))
+    assert counts == (0, 0) and "nothing to restore: the face is seen from the side" in failures[0]
 
 
 def test_only_the_face_nearest_to_the_middle(tmp_path):
@@ -184,7 +192,8 @@ def test_masks_that_leave_nothing_to_fill_or_nothing_to_fill_it_by(tmp_path):
         file = tmp_path / "masks" / job.output.name
         write(file, Photograph(mask, None))
         counts, (failure,) = run([Job(job.source, job.output, file)], always(*CORNERS))
-        assert counts == (0, 0) and sentence.format(mask=file) in failure and not job.output.exists()
+        assert counts == (0, 0) and sentence.format(mask=file) in failure and "; draw" in failure
+        assert not job.output.exists()
 
 
 def test_a_face_that_is_covered_but_for_its_mouth_is_filled(tmp_path):

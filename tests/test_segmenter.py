@@ -166,7 +166,7 @@ def test_the_command_restores_what_is_found_and_nothing_else(tmp_path, capsys, r
     result = read(tmp_path / "out" / "a.png").pixels
     assert (result != pixels).mean() > 0.9 if bias > 0 else (result == pixels).all()
     said = capsys.readouterr().out
-    assert ("found nothing before the face in 1 images" in said) == (bias < 0)
+    assert ("found nothing before the face in 1 image, " in said) == (bias < 0)
     assert said.endswith(f"restored 1 of 1 image into {tmp_path / 'out'}\n")
 
 

@@ -75,6 +75,7 @@ def test_bad_uploads_get_one_sentence(tmp_path, content, said):
     with pytest.raises(UserError, match=said) as caught:
         limits.check_file(path, Limits(megabytes=1))
     assert str(tmp_path) not in str(caught.value) and "\n" not in str(caught.value)
+    assert "upload" in str(caught.value)  # what to do
 
 
 @pytest.mark.parametrize(

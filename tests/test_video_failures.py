@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import imageio_ffmpeg
+import numpy as np
 import pytest
 
 from faceflax import cli
@@ -96,6 +97,13 @@ def test_an_ffmpeg_that_dies_publishes_nothing(tmp_path, in_turn, monkeypatch):
     with pytest.raises(UserError, match=r"in\.mp4: cannot be decoded to its end"):
         restore(tmp_path / "in.mp4", tmp_path / "out" / "in.mp4", kill)
     assert len(readers) == 1 and not list((tmp_path / "out").iterdir())
+
+
+def test_a_network_of_no_use_is_told_with_the_name_of_the_video(tmp_path, in_turn):
+    record(tmp_path / "in.mp4")
+    with pytest.raises(UserError, match=r"in\.mp4: the model's output is not finite"):
+        restore(tmp_path / "in.mp4", tmp_path / "out" / "in.mp4", locator(), lambda image, mask: image * np.nan)
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_a_video_without_a_face_leaves_nothing(tmp_path, in_turn):

@@ -10,14 +10,16 @@ import cv2
 import numpy as np
 
 from faceflax.errors import UserError
-from faceflax.preprocessing import footage, images
+from faceflax.preprocessing import footage, headers, images
 
 # FFmpeg says nothing, as our own words follow; the level is looked at only with the other variable.
 os.environ.setdefault("OPENCV_FFMPEG_DEBUG", "1")
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg")
-UNDECODABLE = "is no video that can be decoded; it is damaged, cut short or none at all"
+UNDECODABLE = (
+    "is no video that can be decoded, as it is damaged, cut short or none at all; copy it again or leave it out"
+)
 _STREAM = re.compile(r"(rtsp|rtmp|https?|udp|tcp)://", re.IGNORECASE)
 _PATIENCE_MS = 10_000
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+:/+)(.*)", re.IGNORECASE | re.DOTALL)  # a path lost its second slash
@@ -115,7 +117,7 @@ def check_file(path: Path) -> None:
     if not os.access(path, os.R_OK):
         raise UserError(f"{path}: cannot be read; check its permissions")
     if not path.stat().st_size:
-        raise UserError(f"{path}: the file is empty; copy it again from where it came")
+        raise UserError(f"{path}: {headers.EMPTY}")
 
 
 def _open(source: str) -> cv2.VideoCapture:
@@ -145,5 +147,6 @@ def _absence(source: str) -> str:
 
 def _checked(frame: np.ndarray, source: str) -> np.ndarray:
     if frame.shape[0] * frame.shape[1] > images.MAX_PIXELS:
-        raise UserError(f"{shown(source)}: its frames are larger than the 100 million pixels that are allowed")
+        reason = "its frames are larger than the 100 million pixels that are allowed; make a smaller video of it"
+        raise UserError(f"{shown(source)}: {reason}")
     return cv2.cvtColor(frame, cv2.COLOR_BGR2RGB if frame.ndim == 3 else cv2.COLOR_GRAY2RGB)

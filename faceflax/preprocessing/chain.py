@@ -14,8 +14,9 @@ from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.mesh import Mesh
 
 # Raise it with every change after which the chain makes other crops or records of the same file: its order, a network,
-# a constant of a stage. What earlier revisions made is then made anew, as two kinds of crops are no one set. Where the
-# detector's points move, recognition's thresholds (`recognition.calibration.DEFAULTS`) are measured anew, too.
+# a constant of a stage; not for another wording of a reason. What earlier revisions made is then made anew, as two
+# kinds of crops are no one set. Where the detector's points move, recognition's thresholds
+# (`recognition.calibration.DEFAULTS`) are measured anew, too.
 REVISION = 8
 # Share of a face's mesh outside the photograph, beyond which what is mirrored at the edge puts eyes or a mouth into it.
 # Of ORL's tight framing no more is outside.
@@ -147,10 +148,12 @@ def _describe(face: Face, measured: Mesh | None, shape: Sequence[int]) -> dict[s
 
 def _refusal(face: Face, measured: Mesh | None, settings: Settings, shape: Sequence[int]) -> str:
     if face.side < settings.min_side:
-        return f"a face of {face.side:.0f} pixels is smaller than {settings.min_side:g}"
-    if measured is not None and abs(measured.angles[0]) > settings.max_yaw:
-        return f"a face in profile: it looks {abs(measured.angles[0]):.0f} degrees to a side, over {settings.max_yaw:g}"
+        small = f"a face of {face.side:.0f} pixels is smaller than {settings.min_side:g}"
+        return f"{small}; give a larger picture or lower --min-side"
+    yaw = 0.0 if measured is None else abs(measured.angles[0])
+    if yaw > settings.max_yaw:
+        return f"a face in profile: it looks {yaw:.0f} degrees to a side, over {settings.max_yaw:g}; raise --max-yaw"
     outside = 0.0 if measured is None else 1 - float(measured.inside(shape).mean())
     if outside > _MOST_OUTSIDE or not mesh.is_inside(face.points, shape).all():
-        return "a face that is cut off by the picture's edge"
+        return "a face that is cut off by the picture's edge; give a picture with more around it"
     return ""

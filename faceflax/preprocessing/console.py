@@ -66,10 +66,14 @@ def told_of(source: str) -> Iterator[None]:
         raise UserError(f"{source}: there is not enough memory for it; make it smaller or run it apart") from error
     except OSError as error:
         place = f" at {error.filename}" if error.filename else ""
-        raise UserError(f"{source}: cannot be worked on: {error.strerror or error}{place}") from error
+        raise UserError(
+            f"{source}: cannot be worked on: {error.strerror or error}{place}; try again or leave it out"
+        ) from error
     except Exception as error:
         reason = ": ".join(filter(None, (type(error).__name__, " ".join(str(error).split()))))
-        raise UserError(f"{source}: cannot be worked on, which is a fault of faceflax: {reason}") from error
+        raise UserError(
+            f"{source}: cannot be worked on, which is a fault of faceflax; please report it: {reason}"
+        ) from error
 
 
 @contextlib.contextmanager

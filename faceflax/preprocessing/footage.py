@@ -107,7 +107,9 @@ def _list(path: Path, options: list[str], take: Callable[[str], None]) -> str:
         errors.seek(0)
         said = errors.read().decode(errors="replace")
     if process.returncode:
-        raise UserError(f"{path}: cannot be read as a video: ffmpeg says: {last_line(said)}")
+        raise UserError(
+            f"{path}: cannot be read as a video; copy it again or leave it out (ffmpeg says: {last_line(said)})"
+        )
     return said
 
 

@@ -6,6 +6,12 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+EMPTY, DAMAGED, DAMAGED_HEADER = (
+    f"{what}; copy it again from where it came"
+    for what in ("the file is empty", "the file is damaged or cut short", "its header is damaged or cut short")
+)
+"""What is said of a file of which nothing can be made."""
+
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZED = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; the three are tables
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
@@ -67,8 +73,8 @@ def size(encoded: bytes) -> tuple[int, int]:
         if encoded.startswith((b"II*\0", b"MM\0*")):
             return _tiff(encoded)
     except (struct.error, IndexError, KeyError) as error:
-        raise ValueError("its header is damaged or cut short") from error
-    raise ValueError("not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image")
+        raise ValueError(DAMAGED_HEADER) from error
+    raise ValueError("not a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or HEIC image; save it as one of these")
 
 
 def check(encoded: bytes) -> None:
@@ -86,9 +92,9 @@ def check(encoded: bytes) -> None:
     else:
         whole = True
     if not whole:
-        raise ValueError("the file is truncated")
+        raise ValueError("the file is truncated; copy it again from where it came")
     if encoded.startswith(_PNG) and not _has_png_sums(encoded):
-        raise ValueError("the file is damaged, as its own checksums say")
+        raise ValueError("the file is damaged, as its own checksums say; copy it again from where it came")
 
 
 def check_gif(encoded: bytes) -> None:
@@ -107,7 +113,7 @@ def check_gif(encoded: bytes) -> None:
             most -= 1
             place += 1 + encoded[place]
         if most <= 0:
-            raise ValueError("it is cut into too many blocks")
+            raise ValueError("it is cut into too many blocks; save it as a PNG")
         left[kind], place = most, place + 1
 
 

@@ -63,18 +63,22 @@ def _named(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise UserError(
+            f"{path}: cannot be read: {error.strerror or error}; check that it is there and may be read"
+        ) from error
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
 
 
 def _decode(encoded: bytes) -> Photograph:
     if not encoded:
-        raise ValueError("the file is empty")
+        raise ValueError(headers.EMPTY)
     is_for_pillow = pillow.needs_pillow(encoded)
     width, height = pillow.size(encoded) if is_for_pillow else headers.size(encoded)
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed")
+        raise ValueError(
+            f"{width}x{height} pixels are more than the {MAX_PIXELS // 10**6} million that are allowed; make it smaller"
+        )
     headers.check(encoded)
     pillow.check_single(encoded)
     profile, exif = pillow.metadata(encoded)
@@ -117,7 +121,7 @@ def _imdecode(encoded: bytes, flags: int) -> np.ndarray:
     except cv2.error:
         image = None
     if image is None:
-        raise ValueError("the file is damaged or cut short")
+        raise ValueError(headers.DAMAGED)
     return image
 
 

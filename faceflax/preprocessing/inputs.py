@@ -43,7 +43,7 @@ def plan(
       UserError: `masks` does not exist.
     """
     if masks is not None and not masks.exists():
-        raise UserError(f"--mask {masks}: no such file or folder")
+        raise UserError(f"--mask {masks}: no such file or folder; check the name")
     kept_out = [os.path.realpath(folder) for folder in (out, masks) if folder is not None]
     mask_files = _masks_by_stem(masks) if masks is not None and masks.is_dir() else {}
     failures: list[str] = []
@@ -117,13 +117,15 @@ def _sources(
                 count += 1
                 yield path, path.relative_to(given)
             if not count:
-                failures.append(f"{given}: holds no images (files ending in {', '.join(suffixes)})")
+                failures.append(
+                    f"{given}: holds no images (files ending in {', '.join(suffixes)}); name another folder"
+                )
         elif given.is_file():
             yield given, Path(given.name)
         elif given.exists():
             failures.append(f"{given}: neither a file nor a folder; save what it gives to a file first")
         else:
-            failures.append(f"{acquire.shown(str(given))}: no such file or folder")
+            failures.append(f"{acquire.shown(str(given))}: no such file or folder; check the name")
 
 
 def _fitting(
@@ -142,14 +144,16 @@ def _fitting(
         yield from found
     if not count:
         shown, kinds = acquire.shown(os.fspath(pattern)), ", ".join(suffixes)
-        failures.append(f"{shown}: no image fits it (a file ending in {kinds}, not hidden, and not below --out)")
+        failures.append(
+            f"{shown}: no image fits it (a file ending in {kinds}, not hidden, not below --out); try another pattern"
+        )
 
 
 def _images_below(
     folder: Path, kept_out: Iterable[str], failures: list[str], suffixes: tuple[str, ...]
 ) -> Iterator[Path]:
     def note(error: OSError) -> None:
-        failures.append(f"{error.filename}: cannot be read: {error.strerror}")
+        failures.append(f"{error.filename}: cannot be read: {error.strerror}; check its permissions")
 
     for parent, folders, files in os.walk(folder, onerror=note):
         folders[:] = sorted(
@@ -182,7 +186,9 @@ def _mask_of(source: Path, names: Sequence[Path], folder: Path, masks: dict[Path
     """The mask of the first of `names` that has one."""
     found = next((masks[name] for name in names if name in masks), [])
     if not found:
-        raise UserError(f"{source}: {folder} holds no mask named {names[-1]}, with any image suffix")
+        raise UserError(
+            f"{source}: {folder} holds no mask named {names[-1]}, of any image suffix; draw one or leave the image out"
+        )
     if len(found) > 1:
         raise UserError(f"{source}: {found[0]} and {found[1]} are both masks of its name; remove one")
     return found[0]

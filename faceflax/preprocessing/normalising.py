@@ -13,7 +13,7 @@ from faceflax.preprocessing import acquire, console, images, results
 from faceflax.preprocessing.chain import Normalise, Normalised, Settings
 from faceflax.preprocessing.images import Photograph
 
-NO_FACE = "no face found; a face needs about 20 pixels"
+NO_FACE = "no face found; one needs about 20 pixels, so give a larger picture or leave it out"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +90,9 @@ def _identity(work: Work, settings: Settings) -> dict[str, Any]:
     try:
         status = Path(work.source).stat()
     except OSError as error:
-        raise UserError(f"{work.source}: cannot be read: {error.strerror or error}") from error
+        raise UserError(
+            f"{work.source}: cannot be read: {error.strerror or error}; check that it is there and may be read"
+        ) from error
     file = {"source": name, "bytes": status.st_size, "modified_ns": status.st_mtime_ns}
     if work.has_frames:
         file |= {"every": work.every, "limit": work.limit}

@@ -76,11 +76,11 @@ def size(encoded: bytes) -> tuple[int, int]:
             return image.size
     except Image.DecompressionBombError as error:
         most = 2 * Image.MAX_IMAGE_PIXELS / 1e6  # Pillow refuses twice what it warns of
-        raise ValueError(f"it claims more than {most:.0f} million pixels") from error
+        raise ValueError(f"it claims more than {most:.0f} million pixels; make it smaller") from error
     except _RefusedError:
         raise
     except _DAMAGED as error:
-        raise ValueError("its header is damaged or cut short") from error
+        raise ValueError(headers.DAMAGED_HEADER) from error
 
 
 def check_single(encoded: bytes) -> None:
@@ -95,7 +95,7 @@ def check_single(encoded: bytes) -> None:
             has_pages = image.format == "TIFF" and _has_second_page(image)
     except (*_DAMAGED, Image.DecompressionBombError) as error:
         if encoded.startswith(_GIF):  # a second picture that is cut short, of which no decoder of the first would tell
-            raise ValueError("the file is damaged or cut short") from error
+            raise ValueError(headers.DAMAGED) from error
         return
     if has_pages:
         raise ValueError("it holds several pages; save each in a file of its own")
@@ -143,7 +143,7 @@ def decode(encoded: bytes) -> tuple[np.ndarray, np.ndarray | None]:
     except _RefusedError:
         raise
     except _DAMAGED as error:
-        raise ValueError("the file is damaged or cut short") from error
+        raise ValueError(headers.DAMAGED) from error
     is_grey |= is_gif and bool((pixels[..., :3] == pixels[..., :1]).all())
     colours = pixels[..., 0] if is_grey else pixels[..., :3]
     return np.ascontiguousarray(colours), np.ascontiguousarray(pixels[..., 3]) if has_alpha else None

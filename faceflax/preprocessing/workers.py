@@ -49,7 +49,9 @@ def run_all(works: list[Work], settings: Settings, workers: int) -> Iterator[Out
                     if attempt < _ATTEMPTS and not acquire.is_live(work.source):
                         waiting.appendleft((work, attempt + 1))
                     else:
-                        reason = "the process that read it died; it may need too much memory"
+                        reason = (
+                            "the process that read it died; if memory was short, make it smaller or pass --workers 1"
+                        )
                         outcome = Outcome(failure=f"{acquire.shown(work.source)}: {reason}")
                 del running[future]
                 idle.append(process)

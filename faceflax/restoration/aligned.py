@@ -15,7 +15,7 @@ from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import results, seam
+from faceflax.restoration import restorers, results, seam
 from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
@@ -99,8 +99,7 @@ def finish(crop: Prepared, restored: np.ndarray) -> Photograph:
     Where a mask was given, known pixels are the file's own, to the bit, and the others meet them (see `seam`). Raises
     `ValueError` when `restored` is not finite.
     """
-    if not np.isfinite(restored).all():
-        raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
+    restorers.check_finite(restored)
     pixels = np.ascontiguousarray(restored[crop.window], np.float32)
     if crop.missing is None:
         pixels = colour.put_back(pixels, crop.image[crop.window], crop.own[crop.window], crop.profile)

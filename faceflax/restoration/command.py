@@ -107,7 +107,7 @@ def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | No
 
     def search(images: np.ndarray) -> np.ndarray:
         found = finder(images)
-        bare.extend(~found.any(axis=(1, 2)))
+        bare.extend((~found.any(axis=(1, 2))).tolist())
         return found
 
     with progress_bar() as progress:
@@ -122,5 +122,6 @@ def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | No
             find=search if finder else None,
         )
     if any(bare):
-        print(f"found nothing before the face in {sum(bare)} images, which came out as they went in")
+        count = console.counted(sum(bare), "image")
+        print(f"found nothing before the face in {count}, of which nothing was changed")
     return written

@@ -43,7 +43,9 @@ def _load_onnx(path: Path) -> Parts:
     try:
         session = onnxruntime.InferenceSession(path, options, providers=onnxruntime.get_available_providers())
     except Exception as error:  # onnxruntime raises kinds of its own, none of them public
-        raise UserError(f"{path}: is neither a workdir nor a whole file of faceflax export") from error
+        raise UserError(
+            f"{path}: is neither a workdir nor a whole file of faceflax export; export the model again"
+        ) from error
     description = _description(path, session.get_modelmeta().custom_metadata_map.get(PROPERTY, ""))
 
     def restore(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -57,7 +59,9 @@ def _load_stablehlo(path: Path, batch_size: int) -> Parts:
         with zipfile.ZipFile(path) as archive:
             program, text = (_member(archive, name) for name in (PROGRAM, DESCRIPTION))
     except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: is no whole file of faceflax export --format stablehlo") from error
+        raise UserError(
+            f"{path}: is no whole file of faceflax export --format stablehlo; export the model again"
+        ) from error
     description = _description(path, text)
     from faceflax.restoration import networks
 
@@ -80,5 +84,5 @@ def _description(path: Path, text: str | bytes) -> dict[str, Any]:
         if not (isinstance(description["size"], int) and 0 < description["size"] <= 1 << 14):
             raise ValueError("no size")
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: does not say which model it holds; was it written by faceflax export?") from error
+        raise UserError(f"{path}: does not say which model it holds; export that again with faceflax export") from error
     return description

@@ -69,7 +69,9 @@ class Film:
         footage.check_end(self.path, said)
         if status or data:
             reason = footage.last_line(said)
-            raise UserError(f"{self.path}: cannot be decoded to its end: ffmpeg ended with {status}: {reason}")
+            raise UserError(
+                f"{self.path}: cannot be decoded to its end; copy it again or leave it out (ffmpeg says: {reason})"
+            )
 
 
 def output_suffix(source: Path) -> str:
@@ -186,5 +188,7 @@ def writing(path: Path, shape: tuple[int, int], film: Film) -> Iterator[Writer]:
             said = errors.read().decode(errors="replace")
             if os.strerror(errno.ENOSPC) in said:  # `atomic_path` says so, as of any file
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            raise UserError(f"cannot write {path}: ffmpeg says: {footage.last_line(said)}")
+            raise UserError(
+                f"cannot write {path}; choose another --out or kind of video (ffmpeg says: {footage.last_line(said)})"
+            )
         results.forget(path)

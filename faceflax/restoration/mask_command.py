@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
                 _mask(job, out, points, arguments)
                 written += 1
     total = len(jobs) + len(failures)
-    print(f"masked {written} of {total} images into {console.printable(str(out))}")
+    print(f"masked {written} of {console.counted(total, 'image')} into {console.printable(str(out))}")
     return 0 if written == total else 1
 
 
@@ -98,7 +98,7 @@ def _placement(source: Path, name: str, photograph: images.Photograph, points: d
     if points is None:
         return landmarks.whole_image(*photograph.pixels.shape[:2])
     if name not in points:
-        raise UserError(f"{source}: the landmarks file has no row for {name}")
+        raise UserError(f"{source}: the landmarks file has no row for {name}; add one")
     try:
         return landmarks.fit(points[name])
     except ValueError as error:

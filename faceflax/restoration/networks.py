@@ -45,7 +45,8 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
     origin = trained.config.init_from
     if trained.config.arm != "gan" or not origin:
         raise UserError(
-            f"--fidelity chooses between a GAN and the CNN that it was trained from; {model} is no such GAN"
+            f"--fidelity chooses between a GAN and the CNN that it was trained from, and {model} is no such GAN; "
+            "leave it out or pass --model gan"
         )
     if origin not in shipped.names() and not Path(origin).is_dir():
         raise UserError(
@@ -53,7 +54,9 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
             "command where the training was started"
         )
     if trained_lib.read_config(origin).arm == "inversion":
-        raise UserError(f"--fidelity: {model} was trained from a network that only finds styles, not from a CNN")
+        raise UserError(
+            f"--fidelity: {model} was trained from a network that only finds styles, not a CNN; leave it out"
+        )
     cnn = trained_lib.load_restorer(origin, None if _is_trained_on(origin, model) else _origin_step(model))
     return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
 

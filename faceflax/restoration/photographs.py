@@ -155,9 +155,13 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
         raise UserError(f"{job.source}: its mask {job.mask} is empty; draw what is missing in any colour but black")
     found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
     if not found:
-        raise UserError(f"{job.source}: no face found; pass --aligned if it is a face that fills the image")
+        raise UserError(
+            f"{job.source}: no face found (one needs about 20 pixels); pass --aligned if one fills the image"
+        )
     if all(subject.crop is None for subject in found):
-        raise UserError(f"{job.source}: nothing to restore: {found[0].skipped}")
+        reason = next(subject.skipped for subject in found if subject.skipped != subjects.NOT_CENTRE)
+        advice = "cut the face out and pass --aligned" if missing is None else "draw its mask anew"
+        raise UserError(f"{job.source}: nothing to restore: {reason}; {advice}, or leave it out")
     return _Work(job, photograph, missing, found)
 
 

@@ -28,6 +28,14 @@ class Restorer(NamedTuple):
     description: dict[str, Any]
 
 
+def check_finite(restored: np.ndarray) -> None:
+    """Raises `ValueError` where a network's output is not finite."""
+    if not np.isfinite(restored).all():
+        raise ValueError(
+            "the model's output is not finite, as it is damaged or was trained badly; choose another model"
+        )
+
+
 def check(model: str | None, fidelity: float | None) -> None:
     """Raises `UserError` for what `load` is sure not to take, without reading the model: before anything is fetched."""
     if model is None:
@@ -38,7 +46,7 @@ def check(model: str | None, fidelity: float | None) -> None:
             with path.open("rb") as file:
                 start = file.read(_FIRST_BYTES)
         except OSError as error:
-            raise UserError(f"--model {path}: cannot be read: {error.strerror}") from error
+            raise UserError(f"--model {path}: cannot be read: {error.strerror}; check its permissions") from error
         if headers.is_known(start) or pillow.needs_pillow(start):
             raise UserError(f"--model {path}: is a picture; name a model, its workdir or a file of faceflax export")
         if fidelity is not None:

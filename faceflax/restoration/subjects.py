@@ -11,11 +11,12 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
-from faceflax.restoration import exposure, paste
+from faceflax.restoration import exposure, paste, restorers
 from faceflax.restoration.aligned import HOLE_COLOUR, LEAST_KNOWN
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
 MOST_YAW = 60.0  # degrees; beyond, half of the face that the network would draw is not seen
+NOT_CENTRE = "another face is nearer to the centre"
 # By which a mesh's outline is enlarged, as the mesh ends below the hair and the blend before the outline.
 _MARGIN = 1.12
 
@@ -125,7 +126,7 @@ def find(
     subjects = []
     for located in faces:
         if located not in chosen:
-            subjects.append(Subject(located, None, "another face is nearer to the centre"))
+            subjects.append(Subject(located, None, NOT_CENTRE))
         else:
             subjects.append(_cut(photograph, located, size, missing))
     return subjects
@@ -202,8 +203,7 @@ def put_back(
     Raises:
       ValueError: `restored` is not finite.
     """
-    if not np.isfinite(restored).all():
-        raise ValueError("the model's output is not finite; the model is damaged or was trained badly")
+    restorers.check_finite(restored)
     place = paste.enlarged(crop.place, times)
     if missing is not None:
         paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)

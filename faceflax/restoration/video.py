@@ -66,7 +66,11 @@ def restore_file(
     with film.writing(output, tuple(side * options.times for side in source_film.shape), source_film) as writer:
 
         def finish(frame: _Frame) -> None:
-            writer.write(_put_back(frame, steady, options.times))
+            try:
+                pixels = _put_back(frame, steady, options.times)
+            except ValueError as error:
+                raise UserError(f"{source}: {error}") from error
+            writer.write(pixels)
 
         with threads(os.cpu_count()) as pool:
             frames = _searched(source_film, tracker, locate, restorer.size, options, pool, 4 * batch_size)
@@ -74,7 +78,7 @@ def restore_file(
             count = _paste_in_order(batches, finish, 4 * batch_size, options.times, advance)
         seen = tracker.seen()
         if not seen:
-            raise UserError(f"{source}: no face found in any of its {count} frames")
+            raise UserError(f"{source}: no face found in any of its {count} frames; a face needs about 20 pixels")
     faces = [_describe(face, steady.taken_back(face.number)) for face in seen]
     write_json(results.report_path(output), _report(source_film, output, count, faces, restorer.description))
     return count, len(seen)
@@ -180,11 +184,8 @@ def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
     pixels = paste.enlarge(frame.pixels, times)
     pixels = pixels if pixels is not frame.pixels else pixels.copy()
     for track, crop, restored in zip(frame.tracks, frame.crops, frame.restored, strict=True):
-        try:
-            shown, spare = steady(track, restored), functools.partial(steady.spare, track)
-            subjects.put_back(pixels, crop, shown, None, times, spare)
-        except ValueError as error:
-            raise UserError(str(error)) from error
+        shown, spare = steady(track, restored), functools.partial(steady.spare, track)
+        subjects.put_back(pixels, crop, shown, None, times, spare)
     steady.forget_all_but(frame.tracks)
     return pixels
 

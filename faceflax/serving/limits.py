@@ -35,7 +35,8 @@ def check_file(path: Path, limits: Limits) -> None:
         size = path.stat().st_size
         if size > limits.megabytes * 1e6:
             raise UserError(
-                f"The file has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are allowed."
+                f"The file has {size / 1e6:.1f} MB, more than the {limits.megabytes:g} MB that are allowed; "
+                "upload a smaller one."
             )
         if not size:
             raise UserError("The file is empty; upload another.")
@@ -43,10 +44,11 @@ def check_file(path: Path, limits: Limits) -> None:
     except OSError as error:
         raise UserError("The photograph is no longer here; upload it again.") from error
     except ValueError as error:
-        raise UserError(f"The file cannot be used: {error}; upload another.") from error
+        raise UserError(f"The file cannot be used: {error}, or upload another.") from error
     if width * height > limits.megapixels * 1e6:
         raise UserError(
-            f"The photograph has {width}x{height} pixels, more than the {limits.megapixels:g} million that are allowed."
+            f"The photograph has {width}x{height} pixels, more than the {limits.megapixels:g} million that are "
+            "allowed; upload a smaller one."
         )
 
 
