@@ -6,8 +6,8 @@ FOLDER holds faces; those of `faceflax datasets build synthetic_faces` are nobod
 prints medians of: the yaw of the mesh that is measured on the turned picture, 0 where turning worked; how unlike the
 turned face is to its own mirror image (the mean distance between the points of its mesh and those of the mirrored one,
 in percent of the distance of the eyes) before and after; and the cosine of faceres between the face as it was and as it
-is turned, against that between the face as it was and the face mirrored, which takes nothing from the person. The
-limit, `frontalise.MOST_YAW`, is the last range where turning costs no more than 0.05 of that.
+is turned, against that between the face as it was and the face mirrored, which takes nothing from the person. What
+this and the picture say of the limit, `frontalise.MOST_YAW`, is in docs/preprocessing.md.
 """
 
 import argparse

@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 PATIENCE = 120  # seconds for a step, on a busy machine
 FLAGS = (
     "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,1500"
+    "--disable-component-update --disable-sync --disable-dev-shm-usage --window-size=1280,1500 "
+    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"  # a camera that shows a green clock
 )
 
 
@@ -83,6 +87,29 @@ def text(driver, selector):
 
 def upload(driver, path):
     element(driver, "#photo input[type=file]").send_keys(str(path))
+
+
+def editor(driver):
+    """What the editor shows, BGR, as soon as it shows a picture: at first its middle is white."""
+
+    def look():
+        encoded = element(driver, "#editor canvas").screenshot_as_png
+        shown = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR)
+        height, width = (side // 2 for side in shown.shape[:2])
+        middle = shown[height - 9 : height + 9, width - 9 : width + 9]
+        return [shown] if middle.min() < 200 and not text(driver, "#editor .progress-text") else None
+
+    return wait_for(look, "the editor's picture")[0]
+
+
+def paint(driver, shift):
+    """A stroke of the editor's brush from its middle, by `shift` pixels (x, y)."""
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    stroke = ActionChains(driver).move_to_element(element(driver, "#editor canvas")).click_and_hold()
+    for _ in range(8):
+        stroke = stroke.move_by_offset(shift[0] // 8, shift[1] // 8)
+    stroke.release().perform()
 
 
 def slides(driver):

@@ -16,7 +16,6 @@ from faceflax.evaluation import segmentation
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import networks
 from faceflax.training import arms, checkpoints, parallel, segmenter, workdir
-from faceflax.training.state import TrainState
 from tests import commands, tiny, untrained
 
 SIZE = 32
@@ -130,15 +129,6 @@ def restorer(tmp_path_factory):
     return untrained.make_workdir(tmp_path_factory.mktemp("cnn"), SIZE)
 
 
-def save(folder, made, params):
-    """Writes a workdir of averaged parameters; returns the folder."""
-    workdir.write_start(folder, made, {"commit": "c0ffee", "config": "0"}, active=True)
-    saved = checkpoints.Checkpoints(folder, keep=1, best_metric="psnr")
-    saved.save(TrainState(jnp.int32(1), params, params, {"none": jnp.zeros(1)}), 1, None)
-    saved.close()
-    return folder
-
-
 def zeros(model):
     """Parameters of the model's shapes."""
     shapes = jax.eval_shape(lambda: model.init(jax.random.key(0), SIZE))
@@ -150,7 +140,7 @@ def make_segmenter(folder, bias):
     made = config()
     params = zeros(models.create_segmenter(made.model))
     params["head"]["bias"] += bias
-    return save(folder, made, params)
+    return untrained.save(folder, made, params)
 
 
 restore = functools.partial(commands.run, "restore")
@@ -177,7 +167,7 @@ def test_the_command_restores_what_is_found_and_nothing_else(tmp_path, capsys, r
         ({"--segmenter": "runs"}, "--mask auto and --segmenter WORKDIR belong together"),
         ({"--mask": "auto", "--segmenter": "CNN"}, "holds no segmenter"),
         ({"--model": "SEGMENTER"}, "holds a segmenter, which restores nothing"),
-        ({"--fidelity": "0.5"}, "the CNN that it was trained from; "),
+        ({"--fidelity": "0.5"}, "is no such GAN; leave it out"),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(tmp_path, capsys, restorer, options, sentence):
@@ -195,12 +185,7 @@ def test_what_does_not_fit_is_one_sentence(tmp_path, capsys, restorer, options, 
 @pytest.fixture(scope="module")
 def gan(tmp_path_factory, restorer):
     """A workdir of a "GAN" that was trained from `restorer`."""
-    made = workdir.read_config(restorer)
-    made.arm, made.init_from = "gan", str(restorer)
-    params = jax.tree.map(lambda leaf: leaf + 0.01, checkpoints.load_for_inference(restorer).params)
-    folder = save(tmp_path_factory.mktemp("gan"), made, params)
-    workdir.write_origin(folder, 1)
-    return folder
+    return untrained.make_gan(tmp_path_factory.mktemp("gan"), restorer)
 
 
 def test_fidelity_runs_from_the_gan_to_its_cnn(gan, restorer):
@@ -229,10 +214,10 @@ def test_fidelity_that_cannot_be_is_one_sentence(tmp_path, gan, restorer):
     made, params = workdir.read_config(gan), checkpoints.load_for_inference(gan).params
     made.init_from = str(tmp_path / "gone")
     with pytest.raises(UserError, match="is not at .*gone; bring it back"):
-        networks.load_restorer(save(tmp_path / "orphan", made, params), 0.5)
+        networks.load_restorer(untrained.save(tmp_path / "orphan", made, params), 0.5)
     made.init_from, made.model.width = str(restorer), 16
     wide = zeros(models.create(made.model))
-    folder = save(tmp_path / "wide", made, wide)
+    folder = untrained.save(tmp_path / "wide", made, wide)
     with pytest.raises(UserError, match="does not say"):
         networks.load_restorer(folder, 0.5)
     workdir.write_origin(folder, 1)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests import faces, untrained
-from tests.browser import browsing, element, press, serving, slides, text, upload, wait_for
+from tests.browser import browsing, editor, element, paint, press, serving, slides, text, upload, wait_for
 
 pytestmark = [
     pytest.mark.slow,
@@ -70,6 +70,65 @@ def test_a_face_is_uploaded_damaged_restored_and_downloaded(tmp_path):
         path = wait_for(lambda: next(iter((tmp_path / "downloads").glob("*.png")), None), "the download")
         assert cv2.imread(str(path)).shape == damaged.shape
         assert not foreign_requests(driver, home)
+
+
+@pytest.fixture(scope="module")
+def visit(tmp_path_factory):
+    """A browser, and the address of a page with a GAN that changes all that it sees, and whose CNN changes nothing."""
+    folder = tmp_path_factory.mktemp("visit")
+    gan = untrained.make_gan(folder / "gan", untrained.make_workdir(folder / "cnn", SIZE))
+    with serving(folder, "--aligned", "--model", str(gan)) as home, browsing(folder) as driver:
+        yield driver, home
+
+
+def restored(driver, former=None):
+    """Addresses, other than `former`, of the pictures before and after; and these, float."""
+    press(driver, "restore")
+    found = wait_for(lambda: (seen := slides(driver)) != former and seen, "the restored face")
+    return found, *(fetch(address).astype(float) for address in found)
+
+
+def open_face(driver, home, folder, size):
+    cv2.imwrite(str(folder / "face.png"), faces.load(1, size)[0][..., ::-1])
+    driver.get(home)
+    upload(driver, folder / "face.png")
+    editor(driver)
+
+
+def test_what_the_brush_paints_is_filled_and_the_rest_is_kept(visit, tmp_path):
+    driver, home = visit
+    open_face(driver, home, tmp_path, 256)
+    paint(driver, (48, 0))  # to the right of the middle
+    wait_for(lambda: (np.abs(editor(driver).astype(int) - (255, 0, 255)).max(axis=2) < 9).sum() > 500, "the stroke")
+    _, before, after = restored(driver)
+    rows, columns = np.nonzero((before != after).any(axis=2))
+    assert 0.01 < len(rows) / before[..., 0].size < 0.4
+    assert abs(rows.mean() - 128) < 16 and 128 < columns.mean() < 180
+
+
+def test_the_slider_of_fidelity_reaches_the_network(visit, tmp_path):
+    from selenium.webdriver.common.keys import Keys
+
+    driver, home = visit
+    open_face(driver, home, tmp_path, SIZE)
+    found, before, after = restored(driver)
+    assert np.abs(after - before).mean() > 5
+    element(driver, "input[aria-label*=Fidelity][type=range]").send_keys(Keys.END)
+    _, before, after = restored(driver, found)
+    np.testing.assert_array_equal(after, before)
+
+
+def test_a_picture_is_taken_with_the_webcam(visit):
+    driver, home = visit
+    driver.get(home)
+    for selector in ("[aria-label='Capture from camera']", ".wrap .icon-wrap", "[aria-label='capture photo']"):
+        button = element(driver, f"#photo {selector}")
+        wait_for(button.is_displayed, selector)
+        button.click()
+    assert editor(driver)[..., 1].mean() > 100
+    _, before, _ = restored(driver)
+    assert before.shape[0] >= 240 and before.shape[1] > before.shape[0]
+    assert before[..., 1].mean() > 100 > 50 > before[..., [0, 2]].mean()  # Chromium's own camera is green
 
 
 def answer(address, data, headers):
