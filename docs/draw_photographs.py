@@ -84,7 +84,7 @@ def _lay(table: np.ndarray, face: np.ndarray, side: int, degrees: float, middle:
 
 def _labelled(image: np.ndarray, text: str) -> np.ndarray:
     for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(image, text, (6, 392), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+        cv2.putText(image, text, (628, 392), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
     return image
 
 

@@ -82,20 +82,15 @@ def load_chain(settings: Settings) -> Normalise:
 
     def normalise(pixels: np.ndarray) -> list[Normalised]:
         faces = detect(pixels)
-        found: list[Normalised] = []
-        for face in faces[:1] if settings.only_largest else faces:
-            measured = measure(pixels, face)
-            refined = mesh.refine(face, measured)
-            if not any(detection.are_one(refined, other.face) for other in found):
-                found.append(normalise_face(pixels, refined, measured, settings))
-        return found
+        faces = mesh.measure_all(pixels, faces[:1] if settings.only_largest else faces, measure)
+        return [normalise_face(pixels, face, measured, settings) for face, measured in faces]
 
     return normalise
 
 
 def normalise_face(pixels: np.ndarray, face: Face, measured: Mesh | None, settings: Settings) -> Normalised:
     """Returns one face of a photograph, through every stage that the settings ask for."""
-    is_measured = measured is not None and measured.score >= mesh.LEAST_SCORE
+    is_measured = mesh.is_sure(measured)
     face = mesh.refine(face, measured)
     record = _describe(face, measured, pixels.shape)
     reason = _refusal(face, measured if is_measured else None, settings, pixels.shape)

@@ -16,10 +16,8 @@ _INPUT = ["-map", "0:V:0", "-map", "0:a?", "-map", "0:s?", "-map", "0:d?"]
 _CLAIM = re.compile(r"^Input #0, (?:mov|matroska),.*?^ +Duration: (\d+):(\d+):([\d.]+),", re.MULTILINE | re.DOTALL)
 # A broadcast has corrupt packets in its middle, too.
 _CUT = re.compile(r"^(?!.*\bmpegts @).*(?:File ended prematurely|partial file|Packet corrupt)", re.MULTILINE)
-_MOST_LOST = (
-    1.0,
-    0.02,
-)  # seconds, and share of the claim, whichever is more, by which headers of whole files are wrong
+# Seconds, and share of the claim, whichever is more, by which headers of whole files are wrong.
+_MOST_LOST = (1.0, 0.02)
 _NO_STAMP = -(2**63)  # that number stands for none
 _INTEGER = re.compile(r"-?\d+")
 _UNIT = re.compile(r"#tb (\d+): (\d+)/(\d+)")

@@ -12,7 +12,7 @@ EMPTY, DAMAGED, DAMAGED_HEADER = (
 )
 """What is said of a file of which nothing can be made."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG_SIZED = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start-of-frame markers; the three are tables
 _START_OF_IMAGE, _END_OF_IMAGE, _START_OF_SCAN = 0xD8, 0xD9, 0xDA
 # In a scan FF 00 stands for a byte of data, FF FF fills up, and FF 01 and FF D0 to FF D7 (restart) have no length.
@@ -24,24 +24,24 @@ _LEAST_GIF_BLOCK = 16  # bytes of pixels in one, on average; writers fill up 255
 
 def is_known(encoded: bytes) -> bool:
     """Whether a file's first bytes are those of JPEG, PNG, WebP, BMP or TIFF."""
-    return encoded.startswith((b"\xff\xd8", _PNG, b"RIFF", b"BM", b"II*\0", b"MM\0*"))
+    return encoded.startswith((b"\xff\xd8", PNG, b"RIFF", b"BM", b"II*\0", b"MM\0*"))
 
 
 def is_grey(encoded: bytes) -> bool:
     """Whether a file is a PNG that holds grey beside alpha."""
-    return encoded.startswith(_PNG) and encoded[25] == 4  # its type of colour
+    return encoded.startswith(PNG) and encoded[25] == 4  # its type of colour
 
 
 def is_opaque(encoded: bytes) -> bool:
     """Whether a file is a JPEG, or a PNG of a type of colour without alpha and with no colour that is transparent."""
-    if not encoded.startswith(_PNG):
+    if not encoded.startswith(PNG):
         return encoded.startswith(b"\xff\xd8")
     return encoded[25] in (0, 2, 3) and b"tRNS" not in _png_chunks(encoded)
 
 
 def transparent_grey(encoded: bytes) -> int | None:
     """Returns the value that is transparent in a PNG of grey, as it is decoded, to 8 or 16 bits; None if none is."""
-    if not encoded.startswith(_PNG) or encoded[25] != 0:
+    if not encoded.startswith(PNG) or encoded[25] != 0:
         return None
     most = 2 ** encoded[24] - 1  # of the depth at which it is stored
     chunks = itertools.takewhile(lambda chunk: chunk[0] != b"IDAT", _png_bodies(encoded))
@@ -52,7 +52,7 @@ def transparent_grey(encoded: bytes) -> int | None:
 def tells_all_before_pixels(encoded: bytes) -> bool:
     """Whether a file is a PNG in which nothing follows its pixels, where EXIF and texts may stand too."""
     is_before = itertools.takewhile(lambda kind: kind != b"IEND", _png_chunks(encoded))
-    return encoded.startswith(_PNG) and set(itertools.dropwhile(lambda kind: kind != b"IDAT", is_before)) == {b"IDAT"}
+    return encoded.startswith(PNG) and set(itertools.dropwhile(lambda kind: kind != b"IDAT", is_before)) == {b"IDAT"}
 
 
 def size(encoded: bytes) -> tuple[int, int]:
@@ -63,7 +63,7 @@ def size(encoded: bytes) -> tuple[int, int]:
     try:
         if encoded.startswith(b"\xff\xd8"):
             return _jpeg(encoded)
-        if encoded.startswith(_PNG):
+        if encoded.startswith(PNG):
             return struct.unpack_from(">II", encoded, 16)
         if encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP":
             return _webp(encoded)
@@ -85,7 +85,7 @@ def check(encoded: bytes) -> None:
     """
     if encoded.startswith(b"\xff\xd8"):
         whole = _is_jpeg_whole(encoded)
-    elif encoded.startswith(_PNG):
+    elif encoded.startswith(PNG):
         whole = _is_png_whole(encoded)
     elif encoded.startswith(b"RIFF"):
         whole = len(encoded) >= int.from_bytes(encoded[4:8], "little") + 8
@@ -93,7 +93,7 @@ def check(encoded: bytes) -> None:
         whole = True
     if not whole:
         raise ValueError("the file is truncated; copy it again from where it came")
-    if encoded.startswith(_PNG) and not _has_png_sums(encoded):
+    if encoded.startswith(PNG) and not _has_png_sums(encoded):
         raise ValueError("the file is damaged, as its own checksums say; copy it again from where it came")
 
 

@@ -53,7 +53,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"--landmarks {path}: cannot be read: {error.strerror}") from error
+        raise UserError(f"--landmarks {path}: cannot be read: {error.strerror}; check the name") from error
     except UnicodeDecodeError as error:
         raise UserError(f"--landmarks {path}: is no text; write a CSV or JSON file in UTF-8") from error
     if path.suffix.lower() == ".json":
@@ -78,7 +78,7 @@ def _from_json(path: Path, text: str) -> dict[str, np.ndarray]:
         faces = json.loads(text)
         rows = {name: [value for point in points for value in point] for name, points in faces.items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"--landmarks {path}: is not a JSON object of file names, each with five [x, y]") from error
+        raise UserError(f"--landmarks {path}: is not a JSON object of file names; give each five [x, y]") from error
     return {name: _points(row, f"{path}, {name}") for name, row in rows.items()}
 
 
@@ -96,5 +96,5 @@ def _points(values: list[Any], place: str) -> np.ndarray:
     except (TypeError, ValueError):
         numbers = []
     if len(numbers) != TEMPLATE.size or not all(map(math.isfinite, numbers)):
-        raise UserError(f"--landmarks {place}: needs ten numbers, x and y of five points")
+        raise UserError(f"--landmarks {place}: needs ten numbers; give x and y of five points")
     return np.reshape(numbers, TEMPLATE.shape)

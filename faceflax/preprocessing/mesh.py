@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from faceflax import assets
-from faceflax.preprocessing import alignment, landmarks
+from faceflax.preprocessing import alignment, detection, landmarks
 from faceflax.preprocessing.detection import Face
 
 POINTS = 468
@@ -148,11 +148,25 @@ def _mean(one: Mesh, other: Mesh) -> Mesh:
     return Mesh((one.points + other.points) / 2, (one.score + other.score) / 2)
 
 
+def is_sure(mesh: Mesh | None) -> bool:
+    """Whether there is a mesh, and the network is sure of it."""
+    return mesh is not None and mesh.score >= LEAST_SCORE
+
+
 def refine(face: Face, mesh: Mesh | None) -> Face:
     """Returns the face with the mesh's five points, if the network is sure of them."""
-    if mesh is None or mesh.score < LEAST_SCORE:
-        return face
-    return dataclasses.replace(face, points=mesh.five)
+    return dataclasses.replace(face, points=mesh.five) if is_sure(mesh) else face
+
+
+def measure_all(pixels: np.ndarray, faces: Iterable[Face], measure: Measure) -> list[tuple[Face, Mesh | None]]:
+    """Returns faces of a photograph, refined, each with its mesh, and none that turns out to be a former one."""
+    found: list[tuple[Face, Mesh | None]] = []
+    for face in faces:
+        measured = measure(pixels, face)
+        refined = refine(face, measured)
+        if not any(detection.are_one(refined, other) for other, _ in found):
+            found.append((refined, measured))
+    return found
 
 
 def _first_square(placement: np.ndarray) -> np.ndarray:

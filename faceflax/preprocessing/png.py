@@ -5,7 +5,8 @@ import zlib
 
 import numpy as np
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+from faceflax.preprocessing import headers
+
 _GREY_WITH_ALPHA = 4  # type of colour
 _UP = 2  # filter: what a row has more than the one above it
 
@@ -25,7 +26,7 @@ def grey_with_alpha(grey: np.ndarray, alpha: np.ndarray, profile: bytes, exif: b
     chunks += [_chunk(b"iCCP", b"ICC\0\0" + zlib.compress(profile))] if profile else []
     chunks += [_chunk(b"eXIf", exif)] if exif else []
     chunks += [_chunk(b"IDAT", zlib.compress(filtered)), _chunk(b"IEND", b"")]
-    return _SIGNATURE + b"".join(chunks)
+    return headers.PNG + b"".join(chunks)
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:

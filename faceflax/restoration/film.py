@@ -164,17 +164,8 @@ def writing(path: Path, shape: tuple[int, int], film: Film) -> Iterator[Writer]:
         raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(film.rate)]
         command += ["-f", "matroska"] if film.times else raw
         command += ["-i", "pipe:0", "-i", f"file:{film.path}", "-map", "0:v:0", "-map", "1:a?", "-c:a", "copy"]
-        command += [
-            "-fps_mode",
-            "passthrough",
-            "-vf",
-            ",".join((*film.filters, f"format={colours}")),
-            "-c:v",
-            "libx264",
-            "-preset",
-            "fast",
-        ]
-        command += ["-crf", _QUALITY, "-map_metadata", "1", f"file:{temporary}"]
+        command += ["-fps_mode", "passthrough", "-vf", ",".join((*film.filters, f"format={colours}"))]
+        command += ["-c:v", "libx264", "-preset", "fast", "-crf", _QUALITY, "-map_metadata", "1", f"file:{temporary}"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": errors}
         with interruption.running(command, **pipes) as process:
             with contextlib.suppress(BrokenPipeError):  # ffmpeg's own words follow

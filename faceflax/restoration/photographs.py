@@ -156,8 +156,8 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
     if not found:
         raise UserError(
-            f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 pixels "
-            "or more"
+            f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 "
+            "pixels at least"
         )
     if all(subject.crop is None for subject in found):
         reason = next(subject.skipped for subject in found if subject.skipped != subjects.NOT_CENTRE)

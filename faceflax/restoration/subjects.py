@@ -46,14 +46,8 @@ def load_locator() -> Locate:
     detect, measure = detection.load_detector(), mesh.load_mesh()
 
     def locate(pixels: np.ndarray) -> list[Located]:
-        found = []
-        for face in detect(pixels):
-            measured = measure(pixels, face)
-            is_sure = measured is not None and measured.score >= mesh.LEAST_SCORE
-            refined = mesh.refine(face, measured)
-            if not any(detection.are_one(refined, other.face) for other in found):
-                found.append(Located(refined, measured if is_sure else None))
-        return found
+        found = mesh.measure_all(pixels, detect(pixels), measure)
+        return [Located(face, measured if mesh.is_sure(measured) else None) for face, measured in found]
 
     return locate
 

@@ -140,11 +140,8 @@ class Tracker:
         smooth, points = OneEuro(self._rate), located.face.points
         smooth(points, 1.0)
         weight = 1.0 if self._frame == 0 else 1 / _RAMP
-        track = Track(
-            *(next(self._numbers), located.face.box, points, located.mesh, weight),
-            *(self._frame, self._frame, 1),
-            smooth,
-        )
+        seen = {"first": self._frame, "last": self._frame, "found": 1}
+        track = Track(next(self._numbers), located.face.box, points, located.mesh, weight, smooth=smooth, **seen)
         self.tracks.append(track)
 
 

@@ -78,7 +78,7 @@ def restore_file(
             count = _paste_in_order(batches, finish, 4 * batch_size, options.times, advance)
         seen = tracker.seen()
         if not seen:
-            raise UserError(f"{source}: no face found in any of its {count} frames; a face needs about 20 pixels")
+            raise UserError(f"{source}: no face found in any of its {count} frames; give one with larger faces")
     faces = [_describe(face, steady.taken_back(face.number)) for face in seen]
     write_json(results.report_path(output), _report(source_film, output, count, faces, restorer.description))
     return count, len(seen)
