@@ -83,8 +83,8 @@ def _lay(table: np.ndarray, face: np.ndarray, side: int, degrees: float, middle:
 
 
 def _labelled(image: np.ndarray, text: str) -> np.ndarray:
-    for colour, thickness in (((0, 0, 0), 3), ((255, 255, 255), 1)):
-        cv2.putText(image, text, (628, 392), cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, thickness, cv2.LINE_AA)
+    for place, colour in (((629, 393), (0, 0, 0)), ((628, 392), (255, 255, 255))):  # a shadow, and the text
+        cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, colour, 1, cv2.LINE_AA)
     return image
 
 
