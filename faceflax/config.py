@@ -52,8 +52,8 @@ def default() -> ConfigDict:
     config.model.middle_blocks = 2
     config.model.decoder_blocks = (1, 1, 1)  # blocks at each scale on the way up, coarsest first
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
-    config.model.remat = False  # compute each block of the U-Net twice, and keep no activations within it: less memory
-    config.model.dtype = "float32"  # of activations, but for the face prior's; parameters are float32 always
+    config.model.remat = False  # compute each block, and level of the prior, twice and keep nothing within: less memory
+    config.model.dtype = "float32"  # of activations; parameters are float32 always
     config.model.frozen = True  # of name = "face_prior": the prior's own parameters stay as published
 
     config.loss = ConfigDict()  # weights of the terms; 0 leaves the term out of the graph

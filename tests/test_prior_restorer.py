@@ -88,6 +88,46 @@ def test_known_pixels_stay_and_the_hole_has_no_influence(steered, restore):
     np.testing.assert_allclose(restored, other, atol=1e-5)
 
 
+@pytest.fixture(scope="module")
+def goes_back(steered):
+    """Makes, of fields of the model: the restored faces, the gradient that steers them, and the bytes kept for it."""
+    damaged, mask = jax.random.uniform(jax.random.key(1), (2, SIZE, SIZE, 3)), jnp.zeros((2, SIZE, SIZE, 1))
+
+    def run(**fields):
+        model = models.create(
+            tiny.config(**FIELDS, **{f"model__{name}": value for name, value in fields.items()}).model
+        )
+        restore = lambda steering: model.apply(steered | {"steering": steering}, damaged, mask)  # noqa: E731
+        gradient = jax.jit(jax.grad(lambda steering: jnp.mean(jnp.square(restore(steering) - 0.5))))
+        kept = jax.tree.leaves(jax.eval_shape(lambda steering: jax.vjp(restore, steering)[1], steered["steering"]))
+        kept_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in kept if leaf.ndim == 4)
+        return jax.jit(restore)(steered["steering"]), gradient(steered["steering"]), kept_bytes
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def plain(goes_back):
+    return goes_back()
+
+
+def test_levels_computed_again_give_the_same_gradients_and_keep_less(plain, goes_back):
+    images, gradient, kept = goes_back(remat=True)
+    np.testing.assert_allclose(images, plain[0], atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), gradient, plain[1])
+    assert kept < 0.3 * plain[2]
+
+
+def test_half_precision_is_that_of_the_prior_too(plain, goes_back):
+    images, gradient, kept = goes_back(dtype="bfloat16")
+    assert images.dtype == jnp.float32
+    assert np.abs(images - plain[0]).mean() < 0.02 * np.std(plain[0])
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("float32")}
+    ours, theirs = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(each)]) for each in (gradient, plain[1]))
+    assert np.linalg.norm(ours - theirs) < 0.2 * np.linalg.norm(theirs)
+    assert kept < 0.6 * plain[2]
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_the_published_parameters_stay_while_they_are_frozen(frozen, batch, monkeypatch):
     random_networks.install(monkeypatch)
@@ -100,6 +140,26 @@ def test_the_published_parameters_stay_while_they_are_frozen(frozen, batch, monk
     changed = jax.tree.map(lambda a, b: bool(jnp.any(a != b)), before.params, state.params)
     assert any(jax.tree.leaves(changed["steering"]))
     assert any(jax.tree.leaves(changed["prior"])) != frozen
+
+
+@pytest.mark.parametrize("size", [128, 256, 512])
+def test_it_learns_and_restores_at(size, monkeypatch):
+    random_networks.install(monkeypatch)
+    one_block = {f"model__{name}_blocks": (1,) for name in ("encoder", "decoder")}
+    config = tiny.config(
+        **FIELDS | {"data__image_size": size, "data__batch_size": 1, "tasks": ("noise 50",)}, **one_block
+    )
+    arm = arms.create(config, lambda step: 1e-2)
+    image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+    state, restore = jax.jit(arm.init)(), jax.jit(arm.restore)
+    assert f"spatial{size // 2}" in state.params["steering"] and f"spatial{size}" not in state.params["steering"]
+    seen = (np.float32(image) / 255, np.zeros((1, size, size, 1), np.float32))
+    before = restore(state.params, *seen)
+    state, sums = jax.jit(arm.step)(state, {"image": image, "index": np.arange(1, dtype=np.int32)}, {})
+    after = restore(state.params, *seen)
+    error = lambda images: np.abs(images - seen[0]).mean()  # noqa: E731
+    assert after.shape == image.shape and np.isfinite(sums["grad_norm"][0])
+    assert error(after) < error(before)
 
 
 @pytest.mark.parametrize("name", ["cnn", "gan", "inversion"])

@@ -14,7 +14,7 @@ import numpy as np
 from flax import traverse_util
 
 from faceflax.models import convolutions, weights
-from faceflax.models.face_prior.network import LEVELS, Params, leaky_relu, separable, style_of
+from faceflax.models.face_prior.network import LEVELS, Params, activate, modulate, separable, style_of
 
 SIZES = (64, 128, 256)
 """Pixels; where there are heads."""
@@ -35,20 +35,30 @@ def level_of(size: int) -> int:
     return (size // 8).bit_length() - 1
 
 
-def apply(params: Params, hidden: jax.Array, styles: jax.Array, size: int) -> jax.Array:
-    """Returns faces [B, S, S, 3] as `synthesise`, from the features [B, S, S, C] of `level_of(size)`."""
+def apply(params: Params, hidden: jax.Array, styles: jax.Array, size: int, remat: bool = False) -> jax.Array:
+    """Returns faces float32 [B, S, S, 3] as `synthesise`, from the features [B, S, S, C] of `level_of(size)`.
+
+    In the features' dtype; `remat` as in `synthesise`.
+    """
+    go_through = jax.checkpoint(_level, static_argnums=(1, 2)) if remat else _level
     for number in range(level_of(size) + 1, LEVELS):
-        name, ours, first = f"level{number}", f"head{size}/level{number}", 1 + 3 * number
-        hidden = hidden * style_of(params, f"{name}/up", styles[:, first])
-        fine = style_of(params, f"{name}/conv1", styles[:, first + 1])
-        hidden = hidden * jnp.tile(fine / 2, _BANDS)
-        for layer in ("conv1", "conv2"):
-            if layer == "conv2":
-                hidden = hidden * style_of(params, f"{name}/{layer}", styles[:, first + 2])
-            hidden = separable(hidden, params[f"{ours}/{layer}/depthwise"], params[f"{ours}/{layer}/kernel"])
-            hidden = leaky_relu(hidden + (params[f"{ours}/{layer}/noise"] + params[f"{ours}/{layer}/bias"]))
-    hidden = hidden * style_of(params, "image", styles[:, -1])
+        hidden = go_through(params, size, number, hidden, styles[:, 1 + 3 * number : 4 + 3 * number])
+    hidden = modulate(params, "image", hidden, styles[:, -1]).astype(jnp.float32)
     return convolutions.conv1x1(hidden, params[f"head{size}/image/kernel"]) + params[f"head{size}/image/bias"]
+
+
+def _level(params: Params, size: int, number: int, hidden: jax.Array, styles: jax.Array) -> jax.Array:
+    """What the head of `size` has in the place of a level; `styles` are the three of that level."""
+    name, ours = f"level{number}", f"head{size}/level{number}"
+    hidden = modulate(params, f"{name}/up", hidden, styles[:, 0])
+    fine = style_of(params, f"{name}/conv1", styles[:, 1]).astype(hidden.dtype)
+    hidden = hidden * jnp.tile(fine / 2, _BANDS)
+    for layer in ("conv1", "conv2"):
+        if layer == "conv2":
+            hidden = modulate(params, f"{name}/{layer}", hidden, styles[:, 2])
+        hidden = separable(hidden, params[f"{ours}/{layer}/depthwise"], params[f"{ours}/{layer}/kernel"])
+        hidden = activate(params, f"{ours}/{layer}", hidden)
+    return hidden
 
 
 def noise(params: Params) -> dict[str, np.ndarray]:

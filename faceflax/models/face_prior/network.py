@@ -44,9 +44,23 @@ def style_of(params: Params, layer: str, style: jax.Array) -> jax.Array:
     return (style @ params[f"{layer}/style/kernel"] + params[f"{layer}/style/bias"])[:, None, None]
 
 
+def modulate(params: Params, layer: str, images: jax.Array, style: jax.Array) -> jax.Array:
+    """Multiplies the channels of the layer's input [B, H, W, C] by `style_of`; keeps the input's dtype."""
+    return images * style_of(params, layer, style).astype(images.dtype)
+
+
 def separable(images: jax.Array, depthwise: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A depthwise 3x3 convolution ([3, 3, C]), then a 1x1 convolution ([C, O]): [B, H, W, C] to [B, H, W, O]."""
+    """A depthwise 3x3 convolution ([3, 3, C]), then a 1x1 convolution ([C, O]): [B, H, W, C] to [B, H, W, O].
+
+    In the dtype of `images`.
+    """
+    depthwise, kernel = depthwise.astype(images.dtype), kernel.astype(images.dtype)
     return convolutions.conv1x1(convolutions.depthwise3x3(images, depthwise), kernel)
+
+
+def activate(params: Params, layer: str, images: jax.Array) -> jax.Array:
+    """Adds the layer's noise, the same in all faces, and its bias; then the activation. Keeps the dtype of `images`."""
+    return leaky_relu(images + (params[f"{layer}/noise"] + params[f"{layer}/bias"]).astype(images.dtype))
 
 
 def leaky_relu(x: jax.Array) -> jax.Array:

@@ -111,8 +111,8 @@ def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.
     filled = fill_holes(degraded.astype(jnp.float32), mask)
     offsets, spatial = steering.apply({"params": params["steering"]}, filled, mask)
     styles = prior["mean"] + offsets
-    images = synthesis.synthesise(prior, styles, size, spatial) / 2 + 0.5
-    return Restored(keep_known_pixels(images, degraded, mask), styles)
+    made = synthesis.synthesise(prior, styles, size, spatial, steering.dtype, steering.remat)
+    return Restored(keep_known_pixels(made / 2 + 0.5, degraded, mask), styles)
 
 
 def prior_of(params: Any) -> Params:

@@ -1,6 +1,7 @@
 """From styles to a face."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,10 +13,10 @@ from faceflax.models.face_prior.network import (
     LEVELS,
     NUM_STYLES,
     Params,
+    activate,
     inverse_haar,
-    leaky_relu,
+    modulate,
     separable,
-    style_of,
 )
 
 SIDE = 16 * 2 ** (LEVELS - 1)
@@ -27,8 +28,15 @@ SIZES = (*heads.SIZES, SIDE // 2, SIDE)
 Spatial = Mapping[int, tuple[jax.Array, jax.Array]]
 
 
-def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spatial | None = None) -> jax.Array:
-    """Returns faces [B, S, S, 3], RGB in about [-1, 1], not clipped, aligned as FFHQ aligns them.
+def synthesise(
+    params: Params,
+    styles: jax.Array,
+    size: int = SIDE,
+    spatial: Spatial | None = None,
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+) -> jax.Array:
+    """Returns faces float32 [B, S, S, 3], RGB in about [-1, 1], not clipped, aligned as FFHQ aligns them.
 
     At 1024 pixels it is the published network. At 512 it is the mean of 2x2 of those pixels, exactly, as that is what
     the network's last wavelet is given. At 64, 128 and 256 `heads` say what the levels not computed would have added,
@@ -41,6 +49,8 @@ def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spa
       spatial: what another network has to say at some resolutions R of 8, 16, ... up to `size` and 512: (scale, shift),
         both [B, R, R, C], with which the features after the first convolution of that resolution become
         features (1 + scale) + shift, as in GFPGAN (Wang et al., CVPR 2021, eq. 3). `channels(R)` is their number.
+      dtype: of the activations.
+      remat: keep each level's input alone for the backward pass, and compute the level again there.
 
     Raises:
       UserError: `size` is none of `SIZES`.
@@ -48,10 +58,10 @@ def synthesise(params: Params, styles: jax.Array, size: int = SIDE, spatial: Spa
     _check_size(size)
     if styles.ndim == 2:
         styles = jnp.broadcast_to(styles[:, None], (styles.shape[0], NUM_STYLES, styles.shape[-1]))
-    hidden = features(params, styles, _last_level(size), spatial)
+    hidden = features(params, styles, _last_level(size), spatial, dtype, remat)
     if size in heads.SIZES:
-        return heads.apply(params, hidden, styles, size)
-    hidden = hidden * style_of(params, "image", styles[:, -1])
+        return heads.apply(params, hidden, styles, size, remat)
+    hidden = modulate(params, "image", hidden, styles[:, -1]).astype(jnp.float32)
     if size == SIDE:
         return inverse_haar(convolutions.conv1x1(hidden, params["image/kernel"]) + params["image/bias"])
     return (convolutions.conv1x1(hidden, params["image/kernel"][:, :3]) + params["image/bias"][:3]) / 2
@@ -87,30 +97,41 @@ def _last_level(size: int) -> int:
     return heads.level_of(size) if size in heads.SIZES else LEVELS - 1
 
 
-def features(params: Params, styles: jax.Array, level: int, spatial: Spatial | None = None) -> jax.Array:
-    """Returns what level `level` gives to the next: [B, S, S, C] with S = 8 * 2^level.
+def features(
+    params: Params,
+    styles: jax.Array,
+    level: int,
+    spatial: Spatial | None = None,
+    dtype: Any = jnp.float32,
+    remat: bool = False,
+) -> jax.Array:
+    """Returns what level `level` gives to the next: `dtype` [B, S, S, C] with S = 8 * 2^level.
 
-    `styles` is [B, 23, 512]; `spatial` as in `synthesise`.
+    `styles` is [B, 23, 512]; the rest as in `synthesise`.
     """
-    constant = jnp.broadcast_to(params["input"], (styles.shape[0], *params["input"].shape))
-    hidden = convolutions.conv3x3(constant * style_of(params, "first", styles[:, 0]), params["first/kernel"])
-    hidden = _activate(params, "first", hidden)
+    constant = jnp.broadcast_to(params["input"].astype(dtype), (styles.shape[0], *params["input"].shape))
+    hidden = modulate(params, "first", constant, styles[:, 0])
+    hidden = activate(params, "first", convolutions.conv3x3(hidden, params["first/kernel"].astype(dtype)))
+    go_through = jax.checkpoint(_level, static_argnums=1) if remat else _level
     for number in range(level + 1):
-        name, first = f"level{number}", 1 + 3 * number
-        hidden = inverse_haar(hidden * style_of(params, f"{name}/up", styles[:, first]))
-        hidden = _convolve(params, f"{name}/conv1", hidden, styles[:, first + 1])
-        if spatial and 8 * 2**number in spatial:
-            scale, shift = spatial[8 * 2**number]
-            hidden = hidden * (1 + scale) + shift
-        hidden = _convolve(params, f"{name}/conv2", hidden, styles[:, first + 2])
+        told = (spatial or {}).get(8 * 2**number)
+        hidden = go_through(params, number, hidden, styles[:, 1 + 3 * number : 4 + 3 * number], told)
     return hidden
 
 
+def _level(
+    params: Params, number: int, hidden: jax.Array, styles: jax.Array, told: tuple[jax.Array, jax.Array] | None
+) -> jax.Array:
+    """One level: twice the side, then two convolutions. `styles` are the three of the level, `told` its spatial."""
+    name = f"level{number}"
+    hidden = inverse_haar(modulate(params, f"{name}/up", hidden, styles[:, 0]))
+    hidden = _convolve(params, f"{name}/conv1", hidden, styles[:, 1])
+    if told:
+        scale, shift = (each.astype(hidden.dtype) for each in told)
+        hidden = hidden * (1 + scale) + shift
+    return _convolve(params, f"{name}/conv2", hidden, styles[:, 2])
+
+
 def _convolve(params: Params, layer: str, hidden: jax.Array, style: jax.Array) -> jax.Array:
-    hidden = hidden * style_of(params, layer, style)
-    return _activate(params, layer, separable(hidden, params[f"{layer}/depthwise"], params[f"{layer}/kernel"]))
-
-
-def _activate(params: Params, layer: str, hidden: jax.Array) -> jax.Array:
-    """Adds the layer's noise, the same in all faces, and its bias; then the activation."""
-    return leaky_relu(hidden + (params[f"{layer}/noise"] + params[f"{layer}/bias"]))
+    hidden = modulate(params, layer, hidden, style)
+    return activate(params, layer, separable(hidden, params[f"{layer}/depthwise"], params[f"{layer}/kernel"]))
