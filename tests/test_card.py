@@ -33,11 +33,15 @@ def test_groups_are_thirds_by_skin_and_the_worst_are_found():
     assert card.worst(results) == [(Task("noise", 50), 1)]
     manifest = {"kind": "cnn", "config": {"data": {"image_size": 128, "batch_size": 8}, "tasks": ["mixed"]}}
     manifest |= {"dataset": {"name": "x", "split": "train", "fingerprint": "0" * 12}, "step": 8000, "seed": 0}
-    manifest["config"]["init_from"] = ""
+    manifest["config"] |= {"init_from": "", "model": {"name": "encoder_decoder"}}
     manifest |= {"commit": "c0ffee", "command": "train", "licence": "free", "before": []}
     text = card.write("cnn", manifest, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
     assert "8,000 steps" in text and "cnn.jpg" in text and "from random weights" in text
     assert "How the training went" not in text and "of the way" not in text
+    assert "| kind | cnn, 128 pixels |" in text
+    inside = manifest["config"] | {"model": {"name": "face_prior"}}
+    text = card.write("prior", manifest | {"config": inside}, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
+    assert "| kind | prior (cnn), 128 pixels |" in text
     text = card.write("gan", manifest | {"fidelity": 0.25}, {"Faces": results}, np.array([10.0, -40.0, 60.0]))
     assert "| weights | 25% of the way from what was trained to the CNN" in text
 

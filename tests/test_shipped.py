@@ -84,12 +84,13 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
     assert "docs/models/cnn.md" in listed and "docs/models/second.md" in listed
 
 
-def test_a_prior_is_shipped_without_what_is_published(tmp_path, package, monkeypatch):
+def test_a_prior_is_shipped_without_what_is_published(tmp_path, package, monkeypatch, capsys):
     random_networks.install(monkeypatch)
     folder = trained(tmp_path / "run", size=64, network="face_prior")
     ship(folder, "prior", "")
     assert set(shipped.read("prior")[1]) == {"steering"}
     assert shipped.manifest("prior")["licence"].endswith("is fetched when it is first needed")
+    assert commands.run("models") == 0 and "prior (cnn)" in capsys.readouterr().out
     known, found = checkpoints.load_for_inference(folder), trained_lib.load_restorer("prior")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2**-11, atol=1e-7), found.params, known.params)
     ship(trained(tmp_path / "tuned", size=64, network="face_prior", add=0.05), "prior", "")

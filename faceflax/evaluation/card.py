@@ -11,6 +11,7 @@ from faceflax.evaluation.grid import Person
 from faceflax.evaluation.results import TaskResult
 from faceflax.evaluation.statistics import bootstrap
 from faceflax.evaluation.tables import Table, brief, to_markdown
+from faceflax.models import shipped
 
 _FACE = ((0.45, 0.75), (0.35, 0.65))  # rows and columns of the middle of an aligned face, mostly skin, of its side 1
 
@@ -69,7 +70,7 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
     return [
         "| | |",
         "| --- | --- |",
-        f"| kind | {manifest['kind']}, {config['data']['image_size']} pixels |",
+        f"| kind | {shipped.kind(manifest)}, {config['data']['image_size']} pixels |",
         f"| damage | {', '.join(config['tasks'])} |",
         f"| trained | {manifest['step']:,} steps of {config['data']['batch_size']} faces, seed {manifest['seed']} |",
         f"| after | {'; '.join(before) or 'nothing: from random weights'} |",

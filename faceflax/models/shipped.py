@@ -42,6 +42,12 @@ def read(name: str) -> tuple[ConfigDict, dict[str, Any], dict[str, Any]]:
     return config_lib.from_dict(manifest["config"]), params, manifest
 
 
+def kind(manifest: dict[str, Any]) -> str:
+    """Returns the arm that trained the model of a manifest; with the face prior inside, "prior" and then the arm."""
+    arm = manifest["kind"]
+    return f"prior ({arm})" if manifest["config"]["model"]["name"] == "face_prior" else arm
+
+
 def manifest(name: str) -> dict[str, Any]:
     """Returns the manifest of one of `names()` alone; raises `UserError` when the file is damaged."""
     if name not in names():

@@ -22,7 +22,7 @@ def run(arguments: argparse.Namespace) -> int:
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         table.add_row(
             name,
-            manifest["kind"],
+            shipped.kind(manifest),
             str(config.data.image_size),
             f"{count / 1e6:.2f}M",
             f"{shipped.path(name).stat().st_size / 1e6:.1f}",
