@@ -7,6 +7,7 @@ CNN's, which takes away much of a GAN's texture and little of what it gains (doc
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -62,16 +63,20 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
     made, config, params = workdir.read_manifest(folder), trained.config, trained.params
     if fidelity and config.arm != "gan":
         raise UserError(f"--fidelity lies between a GAN and its CNN; {folder} holds no GAN: leave it out")
-    manifest = _last_start(made) | {
-        "starts": 1 + len(made.get("resumed", [])),
-        "kind": config.arm,
-        "config": config.to_dict(),
-        "dataset": made["dataset"] | {"split": config.data.train_split},
-        "step": trained.info["step"],
-        "metrics": trained.info["metrics"],
-        "licence": licence,
-        "before": _before(folder, config),
-    }
+    manifest = (
+        _last_start(made)
+        | _seconds(folder)
+        | {
+            "starts": 1 + len(made.get("resumed", [])),
+            "kind": config.arm,
+            "config": config.to_dict(),
+            "dataset": made["dataset"] | {"split": config.data.train_split},
+            "step": trained.info["step"],
+            "metrics": trained.info["metrics"],
+            "licence": licence,
+            "before": _before(folder, config),
+        }
+    )
     if config.model.name == "face_prior":
         params, place = _without_published(config, params)
         manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is {place}"
@@ -105,6 +110,14 @@ def _last_start(made: dict[str, Any]) -> dict[str, Any]:
     last = [made, *made.get("resumed", [])][-1]
     command = re.sub(r"=/\S*/", "=", last["command"])  # places on the machine that trained it
     return {name: last[name] for name in ("commit", "versions", "device", "seed")} | {"command": command}
+
+
+def _seconds(folder: Path) -> dict[str, float]:
+    """How long the steps of the workdir took, where it says so; what it started from had its own."""
+    from faceflax.evaluation.benchmark.efficiency import training_seconds
+
+    took = training_seconds(folder)
+    return {} if math.isnan(took) else {"seconds": took}
 
 
 def _before(folder: Path, config: Any) -> list[dict[str, Any]]:

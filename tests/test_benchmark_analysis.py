@@ -145,8 +145,8 @@ def described(arm, **changes):
 
 
 def make_costs():
-    cheap = Efficiency(10**6, 1e9, 3e8, 2.0**20, 2.0**20, (0.1, 0.11), (0.02, 0.02), 60.0)
-    dear = Efficiency(10**6, 2e9, 3e8, 2.0**21, 2.0**20, (0.25, 0.26), (0.02, 0.02), 150.0)
+    cheap = Efficiency(10**6, 0, 1e9, 3e8, 2.0**20, 2.0**20, (0.1, 0.11), (0.02, 0.02), 60.0)
+    dear = Efficiency(10**6, 0, 2e9, 3e8, 2.0**21, 2.0**20, (0.25, 0.26), (0.02, 0.02), 150.0)
     return {"cnn": cheap, "gan": dear, "twin": cheap}
 
 
@@ -257,7 +257,7 @@ def test_tables_mark_what_is_not_told_apart(results):
     assert "known_psnr" not in tables.by_metric(results)  # no task has it
     assert r"$\approx$" in to_latex(table) and "≈" not in to_latex(table)
     assert "---:" in to_markdown(table).splitlines()[3]
-    assert costs_table(make_costs()).rows[1][:3] == ["gan", "1.00", "2.00"]
+    assert costs_table(make_costs()).rows[1][:4] == ["gan", "1.00", "0.00", "2.00"]
 
 
 def test_what_is_exactly_equal_bears_no_mark(results):

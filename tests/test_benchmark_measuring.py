@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.ship import ship
 from faceflax import aside, models
 from faceflax import config as config_lib
 from faceflax.datasets import registry
@@ -25,11 +26,14 @@ from faceflax.evaluation.benchmark import cells, discriminators, efficiency, mea
 from faceflax.evaluation.benchmark import faces as faces_lib
 from faceflax.evaluation.judges import networks
 from faceflax.evaluation.runner import Evaluator
-from faceflax.models import discriminator, perceptual
+from faceflax.files import write_json
+from faceflax.models import discriminator, perceptual, shipped
 from faceflax.training import checkpoints, parallel, workdir
+from faceflax.training.trained import load_restorer
 from tests import random_networks, untrained
 
 SIZE, COUNT = 32, 6
+SHIPPED = {"commit": "c0ffee", "command": "train", "versions": {}, "device": {}, "seed": 0}
 NOISE, HOLE = Task("noise", 50), Task("occlude", 20)  # the second is in the curve alone
 
 
@@ -281,7 +285,7 @@ def test_costs_are_those_of_the_programs(workdirs, tmp_path):
     trained.config.tasks = (str(NOISE),)
     found = efficiency.measure_all(config, {"cnn": trained}, {"cnn": 5.0})
     costs, parameters = found["cnn"], sum(leaf.size for leaf in jax.tree.leaves(trained.params))
-    assert costs.parameters == parameters
+    assert (costs.parameters, costs.published) == (parameters, 0)
     assert 2.5 < costs.train_flops / costs.restore_flops < 4  # forward and back
     assert costs.train_bytes > 4 * 4 * parameters  # weights, their average, two moments
     assert len(costs.train_seconds) == len(costs.restore_seconds) == 2
@@ -289,6 +293,30 @@ def test_costs_are_those_of_the_programs(workdirs, tmp_path):
     assert efficiency.from_json(json.loads(json.dumps(efficiency.to_json(found)))).keys() == found.keys()
     (row,) = csv.DictReader(io.StringIO(efficiency.costs_csv(found)))
     assert float(row["train_seconds"]) == pytest.approx(np.median(costs.train_seconds), rel=1e-5)
+
+
+def test_the_prior_has_a_line_that_says_what_of_it_was_published(tmp_path, monkeypatch):
+    """And how long a model of the package took to train, which its manifest knows."""
+    random_networks.install(monkeypatch)
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path)
+    folder = untrained.make_workdir(tmp_path / "prior", 64, network="face_prior")
+    (folder / "metrics.jsonl").write_text(json.dumps({"step": 1, "train/kept_seconds": 30.0}) + "\n")
+    write_json(folder / "manifest.json", SHIPPED | {"dataset": {}})
+    ship(folder, "own", "")
+    config = settings.create({"prior": workdir.read_config(folder)})
+    config.trained.prior, config.seeds, config.eval.batch_size = ("own",), (0,), 1
+    config.efficiency.rounds = config.efficiency.steps = config.efficiency.batches = 1
+    (run_,) = plan.runs(config, tmp_path)
+    trained = load_restorer("own")
+    trained.config.tasks = (str(NOISE),)
+    found = runner._efficiency(config, [run_], {run_.name: trained}, tmp_path / "efficiency.json")
+    costs = efficiency.from_json(found["costs"])["prior"]
+    own, prior = (sum(leaf.size for leaf in jax.tree.leaves(trained.params[name])) for name in ("steering", "prior"))
+    assert (costs.parameters, costs.published) == (own + prior, prior)
+    header, (row,) = (getattr(efficiency.to_table({"prior": costs}), part) for part in ("header", "rows"))
+    line = dict(zip(header, row, strict=True))
+    assert line["of these published, M"] == f"{prior / 1e6:.2f}" and line["training took, s"] == "30"
+    assert all(float(cell) > 0 for name, cell in line.items() if name != "arm")
 
 
 def test_lazy_penalties_count_as_often_as_they_are_computed(monkeypatch):

@@ -23,10 +23,11 @@ from faceflax.training.parallel import Costs, Parallel
 
 @dataclasses.dataclass(frozen=True)
 class Efficiency:
-    """The costs of an arm on one device. Everything but `parameters` and the bytes is by image.
+    """The costs of an arm on one device. Everything but the parameters and the bytes is by image.
 
     Attributes:
       parameters: of the network that restores.
+      published: those of them that others trained, and the arm's training leaves as they are.
       train_flops, restore_flops: of a training step (the mean, where steps differ) and of restoring, see `Costs`.
       train_bytes, restore_bytes: held at once for a whole batch, in the dearest step.
       train_seconds, restore_seconds: one timing a round; the rounds of all arms took turns.
@@ -35,6 +36,7 @@ class Efficiency:
     """
 
     parameters: int
+    published: int
     train_flops: float
     restore_flops: float
     train_bytes: float
@@ -128,14 +130,20 @@ def _images(count: int, size: int) -> np.ndarray:
 def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict[str, Program], dict[str, float]]:
     train, train_costs = training_program(trained.config, devices)
     restore, restore_costs = _restoring_program(trained, batch_size, devices)
+    frozen = [trained.params[name] for name in models.create(trained.config.model).frozen]
     counted = {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(trained.params)),
+        "parameters": _size(trained.params),
+        "published": _size(frozen),
         "train_flops": mean_flops(trained.config, train_costs, devices) / trained.config.data.batch_size,
         "restore_flops": restore_costs.flops / batch_size,
         "train_bytes": train_costs.peak_bytes,
         "restore_bytes": restore_costs.peak_bytes,
     }
     return {"train": train, "restore": restore}, counted
+
+
+def _size(params: Any) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def _cycle(config: ConfigDict) -> int:
@@ -163,12 +171,20 @@ def training_seconds(workdir: Path) -> float:
 
 def to_table(found: Mapping[str, Efficiency]) -> Table:
     """Returns the costs as a table; times are medians over the rounds."""
-    header = ["arm", "parameters, M", "GFLOPs training", "GFLOPs restoring", "MiB training", "MiB restoring"]
+    header = [
+        "arm",
+        "parameters, M",
+        "of these published, M",
+        "GFLOPs training",
+        "GFLOPs restoring",
+        "MiB training",
+        "MiB restoring",
+    ]
     header += ["images/s training", "images/s restoring", "training took, s"]
     rows = [
         [
             name,
-            fixed(each.parameters / 1e6, 2),
+            *(fixed(count / 1e6, 2) for count in (each.parameters, each.published)),
             *(fixed(value / 1e9, 2) for value in (each.train_flops, each.restore_flops)),
             *(fixed(value / 2**20, 0) for value in (each.train_bytes, each.restore_bytes)),
             *(fixed(1 / np.median(seconds), 1) for seconds in (each.train_seconds, each.restore_seconds)),

@@ -1,5 +1,6 @@
 """From trained runs to filled cells, and from filled cells to the report."""
 
+import dataclasses
 import datetime
 import functools
 import json
@@ -165,6 +166,7 @@ def _efficiency(settings: ConfigDict, runs: Sequence[Run], trained: dict[str, Tr
     first = {arm: first[arm] for arm in settings.arms}
     made_from = {
         "format": cells.FORMAT,
+        "costs": [field.name for field in dataclasses.fields(efficiency.Efficiency)],
         "settings": settings.efficiency.to_dict() | {"batch_size": settings.eval.batch_size},
         "runs": {arm: config_lib.fingerprint(trained[run.name].config) for arm, run in first.items()},
         "device": workdir_lib.provenance()["device"],
@@ -208,7 +210,9 @@ def _describe(run: Run, trained: Trained, runs: Sequence[Run]) -> dict[str, Any]
 
 
 def _seconds(run: Run) -> float:
-    return math.nan if run.is_shipped else efficiency.training_seconds(run.workdir)
+    if run.is_shipped:
+        return read_manifest(run.workdir).get("seconds", math.nan)
+    return efficiency.training_seconds(run.workdir)
 
 
 def report(settings: ConfigDict, runs: Sequence[Run], workdir: Path) -> tuple[Results, list[Path]]:
