@@ -18,8 +18,10 @@ import numpy as np
 from flax import linen
 
 from faceflax.datasets import registry, stream
+from faceflax.models import face_prior
+from faceflax.models.face_prior import network, restorer
 from faceflax.training import arms, checkpoints, layout, parallel, runtime
-from tests import tiny
+from tests import random_networks, tiny
 from tests.programs import perceptron
 
 STEPS = 5
@@ -48,12 +50,18 @@ COMMON = {"optim.eps": EPS, "model.width": 32, "model.encoder_blocks": (1,), "mo
 # JPEG rounds coefficients: what differs by the last bit before may differ by a step of quantisation after.
 COMMON |= {"tasks": ("noise 50", "occlude 25", "blur 3")}
 OPPONENT = {"gan.width": 32, "gan.scales": 1, "gan.eps": EPS, "gan.r1": 1.0, "gan.penalty_every": 2}
+INSIDE = {"model.name": "face_prior", "data.image_size": 64, "data.batch_size": 8, "data.flip": False}
+INSIDE |= {"loss.charbonnier": 10.0}  # so that the gradient is large beside `EPS`
 FIELDS = {
     "cnn": COMMON,
     "gan": COMMON | OPPONENT | {"arm": "gan"},
+    "inversion": COMMON | INSIDE | {"arm": "inversion"},
+    "face_prior": COMMON | INSIDE,
     "perceptron": COMMON | {"arm": "perceptron", "data.image_size": 16, "tasks": ("noise 50",)},
 }
-"""Networks wide enough that fsdp has arrays to split."""
+"""Networks wide enough that fsdp has arrays to split; the last but one is the CNN's arm with a face prior inside."""
+
+STYLE = 32
 
 
 class Trainer:
@@ -66,7 +74,7 @@ class Trainer:
         self.devices = parallel.create(mesh, strategy, math.prod(LAYOUTS[name]))
         arm = arms.create(self.config, lambda step: RATE, self.devices.collectives)
         self.abstract = self.devices.abstract_state(arm.init)
-        self.traces = 0
+        self.arm, self.traces = arm, 0
         self.step = self.devices.compile_step(self._counted(arm.step), self.abstract, arm.load_networks())
         split = {leaf.sharding.is_fully_replicated for leaf in jax.tree.leaves(self.abstract)}
         assert split == ({True, False} if LAYOUTS[name][1] > 1 else {True})
@@ -81,7 +89,8 @@ class Trainer:
     def batches(self):
         """Yields the batches of six steps."""
         shares = {"process_index": jax.process_index(), "process_count": jax.process_count()}
-        source = registry.load(self.config.data.dataset, "train")
+        source = self.arm.prepare(registry.load(self.config.data.dataset, "train"))
+        shares["features"] = self.arm.features
         found = stream.train_stream(source, self.config.data, seed=self.config.seed, **shares)
         return self.devices.prefetch(next(found) for _ in range(STEPS + 1))
 
@@ -101,16 +110,32 @@ def first_state(shapes):
     def noise(path, shape):
         scale = math.sqrt(2 / math.prod(shape.shape[:-1])) if len(shape.shape) > 1 else 0.05
         drawn = rng.standard_normal(shape.shape) * scale
-        if "vectors" in jax.tree_util.keystr(path):
+        name = jax.tree_util.keystr(path)
+        if "vectors" in name:
             drawn /= np.linalg.norm(drawn)
+        if any(f"['{head}" in name for head in ("spatial", "style")):  # a prior that is steered wildly is chaotic
+            drawn /= 10
         return drawn.astype(shape.dtype)
 
     state = jax.tree.map(lambda shape: np.zeros(shape.shape, shape.dtype), shapes)
     params, extras = jax.tree.map_with_path(noise, shapes.params), shapes.extras
+    if restorer.PRIOR in params:
+        params |= restorer.load_prior(INSIDE["data.image_size"])
     if extras:
         drawn = jax.tree.map_with_path(noise, {"params": extras.params, "vectors": extras.vectors})
         extras = state.extras.replace(**drawn)
     return state.replace(params=params, ema=params, extras=extras)
+
+
+def small_prior():
+    """A face prior whose styles are 32 numbers, as those of 512 would make most of a restorer's parameters."""
+    params = random_networks.face_prior()
+    for name in params:
+        if name.endswith("style/kernel"):
+            params[name] = params[name][:STYLE]
+        elif name in ("mean", "map7/kernel", "map7/bias"):
+            params[name] = params[name][..., :STYLE]
+    return params
 
 
 def write(folder, trainer):
@@ -153,6 +178,8 @@ def main(action, folder, arm, *names):
     # Where a ReLU's input is zero but for rounding, the gradient is the one or the other side's; with ReLU two layouts
     # of a somewhat larger CNN came to differ by 5e-5.
     linen.relu = linen.leaky_relu = lambda inputs, *_: jax.nn.silu(inputs)
+    network.leaky_relu = restorer.leaky_relu = jax.nn.silu
+    face_prior.load, restorer.DIMENSION = small_prior, STYLE
     arms.ARMS["perceptron"] = perceptron.create
     for name in names:
         {"write": write, "read": read}[action](Path(folder) / name, Trainer(arm, name))
