@@ -39,16 +39,15 @@ class SyntheticPeople(ShardedBuilder):
     Picture j of person i is a function of (seed, i, j) alone.
     """
 
-    VERSION = tfds.core.Version("2.0.0")
-    RELEASE_NOTES = {"2.0.0": "People are made of several faces each, so that they resemble each other less."}
+    VERSION = tfds.core.Version("1.0.0")
 
     def _info(self) -> tfds.core.DatasetInfo:
         config = self.builder_config
         return tfds.core.DatasetInfo(
             builder=self,
             description="Pictures of people who do not exist, made from random numbers by MobileStyleGAN with the "
-            "weights in the package random-face 2021.7.21.1. A person is a mixture of several faces, and the "
-            "pictures differ by small steps in the coarse styles and by any in those of light and colours.",
+            "weights in the package random-face 2021.7.21.1. A person's pictures share the coarse styles but for a "
+            "small step; light and colours are drawn anew.",
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(config.size, config.size, 3), encoding_format="jpeg"),

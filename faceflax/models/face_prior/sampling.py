@@ -10,15 +10,14 @@ from faceflax.models.face_prior.synthesis import synthesise
 PSI = (0.55, 0.95)
 """Truncation is drawn evenly from here: nearer to 0 lies the mean face, beyond 1 lie artefacts."""
 
-PSI_OF_PEOPLE = (1.0, 1.0)
+PSI_OF_PEOPLE = (0.9, 1.0)
 """The same where people are to be told apart: near the mean all faces resemble each other."""
 
 # Styles before the first of these (4 and 8 pixels) say how the head is held, hair and glasses; from the second on (64
 # pixels and more) light, colour and texture. Between them lies who it is.
 _FIRST_SHAPE, _FIRST_FINE = 4, 10
-_NUM_DRAWN = 2 + _FIRST_FINE - _FIRST_SHAPE  # styles that a person is made of
-# The share that another face may have in the styles of a picture.
-_POSE_STEP, _SHAPE_STEP = 0.4, 0.15
+# How far the styles of a picture may lie from the person's, as a share of the way to another face's.
+_POSE_STEP, _SHAPE_STEP = 0.5, 0.2
 
 
 def draw_style(params: Params, key: jax.Array, psi: tuple[float, float] = PSI) -> jax.Array:
@@ -35,33 +34,20 @@ def mix(coarse: jax.Array, fine: jax.Array, first_fine: int = _FIRST_FINE) -> ja
     return jnp.where(is_coarse, coarse[..., None, :], fine[..., None, :])
 
 
-def draw_person(params: Params, key: jax.Array) -> jax.Array:
-    """Returns the styles [23, 512] of the person of `key`, made of several faces.
-
-    One face gives the coarsest layers, one each of those of shape, one the fine ones. Whole faces come in kinds (small
-    children are one) within which judges of identity tell people apart less well; such mixtures do not.
-    """
-    keys = jax.random.split(jax.random.fold_in(key, 0), _NUM_DRAWN)
-    drawn = jax.vmap(lambda each: draw_style(params, each, PSI_OF_PEOPLE))(keys)
-    return drawn[jnp.clip(jnp.arange(NUM_STYLES) - _FIRST_SHAPE + 1, 0, _NUM_DRAWN - 1)]
-
-
 def draw_picture(params: Params, key: jax.Array, person: jax.Array, picture: jax.Array) -> jax.Array:
     """Returns the styles [23, 512] of one of the pictures of a person, by their numbers (int32 scalars).
 
-    Other faces, drawn for each picture, have a share in the person's styles: any share in the fine layers, at most 0.4
-    in the coarsest, 0.15 in between. All stay as far from the mean face as they were, where straight lines would lead
-    towards it.
+    The person's style is moved towards those of other faces, drawn for each picture: by any amount in the fine layers,
+    by at most half of the way in the coarsest, by a fifth in between.
     """
     person_key = jax.random.fold_in(key, person)
-    own, mean = draw_person(params, person_key), params["mean"]
+    own = draw_style(params, person_key, PSI_OF_PEOPLE)
     coarse_key, fine_key, amount_key = jax.random.split(jax.random.fold_in(person_key, picture + 1), 3)
-    other = mix(*(draw_style(params, each, PSI_OF_PEOPLE) for each in (coarse_key, fine_key)))
+    coarse, fine = (draw_style(params, each, PSI) for each in (coarse_key, fine_key))
     pose, shape, light = jax.random.uniform(amount_key, (3,))
-    layer = jnp.arange(NUM_STYLES)[:, None]
-    share = jnp.where(layer < _FIRST_FINE, _SHAPE_STEP * shape, light)
-    share = jnp.where(layer < _FIRST_SHAPE, _POSE_STEP * pose, share)
-    return mean + jnp.sqrt(1 - jnp.square(share)) * (own - mean) + share * (other - mean)
+    posed, shaped = own + _POSE_STEP * pose * (coarse - own), own + _SHAPE_STEP * shape * (coarse - own)
+    is_pose = (jnp.arange(NUM_STYLES) < _FIRST_SHAPE)[:, None]
+    return jnp.where(is_pose, posed, mix(shaped, own + light * (fine - own)))
 
 
 def to_bytes(images: jax.Array) -> jax.Array:
