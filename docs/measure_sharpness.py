@@ -3,6 +3,7 @@
 python docs/measure_sharpness.py FOLDER
 
 FOLDER holds clean faces of 256 pixels, framed as FFHQ's: the last of `faceflax datasets build synthetic_faces`.
+Those of 512 are enlarged.
 Prints the PSNR against the sharp photograph, in dB over the middle of the faces: before, after, and after by the
 network's whole change, of which nothing was taken back.
 """
@@ -18,11 +19,11 @@ import numpy as np
 
 from faceflax.preprocessing.images import Photograph, read, write
 
-_SIDES = (256, 180, 128, 96, 64)
-_DAMAGES = ("none", "noise 5", "noise 10", "jpeg 50", "jpeg 30", "sr 2", "grey 10", "grey 17")  # noise of 255
-_SHAPE, _GAP, _TOP = (336, 824), 20, 40
+_SIDES = (512, 256, 180, 128, 96, 64)
+_DAMAGES = ("none", "noise 5", "noise 10", "noise 25", "jpeg 50", "jpeg 30", "sr 2", "grey 17", "grey 25")  # of 255
+_SHAPE, _GAP, _TOP = (592, 1356), 20, 40
 _RESTORE = "from faceflax.cli import main; main()"
-_RESTORE_WHOLE = f"from faceflax.restoration import paste; paste.spared = lambda *_: 0.0; {_RESTORE}"
+_RESTORE_WHOLE = f"from faceflax.restoration import noisiness; noisiness.cleanness = lambda _: 0.0; {_RESTORE}"
 
 
 def main(folder: Path, model: str, count: int) -> None:
@@ -39,7 +40,8 @@ def _scene(faces: list[np.ndarray], seed: int) -> np.ndarray:
     coarse = np.random.default_rng(seed).integers(60, 200, (6, 8, 3)).astype(np.uint8)
     scene = cv2.resize(coarse, _SHAPE[::-1], interpolation=cv2.INTER_CUBIC)
     for face, side, left in zip(faces, _SIDES, _lefts(), strict=True):
-        scene[_TOP : _TOP + side, left : left + side] = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA)
+        way = cv2.INTER_AREA if side <= len(face) else cv2.INTER_CUBIC
+        scene[_TOP : _TOP + side, left : left + side] = cv2.resize(face, (side, side), interpolation=way)
     return scene
 
 

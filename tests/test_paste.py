@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from faceflax.preprocessing.alignment import Alignment
-from faceflax.restoration import paste, seam, subjects
+from faceflax.preprocessing.images import Photograph
+from faceflax.restoration import noisiness, paste, seam, subjects
 from tests import faces
 
 SIZE = 64
@@ -167,6 +168,32 @@ def test_a_face_without_damage_is_not_softened(step):
     plain = pixels.copy()
     paste.paste(plain, softened(crop), MASK, place)
     assert np.abs(plain.astype(int) - pixels).max() > 15
+
+
+@pytest.mark.parametrize("kind", ["colour", "grey", "16 bits"])
+def test_noise_that_a_shrunk_crop_hides_is_not_put_back(kind):
+    rng, (face,) = np.random.default_rng(0), faces.load(1, SIZE)
+    clean = cv2.resize(face, None, fx=6, fy=6, interpolation=cv2.INTER_CUBIC).astype(float)
+    if kind == "grey":
+        clean = clean.mean(-1, keepdims=True)
+    noisy = np.clip(clean + rng.normal(0, 25, clean.shape), 0, 255)
+    pixels = np.round(noisy).astype(np.uint8) if kind != "16 bits" else np.round(noisy * 257).astype(np.uint16)
+    pixels, unit = pixels.squeeze(), pixels.max() / noisy.max()
+    crop = subjects.cut(Photograph(pixels, None), turned(1 / 6, 0, (3 * SIZE, 3 * SIZE)), MASK)
+    assert 20 < crop.noise / crop.gain < 27
+    restored = cv2.resize(clean.astype(np.float32), (SIZE, SIZE), interpolation=cv2.INTER_AREA) / 255
+    restored = np.broadcast_to(restored.reshape(SIZE, SIZE, -1), crop.image.shape)
+    assert paste.spared(restored, crop.image, MASK) > 0.5  # by the crop alone it would hardly be mended
+    result = pixels.copy()
+    assert subjects.put_back(result, crop, restored, None, 1) == 0
+    inner = slice(2 * SIZE, 4 * SIZE)
+    errors = [np.abs(each[inner, inner] / unit - clean.squeeze()[inner, inner]).mean() for each in (pixels, result)]
+    assert errors[1] < errors[0] / 3
+
+
+@pytest.mark.parametrize(("noise", "share"), [(0, 1), (6, 1), (8, 0.5), (10, 0), (40, 0)])
+def test_how_clean_a_face_is(noise, share):
+    assert noisiness.cleanness(noise) == share
 
 
 def damaged(clean, damage):

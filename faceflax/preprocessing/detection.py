@@ -64,9 +64,9 @@ Detect = Callable[[np.ndarray], list[Face]]
 def load_detector() -> Detect:
     """Returns the detector; it may be called by several threads, one after the other.
 
-    It finds faces from 20 pixels wide up to the size of the photograph, turned by any angle. A photograph of more than
-    2,560 pixels is shrunk to that; one where no face is found is tried in its three other turns. Raises `UserError`
-    when the network cannot be fetched.
+    It finds faces from 20 pixels wide up to the size of the photograph, turned by any angle where all are: one where no
+    face is found is tried in its three other turns, so that a face may be missed that is upside down beside others. A
+    photograph of more than 2,560 pixels is shrunk to that. Raises `UserError` when the network cannot be fetched.
     """
     network = cv2.dnn.readNetFromONNX(str(assets.fetch(assets.CENTERFACE)))
     lock = threading.Lock()

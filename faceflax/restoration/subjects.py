@@ -11,7 +11,7 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
-from faceflax.restoration import exposure, paste, restorers
+from faceflax.restoration import exposure, noisiness, paste, restorers
 from faceflax.restoration.aligned import HOLE_COLOUR, LEAST_KNOWN
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
@@ -64,6 +64,7 @@ class Crop:
       own: as `image`, with the values that the photograph has for these colours.
       profile: the photograph's, that says what those values mean.
       gain: by which `image` is brightened for the network, see `exposure`.
+      noise: standard deviation of the noise in the photograph's own pixels there, of 255, in the light of `shown`.
     """
 
     place: Alignment
@@ -73,6 +74,7 @@ class Crop:
     own: np.ndarray
     profile: bytes
     gain: float = 1.0
+    noise: float = 0.0
 
     @property
     def shown(self) -> np.ndarray:
@@ -169,7 +171,8 @@ def cut(photograph: Photograph, place: Alignment, mask: np.ndarray) -> Crop:
     own = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
     own = own if own.ndim == 3 else np.repeat(own[..., None], 3, axis=2)
     image, missing = colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32)
-    return Crop(place, image, missing, mask, own, profile, exposure.gain(image, mask))
+    gain = exposure.gain(image, mask)
+    return Crop(place, image, missing, mask, own, profile, gain, noisiness.measure(pixels, place) * gain)
 
 
 def put_back(
@@ -188,11 +191,11 @@ def put_back(
       restored: float32 [S, S, 3], in the light of the crop.
       missing: bool, as `pixels`: where holes were given they alone change; None: the face changes.
       times: how much `pixels` were enlarged.
-      steady: of a video, makes of this frame's `paste.spared` what is spared with regard to the frames before.
+      steady: of a video, makes of what this frame would spare what is spared with regard to the frames before.
 
     Returns:
-      the share of the network's change that was taken back, as `paste.spared` says; None where holes were given, of
-      which nothing is.
+      the share of the network's change that was taken back, as `paste.spared` says and `noisiness.cleanness` allows;
+      None where holes were given, of which nothing is.
 
     Raises:
       ValueError: `restored` is not finite.
@@ -202,9 +205,10 @@ def put_back(
     if missing is not None:
         paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
         return None
-    spared = steady(paste.spared(restored, crop.image, crop.mask))
+    clean = noisiness.cleanness(crop.noise)
+    spared = steady(clean * paste.spared(restored, crop.image, crop.mask))
     restored = restored + np.float32(spared) * (crop.image - restored)
-    kept = paste.kept_detail(restored, crop.image, crop.mask, crop.step)
+    kept = clean * paste.kept_detail(restored, crop.image, crop.mask, crop.step)
     matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
     paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
     return spared

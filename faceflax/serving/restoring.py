@@ -1,6 +1,7 @@
 """One photograph through the restorer that a visitor chose."""
 
 import functools
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -106,6 +107,7 @@ def restore(
 def sentence(failure: str, source: Path) -> str:
     """Returns what a command would say of the file `source` as the page says it: no path, no option."""
     text = failure.removeprefix(f"{source}: ").replace("pass --aligned", _IS_FACE)
+    text = re.sub(r" at /[^;]*(?=;)", "", text)  # where the system failed, as `console.told_of` says it
     return f"{text[:1].upper()}{text[1:]}."
 
 
