@@ -7,13 +7,17 @@ python -m experiments.train --config=configs/pretrain/cnn.py:128 --workdir=runs/
 python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn
 
 `runs/faces` holds the faces in `train/`, and photographs of real people, by which the checkpoint is chosen and which
-are never trained on, in `validation/`: faceflax datasets build face_folder --folder runs/faces. The next training goes
-on from the shipped weights, with more of the damage that they mend least:
+are never trained on, in `validation/`: faceflax datasets build face_folder --folder runs/faces. The next trainings go
+on from the shipped weights, with more of the damage that they mend least, and the last with dark, tinted and grey faces:
 
 python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn2
   --config.tasks="('mixed', 'motion', 'blur', 'noise', 'lowlight')" --config.train.duration=9000steps
+python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn4
+  --config.tasks="('mixed', 'motion', 'blur', 'noise', 'lowlight')" --config.train.duration=7000steps
+  --config.optim.lr=5e-4 --config.data.tones=0.15 --config.data.grey=0.1
 
-On 17 photographs of people, all damage, the second training ended at 24.51 dB and this one at 24.85 dB.
+On 17 photographs of people, all damage, the second training ended at 24.51 dB, the third at 24.85 dB and this one at
+24.94 dB. Without colour, its noise grey too, noise 50 on 34 of them is restored to 24.4 dB, by the third to 20.2 dB.
 """
 
 from faceflax import config as config_lib
