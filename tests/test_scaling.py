@@ -63,6 +63,21 @@ def test_meshes_of_two_axes_are_of_so_many_devices(study):
     assert not any(map(layouts.is_known, ("8x1", "0x4", "2x2x2", "4 x 2", "rows")))
 
 
+def test_images_split_by_rows_are_measured_within_one_process(study, monkeypatch):
+    study.counts, study.layouts, study.strong_batch = (1, 4, 8), ("data", "spatial"), 8
+
+    def here(processes, local):
+        monkeypatch.setattr(jax, "process_count", lambda: processes)
+        monkeypatch.setattr(jax, "local_device_count", lambda: local)
+        monkeypatch.setattr(jax, "device_count", lambda: processes * local)
+        found = filter(measuring._is_here, measuring.places(study))
+        return [f"{place.layout}-{place.devices}" for place in found if place.mode == "strong"]
+
+    assert here(1, 8) == ["data-1", "data-4", "data-8", "spatial-4", "spatial-8"]
+    assert here(1, 4) == ["data-1", "data-4", "spatial-4"]
+    assert here(2, 4) == ["data-8"]
+
+
 def test_a_step_that_both_modes_have_is_measured_once(study, tmp_path, monkeypatch):
     study.counts, study.layouts, study.strong_batch, study.weak_batch = (1, 2), ("data", "fsdp"), 16, 8
     seen = []
@@ -134,7 +149,9 @@ def test_a_folder_holds_the_cells_of_every_kind_of_device(study, tmp_path, monke
     study.experiment.seed = 3
     assert not measure("TPU v5p", 0.1)[1]
     study.experiment.model.width = 24
-    assert len(measure("TPU v5p", 0.1)[1]) == 2
+    found, said = measure("TPU v5p", 0.1)
+    assert len(found) == 2 and len(said) == 3
+    assert said[-1] == "left out: 2 cell(s) of other flags, another version of JAX or another CPU"
 
 
 def test_the_fit_finds_the_numbers_that_made_the_seconds():
@@ -144,16 +161,18 @@ def test_the_fit_finds_the_numbers_that_made_the_seconds():
         share = cell.flops / cell.place.devices
         return with_seconds(cell, launch + share * per_flop + cell.sent_bytes * per_byte + cell.messages * per_message)
 
-    found = fitting.seconds(
-        [
-            timed(make_cell(count, mode=mode, traffic={"all-gather": Traffic(7 * count, (count - 1) * size)}))
-            for mode in ("strong", "weak")
-            for count, size in ((1, 1), (2, 5_000_000), (4, 2_000_000), (8, 6_000_000))
-        ]
-    )
+    measured = [
+        timed(make_cell(count, mode=mode, traffic={"all-gather": Traffic(7 * count, (count - 1) * size)}))
+        for mode in ("strong", "weak")
+        for count, size in ((1, 1), (2, 5_000_000), (4, 2_000_000), (8, 6_000_000))
+    ]
+    found = fitting.seconds(measured)
     numbers = (found.launch, found.per_flop, found.per_byte, found.per_message)
     np.testing.assert_allclose(numbers, (launch, per_flop, per_byte, per_message), rtol=1e-3)
     assert found.error < 1e-6 and found.held_out < 1e-3
+    by_rows = [make_cell(count, layout="spatial", seconds=(99.0,)) for count in (4, 16)]
+    assert fitting.seconds(measured + by_rows) == found
+    assert fitting.seconds(by_rows) is None
 
 
 def test_simulated_devices_share_their_work():
@@ -203,7 +222,10 @@ def test_what_grows_with_the_images_is_told_from_what_does_not():
     assert math.isclose(found.at(8, 64), whole + split / 8 + 64 * per_image)
     one_axis = fitting.count([*measured, cell(8, "fsdp", "weak")], lambda each: each.accelerator_bytes)
     measured += [cell(8, "4x2", "weak"), cell(8, "2x4", "weak")]
-    assert one_axis[:3] == pytest.approx(fitting.count(measured, lambda each: each.accelerator_bytes)[:3])
+    two_axes = fitting.count(measured, lambda each: each.accelerator_bytes)
+    assert one_axis[:3] == pytest.approx(two_axes[:3])
+    measured.append(make_cell(8, layout="spatial", accelerator_bytes=9e12))
+    assert fitting.count(measured, lambda each: each.accelerator_bytes) == two_axes
 
 
 def _predicted(study, measured, pod, mode="weak", layout="data"):

@@ -59,7 +59,7 @@ def test_two_processes_measure_together_and_the_first_writes(tmp_path):
     names = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{tiny.free_port()}", "JAX_NUM_PROCESSES": 2}
     both = [
         subprocess.Popen(
-            _command(tmp_path),
+            _command(tmp_path, layouts=("data", "spatial")),
             cwd=tiny.ROOT,
             env=tiny.environment(**names, JAX_PROCESS_ID=index),
             stdout=subprocess.PIPE,
@@ -72,6 +72,7 @@ def test_two_processes_measure_together_and_the_first_writes(tmp_path):
     assert [process.returncode for process in both] == [0, 0], outputs
     assert "wrote report.md" in outputs[0][0] and "wrote" not in outputs[1][0]
     assert _cell(tmp_path, "strong-data-2")["place"]["batch"] == 4
+    assert not list(tmp_path.glob("cells/cpu/*spatial*"))  # an image would lie in both processes
     alone, together = (_cell(tmp_path, f"strong-data-{count}")["flops"] for count in (1, 2))
     assert 0.8 < together / alone < 1.3  # the same batch, not one from each
     assert "| data   |       2 |" in (tmp_path / "report" / "report.md").read_text()

@@ -59,7 +59,7 @@ class Cell:
       peak_bytes: held at once on one device.
       accelerator_bytes: the same as accelerators run it.
       traffic: the collectives of one device's program, by kind.
-      parameter_bytes: of the trained networks, whole.
+      parameter_bytes: of the network that restores, whole; a GAN's discriminator is not in it.
       commit: of the checkout that measured; "" outside one.
     """
 
@@ -131,6 +131,11 @@ def kinds(folder: Path) -> list[str]:
     """Returns the kinds of devices that cells of the study in `folder` are of."""
     kept = [next(each.glob("*.json"), None) for each in sorted((folder / "cells").glob("*/"))]
     return [json.loads(path.read_text(encoding="utf-8"))["cell"]["device_kind"] for path in kept if path]
+
+
+def number(folder: Path) -> int:
+    """Returns how many cells there are in `folder`, whatever study they are of."""
+    return len(list((folder / "cells").glob("*/*.json")))
 
 
 def _path(folder: Path, device_kind: str, place: Place) -> Path:

@@ -30,7 +30,8 @@ def places(settings: ConfigDict) -> list[Place]:
     """Returns the cells of the study: each mode, layout and number of devices that can be laid out.
 
     One device is one device in any layout: it is measured as "data" alone. Left out are numbers that a layout is not
-    of, and those that do not divide the batch, or, of images split by rows, the image.
+    of, and those that do not divide the batch, or, of images split by rows, the image. Which of them
+    the devices here can measure is for `measure` to find.
     """
     counts = sorted(set(settings.counts))
     laid_out = [("data", count) for count in counts if count == 1]
@@ -50,9 +51,10 @@ def places(settings: ConfigDict) -> list[Place]:
 def measure(settings: ConfigDict, folder: Path, say: Callable[[str], None]) -> list[Cell]:
     """Returns all cells of the study, those that `folder` has not been filled with measured now.
 
-    Cells of more devices than are here are left out, as are those of fewer where several processes share the devices;
-    cells of other kinds of devices that were measured into the same folder count. Of several processes each measures,
-    the first one writes, and only what that one returns is complete.
+    Cells of more devices than are here are left out. Where several processes share the devices, so are those of fewer,
+    and those of images split by rows over devices of different processes. Cells of other kinds of devices that were
+    measured into the same folder count, if they were made from the same; how many were not is said. Of several
+    processes each measures, the first one writes, and only what that one returns is complete.
 
     Raises `UserError` when a pretrained network of the loss cannot be fetched, or the disk is full.
     """
@@ -74,7 +76,10 @@ def measure(settings: ConfigDict, folder: Path, say: Callable[[str], None]) -> l
         for each in cells.kinds(folder)
         for place in places(settings)
     ]
-    return [cell for cell in found if cell]
+    found = [cell for cell in found if cell]
+    if others := cells.number(folder) - len(found):
+        say(f"left out: {others} cell(s) of other flags, another version of JAX or another CPU")
+    return found
 
 
 def _missing(here: list[Place], folder: Path, kind: str, made_from: dict[str, Any]) -> list[Place]:
@@ -86,6 +91,8 @@ def _missing(here: list[Place], folder: Path, kind: str, made_from: dict[str, An
 
 
 def _is_here(place: Place) -> bool:
+    if place.layout == "spatial" and place.devices > jax.local_device_count():
+        return False  # the devices that share an image belong to one process
     available = jax.device_count()
     return place.devices == available or (jax.process_count() == 1 and place.devices < available)
 

@@ -126,7 +126,10 @@ def _device(accelerator: Accelerator, kinds: Mapping[str, Sequence[Cell]], setti
 
 
 def _rings(cells: Sequence[Cell], layout: str) -> float:
-    """How often the parameters' bytes go around in a step: the most of those measured on several devices."""
+    """How often the parameters' bytes go around in a step: the most of those measured on several devices.
+
+    Where none was measured it is what one network takes; a GAN, whose discriminator is not counted, takes more.
+    """
     sent = [
         cell.sent_bytes / (cell.parameter_bytes * (cell.place.devices - 1) / cell.place.devices)
         for cell in cells
