@@ -3,7 +3,8 @@
 Trains every arm of the config with every seed into WORKDIR/arms/, measures them on one set of degraded faces into
 WORKDIR/cells/, and writes WORKDIR/report/. The same command goes on where it was stopped: trainings from their newest
 checkpoint, measuring from the next cell. Exit status: 0 when the report is written, 143 when SIGTERM, 130 when
-Ctrl-C and 129 when a closed terminal ended it, 1 with one sentence for a mistake that the user can mend.
+Ctrl-C and 129 when a closed terminal ended it, 1 with one sentence for a mistake that the user can mend, 2
+where that is a flag.
 """
 
 from pathlib import Path

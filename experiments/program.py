@@ -7,11 +7,11 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from faceflax.errors import UserError, run_main
+from faceflax.errors import RefusedError, UserError, run_main
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags, calls `main()` and exits with its status; a wrong flag is one sentence, not a traceback."""
+    """Parses the flags, calls `main()` and exits with its status; a wrong flag is one sentence, and status 2."""
 
     def parse_and_run() -> int | None:
         _parse(sys.argv)
@@ -33,14 +33,14 @@ def _parse(argv: list[str]) -> None:
         rest = flags.FLAGS(argv)
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             flags.FLAGS["config"].value.lock()  # a file that could not be read complains only when it is used
-    except OSError as error:
+    except OSError as error:  # no refusal: another machine may have the file
         raise UserError(f"no such config file: {_value(argv, 'config')}; the project's own lie in configs/") from error
     except (KeyError, AttributeError) as error:
-        raise UserError(_unknown_field(str(error))) from error
+        raise RefusedError(_unknown_field(str(error))) from error
     except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(" ".join(str(error).split())) from error
+        raise RefusedError(" ".join(str(error).split())) from error
     if len(rest) > 1:
-        raise UserError(f'"{rest[1]}" is not a flag; write --name=value, and quote values that hold spaces')
+        raise RefusedError(f'"{rest[1]}" is not a flag; write --name=value, and quote values that hold spaces')
 
 
 def _unknown_field(text: str) -> str:

@@ -5,7 +5,7 @@ of several sizes, and writes WORKDIR/report/: strong and weak scaling, step time
 loss by compute, size and images. The same command goes on where it was stopped, and other machines add their cells when
 they are given the same workdir one after another. Of several processes that share the devices the first one trains, and
 writes. Exit status: 0 when the report is written, 128 plus the signal's number when one ended it, 1 with one sentence
-for a mistake that the user can mend.
+for a mistake that the user can mend, 2 where that is a flag.
 """
 
 from pathlib import Path

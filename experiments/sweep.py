@@ -5,8 +5,8 @@ or those that Optuna proposes, `--parallel` at a time into WORKDIR/trial-NNNN, a
 command goes on where it was stopped; started on other machines over a shared folder, they share the work.
 `--backend=wandb` registers the sweep with Weights & Biases (or joins `--id`) and runs an agent.
 
-Exit status: 0 when every trial has a result, 1 when some have failed or for a mistake that the user can mend, 128 plus
-the signal's number when one ended it.
+Exit status: 0 when every trial has a result, 1 when some have failed or for a mistake that the user can mend, 2 for a
+flag that there is not, 128 plus the signal's number when one ended it.
 """
 
 import importlib.util

@@ -2,7 +2,7 @@
 
 The same command goes on where a stopped run was, from its newest checkpoint. Exit status: 0 when training is complete,
 143 when SIGTERM and 130 when Ctrl-C ended it after saving, 1 with one sentence for a mistake that the user can mend, 2
-where that is the configuration.
+where no machine could train that: a wrong flag, or a configuration that is refused whatever the devices and the files.
 """
 
 import os
@@ -23,6 +23,7 @@ def main() -> int:
     import jax
 
     from faceflax import config as config_lib
+    from faceflax import degradations
     from faceflax.errors import UserError, refusing
     from faceflax.evaluation import encoding, segmentation, validation
     from faceflax.training import examples, loop, prior_data, runtime, workdir
@@ -30,6 +31,7 @@ def main() -> int:
     config, folder = _CONFIG.value, Path(os.path.expandvars(_WORKDIR.value))
     with refusing():
         config_lib.validate(config)
+        degradations.flatten(config.eval.tasks)
     if not _WORKDIR.value:
         raise UserError("--workdir is empty; name a folder")
     runtime.start()

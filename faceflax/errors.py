@@ -25,7 +25,7 @@ class UserError(Exception):
 
 
 class RefusedError(UserError):
-    """A configuration that is refused as it is, however often it is tried."""
+    """A configuration that is refused as it is, however often and on whatever machine it is tried."""
 
     status = 2
 

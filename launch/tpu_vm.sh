@@ -36,7 +36,7 @@ worker() {
   while ((attempts--)); do
     status=0
     train "$@" || status=$?
-    case $status in 0 | 130 | 143) break ;; esac
+    case $status in 0 | 2 | 130 | 143) break ;; esac # complete, refused, or asked to stop
     echo "status $status: $attempts more attempts"
     sleep "${RESTART_DELAY:-30}"
   done

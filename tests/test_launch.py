@@ -156,7 +156,7 @@ def tpu(programs, tmp_path, monkeypatch):
         programs,
         "python",
         f"""echo "$JAX_COORDINATOR_ADDRESS $JAX_NUM_PROCESSES $JAX_PROCESS_ID $WANDB_API_KEY $*" >>{calls}
-        (($(wc -l <{calls}) >= ${{SUCCEEDS:-1}})) || exit 1""",
+        (($(wc -l <{calls}) >= ${{SUCCEEDS:-1}})) || exit ${{FAILS_WITH:-1}}""",
     )
     for name, value in {"TPU": "t", "ZONE": "z", "RESTART_DELAY": "0", "PYTHON": str(programs / "python")}.items():
         monkeypatch.setenv(name, value)
@@ -182,6 +182,13 @@ def test_a_lone_tpu_worker_joins_nobody_and_a_run_that_fails_is_tried_again(tpu,
     monkeypatch.setenv("SUCCEEDS", "99")
     assert tpu("worker").returncode == 1
     assert len(_calls(tmp_path)) == 3 + 10
+
+
+def test_a_tpu_worker_does_not_try_a_refused_configuration_again(tpu, tmp_path, monkeypatch):
+    for name, value in {"ENDPOINTS": "host-0", "SUCCEEDS": "99", "FAILS_WITH": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert tpu("worker").returncode == 2
+    assert len(_calls(tmp_path)) == 1
 
 
 def test_a_tpu_worker_passes_sigterm_on_and_does_not_start_again(tpu, programs, tmp_path, monkeypatch):

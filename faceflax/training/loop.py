@@ -85,15 +85,16 @@ def train(config: ConfigDict, workdir: Path, source: Sequence | None, make_evalu
       0 when training is complete; the number of the signal (SIGTERM, SIGINT) that ended it early, after saving.
 
     Raises:
-      RefusedError: the configuration is of no training, on these devices.
-      UserError: the loss is not finite, the checkpoint is of another model, a pretrained network of the loss cannot
-        be fetched, or the disk is full.
+      RefusedError: the configuration is of no training, whatever the devices.
+      UserError: it is of none on these devices, the loss is not finite, the checkpoint is of another model, a
+        pretrained network of the loss cannot be fetched, or the disk is full.
     """
+    devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
     with refusing():
         plan = Plan.create(config, None if source is None else len(source))
         traced = traced_steps(config.profile, plan.total)
-        devices = parallel.create(config.parallel.mesh, config.parallel.strategy)
         arm = create_arm(config, plan, devices)
+    check_batch(config, devices)
     networks = arm.load_networks()
     evaluate = make_evaluate(arm)  # before what may take long: it refuses a split that cannot be evaluated on
     source = arm.prepare(source)
@@ -133,9 +134,12 @@ def create_arm(config: ConfigDict, plan: Plan, devices: parallel.Parallel) -> Ar
     """Makes the arm that `config` trains on `devices`; raises `UserError` for a training of `plan` that cannot be."""
     learning_rate = optimizer.schedule(config.optim, plan.total, plan.steps_per_epoch)
     arms.check_length(config, plan.total)
-    arm = arms.create(config, learning_rate, devices.collectives)
+    return arms.create(config, learning_rate, devices.collectives)
+
+
+def check_batch(config: ConfigDict, devices: parallel.Parallel) -> None:
+    """Raises `UserError` for a batch that `devices` cannot share."""
     devices.check_batch(config.data.batch_size, config.optim.accumulate, config.data.image_size)
-    return arm
 
 
 def _first_state(

@@ -74,6 +74,7 @@ def _create(run: Run, num_examples: int | None) -> Network:
     try:
         plan, devices = loop.Plan.create(run.config, num_examples), parallel.one_device()
         arm = loop.create_arm(run.config, plan, devices)
+        loop.check_batch(run.config, devices)
         if arm.restore is None:
             raise UserError(f'config.arm "{run.config.arm}" trains what restores nothing; name one that restores')
         return Network(run.config, jax.eval_shape(arm.init).params)
