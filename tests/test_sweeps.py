@@ -61,8 +61,9 @@ def work(sweep, folder, count=None, slots=("",), seed=0):
 )
 def test_draws_have_the_distribution_that_the_file_names(options, expected):
     points = space.parse({"p": options})
-    values = np.array([points.draw(0, number)["p"] for number in range(2000)])
-    assert points.draw(0, 7) == points.draw(0, 7) != points.draw(1, 7) or len(set(values)) < 10
+    values, others = (np.array([points.draw(seed, number)["p"] for number in range(2000)]) for seed in (0, 1))
+    assert points.draw(0, 7) == points.draw(0, 7) == {"p": values[7]}
+    assert (values != others).any()
     if expected is None:
         assert set(values) == {0, 0.25, 0.5, 0.75, 1}
     elif hasattr(expected.dist, "pmf"):
@@ -172,6 +173,19 @@ def test_a_warm_up_longer_than_the_training_is_refused(tmp_path):
         loop.train(config, tmp_path, None, lambda arm: None)
 
 
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        ({"data__batch_size": 9, "optim__accumulate": 2}, "multiple of 2"),
+        ({"parallel__mesh__data": 3}, "does not cover the 1 device"),
+    ],
+)
+def test_what_other_devices_could_train_is_not_refused_for_all_machines(tmp_path, fields, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
+        loop.train(tiny.config(**fields), tmp_path, None, lambda arm: None)
+    assert caught.value.status == 1
+
+
 def test_trials_at_once_have_a_gpu_each(tmp_path):
     fields = {"x": {"values": [1.0, 2.0, 3.0, 4.0]}, "seconds": {"value": 0.1}}
     sweep = file.read(write(tmp_path / "s.yaml", parameters=fields))
@@ -190,6 +204,13 @@ def test_gpus_keep_the_names_that_the_environment_gives_them(monkeypatch):
     assert processes.gpus() == ["0", "1"]
     monkeypatch.setattr(processes, "_PROBE", "print(0)")
     assert processes.gpus() == []
+
+
+def test_where_jax_does_not_start_no_gpus_are_handed_out_and_that_is_said(monkeypatch, capfd):
+    monkeypatch.setattr(processes, "_PROBE", "print(2); raise RuntimeError('the device is in use')")
+    assert processes.gpus() == []
+    (said,) = capfd.readouterr().err.splitlines()
+    assert said.startswith("no GPUs are handed out") and said.endswith("RuntimeError: the device is in use")
 
 
 def test_a_trial_whose_metric_is_not_finite_fails_with_its_reason_and_is_tried_once_more(tmp_path):
@@ -273,9 +294,13 @@ def test_a_trial_whose_folder_still_trains_holds_up_no_other(tmp_path):
 
 def test_searches_without_end_or_of_another_kind_are_refused(tmp_path):
     draw = {"x": {"distribution": "normal"}}
+    shares = {"x": {"values": [1, 2], "probabilities": [0.9, 0.1]}}
+    stepped = {"x": {"distribution": "q_log_uniform_values", "min": 1, "max": 8}}
     for fields, count, sentence in [
         ({"method": "random"}, None, "has no end"),
         ({"method": "bayes", "parameters": draw}, 3, "does not know normal"),
+        ({"method": "bayes", "parameters": shares}, 3, "does not know categorical_w_probabilities"),
+        ({"method": "bayes", "parameters": stepped}, 3, "does not know q_log_uniform_values"),
         ({"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": True}}, None, "does not know strict"),
     ]:
         sweep = file.read(write(tmp_path / "s.yaml", **fields))

@@ -266,14 +266,15 @@ def _distributions(space: Space) -> dict[str, BaseDistribution]:
 
 
 def _distribution(name: str, parameter: Parameter) -> BaseDistribution:
-    choices, bounds = parameter.choices(), parameter.bounds()
     if parameter.distribution == "int_uniform":
         return IntDistribution(parameter.options["min"], parameter.options["max"])
-    if choices is not None:
-        return CategoricalDistribution(choices)
-    if bounds is None:
-        raise UserError(f"parameter {name}: method bayes with --backend=local does not know {parameter.distribution}")
+    if parameter.distribution in ("constant", "categorical"):
+        return CategoricalDistribution(parameter.choices())
+    bounds = parameter.bounds()
+    if bounds is None or (bounds[-1] and parameter.step is not None):
+        raise UserError(
+            f"parameter {name}: method bayes with --backend=local does not know {parameter.distribution}; give the "
+            "parameter another distribution, or use method: random"
+        )
     low, high, is_log = bounds
-    if is_log and parameter.step is not None:
-        raise UserError(f"parameter {name}: method bayes with --backend=local does not know {parameter.distribution}")
     return FloatDistribution(low, high, log=is_log, step=parameter.step)

@@ -16,10 +16,15 @@ _PROBE = "import jax; print(jax.local_device_count() if jax.default_backend() ==
 def gpus() -> list[str]:
     """Returns the GPUs that JAX sees, as CUDA_VISIBLE_DEVICES names them; empty where there are none, or TPUs.
 
-    Asked in a process of its own: this one must not hold the devices' memory while others train.
+    Asked in a process of its own: this one must not hold the devices' memory while others train. Where that process
+    fails, stderr is told that none are known.
     """
     answer = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, check=False)
-    count = int(answer.stdout or 0)
+    if answer.returncode:
+        why = (answer.stderr.splitlines() or [f"status {answer.returncode}"])[-1]
+        print(f"no GPUs are handed out, as JAX does not tell which there are: {why}", file=sys.stderr, flush=True)
+        return []
+    count = int(answer.stdout)
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     return visible.split(",") if count and visible else [str(number) for number in range(count)]
 
