@@ -108,6 +108,15 @@ def test_conv1x1_and_its_gradients_are_those_of_xla(shape):
     _assert_same(ours, _value_and_gradients(lambda x, k: _reference(x, k[None, None]), images, kernel))
 
 
+def test_what_was_compiled_is_traced_anew_for_images_split_by_rows():
+    compiled, shapes = jax.jit(convolutions.conv1x1), (_normal(0, 2, 4, 4, 3), _normal(1, 3, 5))
+    program = lambda: compiled.lower(*shapes).as_text()  # noqa: E731
+    assert "reshape" in program()
+    with convolutions.in_rows():
+        assert "reshape" not in program()
+    assert "reshape" in program()
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(
     "function",

@@ -14,7 +14,7 @@ import pytest
 from faceflax.errors import UserError
 from faceflax.training import layout, parallel
 from faceflax.training.parallel import mesh as meshes
-from faceflax.training.parallel import placement
+from faceflax.training.parallel import placement, programs
 from tests import tiny
 
 
@@ -85,6 +85,12 @@ def test_an_image_is_not_split_over_hosts(hosts, monkeypatch):
 def test_where_an_array_of_the_state_lies(name, shape, sizes, split):
     path = (jax.tree_util.GetAttrKey("params"), jax.tree_util.DictKey(name))
     assert tuple(placement.of_state(path, shape, dict(zip(layout.AXES, sizes, strict=True)))) == split
+
+
+def test_options_that_the_compiler_does_not_know_are_left_out():
+    known = {"xla_backend_optimization_level": "0"}
+    assert programs._if_known(known) == known
+    assert programs._if_known(known | {"xla_of_another_version": "1"}) is None
 
 
 @pytest.mark.parametrize("strategy", parallel.STRATEGIES)

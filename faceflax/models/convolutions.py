@@ -5,10 +5,8 @@ gradients. What the choices for 3x3 gain, in milliseconds, is in `docs/performan
 `CPU_COMPILER_OPTIONS` on a CPU.
 """
 
-import contextlib
-import contextvars
 import functools
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 import jax
 import jax.numpy as jnp
@@ -29,17 +27,13 @@ CPU_COMPILER_OPTIONS = {
 }
 
 
-_in_rows = contextvars.ContextVar("in_rows", default=False)
+# As the switch of `by_device`, part of the key under which JAX keeps what it has traced.
+_is_in_rows = jax.make_user_context(False)
 
 
-@contextlib.contextmanager
-def in_rows() -> Iterator[None]:
+def in_rows() -> AbstractContextManager:
     """What is traced within keeps height apart from the batch: for images that are split by rows over devices."""
-    token = _in_rows.set(True)
-    try:
-        yield
-    finally:
-        _in_rows.reset(token)
+    return _is_in_rows(True)
 
 
 def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -48,7 +42,7 @@ def conv1x1(images: jax.Array, kernel: jax.Array) -> jax.Array:
     One flat matrix product, on which the CPU's weight gradient is several times faster than on a convolution. For it
     images that are split by rows (`in_rows`) would be gathered on every device.
     """
-    if _in_rows.get():
+    if _is_in_rows.value:
         return images @ kernel
     return (images.reshape(-1, images.shape[-1]) @ kernel).reshape(*images.shape[:-1], kernel.shape[-1])
 

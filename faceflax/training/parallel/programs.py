@@ -12,9 +12,6 @@ import jax.export  # a module that `import jax` leaves out
 from faceflax import by_device
 from faceflax.models import convolutions
 
-# What is only counted need not be fast, and compiles in half of the time. The counts are the same.
-_TO_COUNT = {"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True}
-
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that a portable program runs on
 
 
@@ -61,7 +58,7 @@ def count(program: Any, arguments: Sequence[Any], num_devices: int) -> Costs:
     runs = counted = program.lower(*arguments).compile()
     if jax.default_backend() == "cpu":
         with by_device.as_on_accelerators():
-            counted = program.lower(*arguments).compile(compiler_options=_TO_COUNT)
+            counted = program.lower(*arguments).compile(compiler_options=_counting_options())
     found = counted.cost_analysis() or {}
     return Costs(
         flops=found.get("flops", math.nan) * num_devices,  # a program is one device's share
@@ -88,10 +85,19 @@ def lower_portably(function: Callable, *shapes: Any) -> jax.export.Exported:
 @functools.cache
 def compiler_options() -> dict[str, str] | None:
     """Returns what makes XLA's programs for CPUs faster, or None."""
-    if jax.default_backend() != "cpu":
-        return None
+    return _if_known(convolutions.CPU_COMPILER_OPTIONS) if jax.default_backend() == "cpu" else None
+
+
+@functools.cache
+def _counting_options() -> dict[str, Any] | None:
+    """What is only counted need not be fast: with these it compiles in half of the time. The counts are the same."""
+    return _if_known({"xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": True})
+
+
+def _if_known(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Returns `options`, or None for a jaxlib that does not know one: without them it does the same, more slowly."""
     try:
-        jax.jit(lambda x: x, compiler_options=convolutions.CPU_COMPILER_OPTIONS).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:  # a jaxlib that does not know the option computes the same, more slowly
+        jax.jit(lambda x: x, compiler_options=options).lower(0.0).compile()
+    except jax.errors.JaxRuntimeError:
         return None
-    return convolutions.CPU_COMPILER_OPTIONS
+    return options
