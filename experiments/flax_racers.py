@@ -50,9 +50,7 @@ class Cnn(Restorer):
 
     def __init__(self, config: ConfigDict):
         super().__init__(config)
-        optim, model = config.optim, self.model
-        adamw = optax.adamw(optim.lr, optim.b1, optim.b2, weight_decay=optim.weight_decay)
-        transform = optax.chain(optax.clip_by_global_norm(optim.clip_norm), adamw)
+        model, transform = self.model, optimizer.create(config.optim, lambda step: config.optim.lr)
         self.moments = jax.jit(transform.init)(self.params)
 
         def loss(params, degraded, mask, target):

@@ -42,12 +42,8 @@ class Cnn(Restorer):
 
     def __init__(self, config: ConfigDict, parameters: Mapping[str, Any]):
         super().__init__(config, parameters)
-        optim = config.optim
-        betas = (optim.b1, optim.b2)
-        self._optimizer = torch.optim.AdamW(
-            self.model.parameters(), optim.lr, betas, weight_decay=optim.weight_decay, fused=True
-        )
-        self._clip_norm = optim.clip_norm
+        self._optimizer = _adamw(self.model, config.optim)
+        self._clip_norm = config.optim.clip_norm
 
     def train(self) -> Losses:
         """Makes one step; returns its loss."""
@@ -70,13 +66,10 @@ class Gan(Restorer):
         self.discriminator = pytorch_discriminator.UNetDiscriminator(config.gan)
         self.discriminator.to(memory_format=torch.channels_last)
         pytorch_discriminator.load_flax(self.discriminator, parameters["discriminator"], parameters["vectors"])
-        optim, opponent = config.optim, config.gan
-        kernels, biases = _by_decay(self.model)
-        groups = [{"params": kernels, "weight_decay": optim.weight_decay}, {"params": biases, "weight_decay": 0.0}]
-        self._optimizer = torch.optim.AdamW(groups, optim.lr, (optim.b1, optim.b2), eps=optim.eps, fused=True)
+        self._optimizer, opponent = _adamw(self.model, config.optim), config.gan
         self._for_discriminator = torch.optim.Adam(
             self.discriminator.parameters(),
-            opponent.lr_ratio * optim.lr,
+            opponent.lr_ratio * config.optim.lr,
             (opponent.b1, opponent.b2),
             eps=opponent.eps,
             fused=True,
@@ -132,7 +125,11 @@ def _halves(loss, real: pytorch_discriminator.Logits, fake: pytorch_discriminato
     return sum(loss(*pair) for pair in zip(real, fake, strict=True)) / 2
 
 
-def _by_decay(model: nn.Module) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Kernels, which decay, and biases, which do not."""
+def _adamw(model: nn.Module, optim: ConfigDict) -> torch.optim.AdamW:
+    """As `optimizer.create`: kernels decay, biases do not."""
     parameters = list(model.parameters())
-    return [p for p in parameters if p.ndim > 1], [p for p in parameters if p.ndim == 1]
+    groups = [
+        {"params": [p for p in parameters if p.ndim > 1], "weight_decay": optim.weight_decay},
+        {"params": [p for p in parameters if p.ndim == 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, optim.lr, (optim.b1, optim.b2), eps=optim.eps, fused=True)
