@@ -1,8 +1,8 @@
 """How fast training examples are made: python -m experiments.input_speed --config=configs/cnn.py [--config.x=y ...].
 
-Two tables, printed as Markdown. The damage of each of the config's tasks in the compiled graph beside the same chain
-written as face restoration toolkits write it, with OpenCV and numpy, image by image in `--threads` threads; the two
-take turns. And the images a second that are read, cut, mirrored and batched, by `config.data.workers`.
+Two tables, printed as Markdown. The damage of "blind 2", the one task that face restoration toolkits have a chain for,
+in the compiled graph beside the same chain as they write it, with OpenCV and numpy, image by image in `--threads`
+threads; the two take turns. And the images a second that are read, cut, mirrored and batched, by `config.data.workers`.
 """
 
 import math
@@ -18,12 +18,13 @@ from experiments import program
 from faceflax import config as config_lib
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/, fields as --config.x=y.")
-_TASK = flags.DEFINE_string("task", "blind 2", "The damage that is timed.")
 _ROUNDS = flags.DEFINE_integer("rounds", 7, "Timings of each way; the median is shown.", lower_bound=1)
 _BATCHES = flags.DEFINE_integer("batches", 8, "Batches of one timing.", lower_bound=1)
 _THREADS = flags.DEFINE_integer("threads", 2, "Threads of the chain outside of the graph.", lower_bound=1)
 _WORKERS = flags.DEFINE_list("workers", ["0", "1", "2"], "Values of config.data.workers.")
 flags.mark_flags_as_required(["config"])
+
+_TASK = "blind 2"
 
 
 def main() -> int:
@@ -41,7 +42,7 @@ def main() -> int:
     for kernel, rate in zip(kernels, outside, strict=True):
         chain = f"OpenCV and numpy, {_THREADS.value} threads, {kernel}"
         rows.append([chain, f"{rate:.0f}", f"{inside / rate:.2f}"])
-    title = f"{_TASK.value} at {size}x{size}, batches of {count}, medians of {_ROUNDS.value}"
+    title = f"{_TASK} at {size}x{size}, batches of {count}, medians of {_ROUNDS.value}"
     print(to_markdown(Table(title, ["chain", "images/s", "the graph by this one"], rows)))
     rows = [[workers, f"{stream_rate(config, int(workers)):.0f}"] for workers in _WORKERS.value]
     print(to_markdown(Table(f"Batches of {count} at {size}x{size}, read", ["data.workers", "images/s"], rows)))
@@ -57,13 +58,13 @@ def damage_rates(config: Any) -> list[float]:
     from faceflax.training import parallel
 
     size, count = config.data.image_size, config.data.batch_size
-    groups, devices = parse([_TASK.value]), parallel.one_device()
+    groups, devices = parse([_TASK]), parallel.one_device()
     images = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), np.uint8)
     batch = devices.shard_batch({"image": images, "index": np.arange(count, dtype=np.int32)})
     key = devices.replicate(jax.random.key(0))
     compiled = devices.compile_batched(lambda key, batch: degrade(key, batch["image"] / 255.0, batch["index"], groups))
-    published = toolkit_chain(groups[0][0].name, radius=20)
-    scaled = toolkit_chain(groups[0][0].name, radius=math.ceil(20 * size / 512) + 1)
+    published = toolkit_chain(radius=20)
+    scaled = toolkit_chain(radius=math.ceil(20 * size / 512) + 1)
     with ThreadPoolExecutor(_THREADS.value) as pool:
         rngs = [np.random.default_rng(number) for number in range(count)]
         ways = [
@@ -88,21 +89,15 @@ def _alternate(ways: list[Callable]) -> list[float]:
     return [statistics.median(found[1:]) for found in seconds]
 
 
-def toolkit_chain(task: str, radius: int) -> Callable:
+def toolkit_chain(radius: int) -> Callable:
     """Returns `(image uint8 [S, S, 3], rng) -> uint8`, the chain of "blind 2" as GFPGAN's published loader has it.
 
     The blur's kernel has the sides `2 * radius + 1`. Published loaders (GFPGAN, CodeFormer and theirs after them) give
     it 41 pixels whatever the image's size; at sizes under 512 pixels most of these are zeros, as deviations scale.
-
-    Raises `UserError` for other tasks, which toolkits have no chain for.
     """
     import cv2
     import numpy as np
 
-    from faceflax.errors import UserError
-
-    if task != "blind":
-        raise UserError(f'--task "{_TASK.value}": toolkits have a chain for "blind 2" alone')
     cv2.setNumThreads(1)
 
     def chain(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
