@@ -13,15 +13,16 @@ from faceflax.errors import UserError
 
 _NAMES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 _COUNTS = {"SLURM_NTASKS": "srun", "OMPI_COMM_WORLD_SIZE": "mpirun"}  # who starts as many processes as each says
-_TPU_HOSTS = "TPU_WORKER_HOSTNAMES"
+_TPU_HOSTS = "TPU_WORKER_HOSTNAMES"  # of a slice, as GKE sets it
 
 
 def initialize_distributed() -> None:
     """Joins the other processes of a run, when the environment names them; does nothing for a lone process.
 
     Reads JAX_COORDINATOR_ADDRESS (host:port), JAX_NUM_PROCESSES and JAX_PROCESS_ID; without them JAX finds the others
-    by itself on SLURM, under Open MPI and on TPU pods. Call it before the first use of a device. Raises `UserError`
-    when only some of the three are set, a number is none, or the environment counts processes that JAX does not find.
+    by itself on SLURM, under Open MPI and in GKE, which names the hosts of a TPU slice. TPU VMs name nobody: there
+    `launch/tpu_vm.sh` sets the three. Call it before the first use of a device. Raises `UserError` when only some of
+    the three are set, a number is none, or the environment counts processes that JAX does not find.
     """
     values = [os.environ.get(name) for name in _NAMES]
     if not any(values):
