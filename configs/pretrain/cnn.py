@@ -8,7 +8,7 @@ python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn
 
 `runs/faces` holds the faces in `train/`, and photographs of real people, by which the checkpoint is chosen and which
 are never trained on, in `validation/`: faceflax datasets build face_folder --folder runs/faces. The next trainings go
-on from the shipped weights, with more of the damage that they mend least, and the last with dark, tinted and grey faces:
+on from the shipped weights, with more of the damage that they mend least; the last with dark, tinted and grey faces:
 
 python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn2
   --config.tasks="('mixed', 'motion', 'blur', 'noise', 'lowlight')" --config.train.duration=9000steps
