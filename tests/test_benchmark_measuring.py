@@ -295,6 +295,7 @@ def test_costs_are_those_of_the_programs(workdirs, tmp_path):
     assert float(row["train_seconds"]) == pytest.approx(np.median(costs.train_seconds), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_prior_has_a_line_that_says_what_of_it_was_published(tmp_path, monkeypatch):
     """And how long a model of the package took to train, which its manifest knows."""
     random_networks.install(monkeypatch)
