@@ -50,7 +50,7 @@ COMMON = {"optim.eps": EPS, "model.width": 32, "model.encoder_blocks": (1,), "mo
 # JPEG rounds coefficients: what differs by the last bit before may differ by a step of quantisation after.
 COMMON |= {"tasks": ("noise 50", "occlude 25", "blur 3")}
 OPPONENT = {"gan.width": 32, "gan.scales": 1, "gan.eps": EPS, "gan.r1": 1.0, "gan.penalty_every": 2}
-INSIDE = {"model.name": "face_prior", "data.image_size": 64, "data.batch_size": 8, "data.flip": False}
+INSIDE = {"model.name": "face_prior", "data.image_size": 64, "data.flip": False}
 INSIDE |= {"loss.charbonnier": 10.0}  # so that the gradient is large beside `EPS`
 FIELDS = {
     "cnn": COMMON,
