@@ -63,20 +63,17 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
     made, config, params = workdir.read_manifest(folder), trained.config, trained.params
     if fidelity and config.arm != "gan":
         raise UserError(f"--fidelity lies between a GAN and its CNN; {folder} holds no GAN: leave it out")
-    manifest = (
-        _last_start(made)
-        | _seconds(folder)
-        | {
-            "starts": 1 + len(made.get("resumed", [])),
-            "kind": config.arm,
-            "config": config.to_dict(),
-            "dataset": made["dataset"] | {"split": config.data.train_split},
-            "step": trained.info["step"],
-            "metrics": trained.info["metrics"],
-            "licence": licence,
-            "before": _before(folder, config),
-        }
-    )
+    manifest = _last_start(made) | {
+        "starts": 1 + len(made.get("resumed", [])),
+        "kind": config.arm,
+        "config": config.to_dict(),
+        "dataset": made["dataset"] | {"split": config.data.train_split},
+        "step": trained.info["step"],
+        "metrics": trained.info["metrics"],
+        "licence": licence,
+        "before": _before(folder, config),
+        **_seconds(folder),
+    }
     if config.model.name == "face_prior":
         params, place = _without_published(config, params)
         manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is {place}"

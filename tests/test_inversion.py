@@ -139,6 +139,7 @@ def test_every_face_counts_alike_in_whatever_share_it_is(batch):
         ({"model__name": "encoder_decoder"}, 'set config.model.name to "face_prior", not "encoder_decoder"'),
         ({"data__flip": True}, "set config.data.flip to False"),
         ({"data__crop": 0.9}, "config.data.crop to 1"),
+        ({"data__grey": 0.1}, "config.data.grey to 0"),
         ({"model__frozen": False}, "leave config.model.frozen"),
     ],
 )

@@ -1,6 +1,7 @@
 """The functions behind the page: limits, damage, and one photograph through one restorer."""
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from faceflax.degradations.batch import degrade
 from faceflax.degradations.tasks import TASKS, Task
 from faceflax.errors import UserError
 from faceflax.models import shipped
+from faceflax.preprocessing import console
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.landmarks import TEMPLATE
@@ -224,6 +226,14 @@ def test_a_face_is_restored_whole_or_in_its_holes(tmp_path, monkeypatch):
     after = restoring.restore(source, output, missing, inverting(), None)
     np.testing.assert_array_equal(after.pixels[~missing], face[~missing])
     assert (after.pixels[missing] == 128).all() and (read(output).pixels == after.pixels).all()
+
+
+def test_what_the_system_refused_is_said_without_its_path(tmp_path):
+    with pytest.raises(UserError) as told, console.told_of(str(tmp_path / "a.png")):
+        raise OSError(errno.EIO, "broken", str(tmp_path / "out" / "a.png"))
+    assert str(tmp_path) in str(told.value)
+    said = restoring.sentence(str(told.value), tmp_path / "a.png")
+    assert said == "Cannot be worked on: broken; try again or leave it out."
 
 
 def test_a_photograph_is_restored_where_its_face_is(tmp_path):

@@ -37,8 +37,6 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
         group = (draw[0] * len(groups)).astype(jnp.int32)
         place = (draw[1] * jnp.asarray(size)[group]).astype(jnp.int32)
         chosen = (task_key, image, jnp.asarray(severity)[group, place])
-        if len(names) == 1:
-            return _like(image, FUNCTIONS[names[0]](*chosen))
         functions = [FUNCTIONS[name] for name in names]
         return _like(image, lax.switch(jnp.asarray(branch)[group, place], functions, *chosen))
 

@@ -35,6 +35,11 @@ class Alignment:
         """float64 [2, 3] from the crop to the photograph."""
         return invert(self.matrix)
 
+    @property
+    def step(self) -> float:
+        """Side of a crop's pixel in the photograph's: above 1 the face is larger there than in the crop."""
+        return _step(self.matrix)
+
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Maps points [..., 2] of the photograph into the crop."""
         return transform(self.matrix, points)
@@ -54,6 +59,11 @@ def align(points: np.ndarray, size: int, template: str = "ffhq") -> Alignment:
     Raises `ValueError` when the points do not lie like a face's.
     """
     return Alignment(size, invert(landmarks.fit(points, TEMPLATES[template])) * size)
+
+
+def _step(matrix: np.ndarray) -> float:
+    """How far apart in the source lie two neighbours of what an affine map [2, 3] makes of it."""
+    return float(1 / np.sqrt(abs(np.linalg.det(matrix[:, :2]))))
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
@@ -76,7 +86,7 @@ def warp(
     `border` is OpenCV's rule for what lies outside.
     """
     pixels, matrix = _cut_region(pixels, matrix, shape)
-    step = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    step = _step(matrix)
     factor = int(step)
     if factor > 1:
         pixels, matrix, step = _average(pixels, factor), matrix @ np.diag([factor, factor, 1.0]), step / factor

@@ -20,7 +20,7 @@ def measure(pixels: np.ndarray, place: Alignment) -> float:
       place: where the face lies in it.
     """
     x, y = place.to_photograph(np.full(2, place.size / 2))
-    reach = min(_MOST, _MIDDLE * place.size / np.sqrt(abs(np.linalg.det(place.matrix[:, :2])))) / 2
+    reach = min(_MOST, _MIDDLE * place.size * place.step) / 2
     top, bottom, left, right = (max(0, round(value)) for value in (y - reach, y + reach, x - reach, x + reach))
     return denoise.estimate(pixels[top:bottom, left:right]) * 255 / np.iinfo(pixels.dtype).max
 

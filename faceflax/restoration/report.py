@@ -57,9 +57,10 @@ def faces(subjects: list[Subject], taken_back: list[float | None]) -> list[dict[
 def _face(subject: Subject, taken_back: float | None) -> dict[str, Any]:
     if subject.crop is None:
         return found(subject.located) | {"restored": False, "reason": subject.skipped}
-    crop = subject.crop
-    done = {"restored": True, "pixels_per_model_pixel": _rounded(crop.step), "noise": _rounded(crop.noise)}
-    return found(subject.located) | done | ({} if taken_back is None else {"taken_back": _rounded(taken_back)})
+    done = {"restored": True, "pixels_per_model_pixel": _rounded(subject.crop.step)}
+    if taken_back is not None:
+        done |= {"noise": _rounded(subject.crop.noise), "taken_back": _rounded(taken_back)}
+    return found(subject.located) | done
 
 
 def found(located: Located) -> dict[str, Any]:

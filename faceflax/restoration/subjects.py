@@ -64,7 +64,7 @@ class Crop:
       own: as `image`, with the values that the photograph has for these colours.
       profile: the photograph's, that says what those values mean.
       gain: by which `image` is brightened for the network, see `exposure`.
-      noise: standard deviation of the noise in the photograph's own pixels there, of 255, in the light of `shown`.
+      noise: standard deviation of the noise in the photograph's own pixels there, of 255, see `noisiness`.
     """
 
     place: Alignment
@@ -88,7 +88,7 @@ class Crop:
     @property
     def step(self) -> float:
         """Side of a crop's pixel in the photograph's: above 1 the face is larger there than the network sees it."""
-        return float(np.sqrt(abs(np.linalg.det(self.place.inverse[:, :2]))))
+        return self.place.step
 
     @property
     def weight(self) -> int:
@@ -171,8 +171,8 @@ def cut(photograph: Photograph, place: Alignment, mask: np.ndarray) -> Crop:
     own = place.crop(pixels).astype(np.float32) / np.iinfo(pixels.dtype).max
     own = own if own.ndim == 3 else np.repeat(own[..., None], 3, axis=2)
     image, missing = colour.to_srgb(own, profile), np.zeros((*mask.shape, 1), np.float32)
-    gain = exposure.gain(image, mask)
-    return Crop(place, image, missing, mask, own, profile, gain, noisiness.measure(pixels, place) * gain)
+    gain, noise = exposure.gain(image, mask), noisiness.measure(pixels, place)
+    return Crop(place, image, missing, mask, own, profile, gain, noise)
 
 
 def put_back(
@@ -205,7 +205,7 @@ def put_back(
     if missing is not None:
         paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
         return None
-    clean = noisiness.cleanness(crop.noise)
+    clean = noisiness.cleanness(crop.noise * crop.gain)  # in the light in which the network sees it
     spared = steady(clean * paste.spared(restored, crop.image, crop.mask))
     restored = restored + np.float32(spared) * (crop.image - restored)
     kept = clean * paste.kept_detail(restored, crop.image, crop.mask, crop.step)

@@ -74,10 +74,10 @@ def _check(config: ConfigDict) -> None:
             f'config.arm "inversion" asks which styles of the face prior made a face: set config.model.name to '
             f'"face_prior", not "{config.model.name}"'
         )
-    if config.data.flip or config.data.crop < 1:
+    if config.data.flip or config.data.crop < 1 or config.data.tones or config.data.grey:
         raise UserError(
-            "which styles made a mirrored or cropped face is not known: set config.data.flip to False and "
-            "config.data.crop to 1"
+            "which styles made a mirrored, cropped or recoloured face is not known: set config.data.flip to False, "
+            "config.data.crop to 1, and config.data.tones and config.data.grey to 0"
         )
     if not config.model.frozen:
         raise UserError("inversion asks for the styles of the published prior: leave config.model.frozen as it is")
