@@ -111,6 +111,7 @@ def default() -> ConfigDict:
     config.optim.eps = 1e-8  # added to the root of the mean squared gradient
     config.optim.weight_decay = 1e-4
     config.optim.clip_norm = 1.0  # global gradient norm; 0: no clipping
+    config.optim.modules = ()  # of the network, by the start of their names, that training changes; empty: all
     config.optim.accumulate = 1  # micro-batches a step
     config.optim.ema_decay = 0.999
 

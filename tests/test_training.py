@@ -143,6 +143,22 @@ def test_weight_decay_leaves_biases_alone():
     np.testing.assert_allclose(updates["bias"], 0.0)
 
 
+def test_modules_that_are_left_out_stay_as_they_are():
+    config = tiny.config(optim__modules=("encoder0",), optim__weight_decay=0.5)
+    arm = cnn.create(config, lambda step: 1e-2, Collectives())
+    first = arm.init()
+    batch = {"image": np.full((2, 32, 32, 3), 99, np.uint8), "index": np.arange(2)}
+    last = jax.jit(arm.step)(first, batch, None)[0]
+    moved = {name for name in first.params if _differ(first.params[name], last.params[name])}
+    assert moved == {"encoder0_0"}
+    with pytest.raises(UserError, match=r'no "coder"; it has .*decoder0_0, .*stem'):
+        optimizer.hold(first.params, ("coder",))
+
+
+def _differ(trees, others):
+    return any(jax.tree.leaves(jax.tree.map(lambda one, other: bool((one != other).any()), trees, others)))
+
+
 def test_ema_follows_quickly_at_first_and_slowly_later():
     ema = optimizer.ema_update({"w": jnp.float32(0)}, {"w": jnp.float32(1)}, jnp.int32(1), 0.99)
     np.testing.assert_allclose(ema["w"], 10 / 11, rtol=1e-6)

@@ -26,7 +26,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     def loss_fn(
         params: Any, clean: jax.Array, degraded: jax.Array, mask: jax.Array, networks: Any
     ) -> tuple[jax.Array, Metrics]:
-        restored = model.apply(params, degraded, mask)
+        restored = model.apply(optimizer.hold(params, config.optim.modules), degraded, mask)
         loss, terms = objectives.reconstruction_loss(restored, clean, config.loss, networks)
         sums = metrics.counted(len(clean), loss=loss, **{f"loss_{name}": term for name, term in terms.items()})
         return loss, sums | {"psnr": metrics.weighted(metrics.psnr(restored, clean), jnp.ones(len(clean)))}

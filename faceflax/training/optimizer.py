@@ -29,16 +29,33 @@ def create(
 ) -> optax.GradientTransformation:
     """AdamW (Loshchilov & Hutter 2019); weight decay acts on kernels alone, not on biases and scales.
 
-    Parameters under the names `frozen` at the top of the tree stay as they are, and nothing is kept for them.
+    Parameters under the names `frozen` at the top of the tree, and those that `optim.modules` leaves out, stay as they
+    are, and nothing is kept for them.
     """
     transform = _adamw(optim, learning_rate)
-    if not frozen:
+    if not frozen and not optim.modules:
         return transform
 
     def kinds(params: Any) -> Any:
-        return {name: "frozen" if name in frozen else "trained" for name in params}
+        stay = {*frozen, *_left_out(params, optim.modules)}
+        return {name: "frozen" if name in stay else "trained" for name in params}
 
     return optax.multi_transform({"trained": transform, "frozen": optax.set_to_zero()}, kinds)
+
+
+def hold(params: Any, modules: Sequence[str]) -> Any:
+    """Returns the parameters without gradients for what `modules` (`optim.modules`) leaves out: none are computed there.
+
+    Raises `UserError` when no parameter is under one of these names.
+    """
+    return params | {name: jax.lax.stop_gradient(params[name]) for name in _left_out(params, modules)}
+
+
+def _left_out(params: Any, modules: Sequence[str]) -> list[str]:
+    for module in modules:
+        if not any(name.startswith(module) for name in params):
+            raise UserError(f'config.optim.modules: the network has no "{module}"; it has {", ".join(sorted(params))}')
+    return [name for name in params if modules and not name.startswith(tuple(modules))]
 
 
 def _adamw(optim: ConfigDict, learning_rate: optax.Schedule) -> optax.GradientTransformation:
