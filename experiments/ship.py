@@ -9,6 +9,7 @@ A face encoder can have the name `compact` alone, and lies where `faceflax.model
 
 import math
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -118,16 +119,26 @@ def _seconds(folder: Path) -> dict[str, float]:
 
 
 def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
-    """The trainings behind that of the workdir `folder`, oldest first, as far as `init_from` leads back.
+    """The trainings behind that of the workdir `folder`, oldest first, as far as `init_from` leads back, each once.
 
-    Raises `UserError` when the workdir that it started from is no longer there.
+    Raises `UserError` when a workdir that it started from is no longer there.
     """
+    from faceflax.training import trained, workdir
+
+    if config.init_from:
+        return _chain(folder, config.init_from, lambda: workdir.read_origin(folder))
+    runs = []
+    for origin in config.experts.start:
+        chain = _chain(folder, origin, lambda origin=origin: trained.load_restorer(origin).info["step"])
+        runs += [run for run in chain if run not in runs]
+    return runs
+
+
+def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str, Any]]:
+    """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it."""
     from faceflax.models import shipped
     from faceflax.training import workdir
 
-    origin = config.init_from
-    if not origin:
-        return []
     if origin in shipped.names():
         last = shipped.manifest(origin)
         return [*last["before"], {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}]
@@ -138,7 +149,7 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
         )
     start = _last_start(made)
     known = workdir.read_config(Path(origin))
-    run = {"kind": known.arm, "step": workdir.read_origin(folder), "dataset": made["dataset"]}
+    run = {"kind": known.arm, "step": step(), "dataset": made["dataset"]}
     return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 
@@ -152,8 +163,8 @@ def _origin(folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:
 
     step = workdir.read_origin(folder)
     name = config.init_from if config.init_from in shipped.names() else "cnn"
-    origin = trained.load_restorer(config.init_from, step).params
-    known = shipped.read(name)[1] if name in shipped.names() else {}
+    origin = trained.load_plain(config.init_from, step).params
+    known = trained.load_plain(name).params if name in shipped.names() else {}
     rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
     same = jax.tree.structure(known) == jax.tree.structure(rounded)
     if not same or not all(map(np.array_equal, jax.tree.leaves(known), jax.tree.leaves(rounded))):

@@ -52,6 +52,7 @@ def default() -> ConfigDict:
     config.model.middle_blocks = 2
     config.model.decoder_blocks = (1, 1, 1)  # blocks at each scale on the way up, coarsest first
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
+    config.model.experts = ()  # tasks of each expert, as ("blind", "occlude facemask"); the first takes all else
     config.model.remat = False  # compute each block, and level of the prior, twice and keep nothing within: less memory
     config.model.dtype = "float32"  # of activations; parameters are float32 always
     config.model.frozen = True  # of name = "face_prior": the prior's own parameters stay as published
@@ -83,6 +84,10 @@ def default() -> ConfigDict:
     config.gan.b1 = 0.0
     config.gan.b2 = 0.99
     config.gan.eps = 1e-8
+
+    config.experts = ConfigDict()  # read by arm = "experts" alone
+    config.experts.start = ()  # workdirs or names of the networks that become the experts, as in `model.experts`
+    config.experts.undamaged = 0.1  # share of the images that the router sees as they are; the first expert takes them
 
     config.inversion = ConfigDict()  # read by arm = "inversion" alone, beside the loss above
     config.inversion.style = 1.0  # weight of the share of the styles' variance that is missed
@@ -149,6 +154,7 @@ _AT_LEAST_0 += ("gan.weight", "gan.start", "gan.r1", "gan.r2", *(f"loss.{name}" 
 _AT_LEAST_0 += ("inversion.style",)
 _AT_LEAST_0 += tuple(f"encoder.{name}" for name in ("distillation", "relation", "margin", "people", "frozen"))
 _SHARES = ("data.crop", "data.tones", "data.grey", "optim.ema_decay", "encoder.damage", "inversion.damage")
+_SHARES += ("experts.undamaged",)
 _LIMITS = {  # the least and the most that a field may be
     **dict.fromkeys(_AT_LEAST_1, (1, _NO_END)),
     **dict.fromkeys(_AT_LEAST_0, (0, _NO_END)),
@@ -172,6 +178,8 @@ def validate(config: ConfigDict) -> None:
         raise UserError("config.inversion.style and every weight of config.loss are 0: give one of them a weight")
     if config.arm == "gan":
         _check_gan(config)
+    if (config.arm == "experts") != bool(config.experts.start or (config.arm == "experts" and config.init_from)):
+        raise UserError('config.experts.start names the networks that arm = "experts" joins, and nothing else does')
     profiled_steps(config.profile)
     for name, words in choices.items():
         if _get(config, name) not in words:

@@ -30,6 +30,8 @@ DESCRIPTION = {"size": SIZE, "model": "test", "manifest": {"commit": "c0ffee"}}
 def network(block):
     """A network with parameters that are far from those it starts with: every layer counts."""
     config = config_lib.default().model
+    if block == "experts":
+        block, config.experts = "residual", ("blind", "occlude")
     config.block, config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = (
         *(block, 4, (1,), (1,), 0),
     )
@@ -48,10 +50,11 @@ def inputs(count):
     return rng.random((count, SIZE, SIZE, 3), np.float32), mask
 
 
+_FAST = [(kind, block) for kind in KINDS for block in ("residual", "experts")]
 _SLOW = [pytest.param((kind, "nafnet"), marks=pytest.mark.slow) for kind in KINDS]
 
 
-@pytest.fixture(scope="module", params=[*((kind, "residual") for kind in KINDS), *_SLOW], ids=str)
+@pytest.fixture(scope="module", params=[*_FAST, *_SLOW], ids=str)
 def file(request, tmp_path_factory):
     """The network's function, and the path of the file that it was exported to."""
     kind, block = request.param

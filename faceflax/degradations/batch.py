@@ -7,6 +7,8 @@ gives the same result, but a CPU's loop over it gathers all images on every devi
 """
 
 import zlib
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,28 +21,58 @@ from faceflax.degradations.tasks import FUNCTIONS, Degraded, Task
 _EVALUATION_SEED = 20260
 
 
+class _Choices(NamedTuple):
+    """What may happen to an image, by group and place in it; shorter groups start again."""
+
+    names: tuple[str, ...]  # of tasks
+    name: np.ndarray  # [groups, places], of `names`
+    severity: np.ndarray  # [groups, places]
+    size: np.ndarray  # [groups]
+
+
+def _choices(groups: tuple[tuple[Task, ...], ...]) -> _Choices:
+    names = tuple(dict.fromkeys(task.name for group in groups for task in group))
+    places = range(max(len(group) for group in groups))
+    name = np.array([[names.index(group[i % len(group)].name) for i in places] for group in groups])
+    severity = np.array([[group[i % len(group)].severity for i in places] for group in groups], np.float32)
+    return _Choices(names, name, severity, np.array([len(group) for group in groups]))
+
+
+def _draw(choices: _Choices, key: Array, index: Array) -> tuple[Array, Array, Array]:
+    """The key of the damage to image `index`, its group, and its place in that."""
+    choice_key, task_key = jax.random.split(jax.random.fold_in(key, index))
+    draw = jax.random.uniform(choice_key, (2,))
+    group = (draw[0] * len(choices.size)).astype(jnp.int32)
+    return task_key, group, (draw[1] * jnp.asarray(choices.size)[group]).astype(jnp.int32)
+
+
 def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ...], ...]) -> Degraded:
     """Degrades `image` [B, H, W, 3] in [0, 1] and returns it with its mask [B, H, W, 1] (1: missing).
 
     Image i draws with `fold_in(key, index[i])` one of `groups`, then one of the group's tasks, both evenly. An image
     without colour was damaged without: its noise, its covers and its compression are those of a single channel.
     """
-    names = tuple(dict.fromkeys(task.name for group in groups for task in group))
-    longest = max(len(group) for group in groups)
-    branch = np.array([[names.index(group[i % len(group)].name) for i in range(longest)] for group in groups])
-    severity = np.array([[group[i % len(group)].severity for i in range(longest)] for group in groups], np.float32)
-    size = np.array([len(group) for group in groups])
+    choices = _choices(groups)
+    functions = [FUNCTIONS[name] for name in choices.names]
 
     def one(image: Array, index: Array) -> Degraded:
-        choice_key, task_key = jax.random.split(jax.random.fold_in(key, index))
-        draw = jax.random.uniform(choice_key, (2,))
-        group = (draw[0] * len(groups)).astype(jnp.int32)
-        place = (draw[1] * jnp.asarray(size)[group]).astype(jnp.int32)
-        chosen = (task_key, image, jnp.asarray(severity)[group, place])
-        functions = [FUNCTIONS[name] for name in names]
-        return _like(image, lax.switch(jnp.asarray(branch)[group, place], functions, *chosen))
+        task_key, group, place = _draw(choices, key, index)
+        chosen = (task_key, image, jnp.asarray(choices.severity)[group, place])
+        return _like(image, lax.switch(jnp.asarray(choices.name)[group, place], functions, *chosen))
 
     return by_device.map_each(one, jnp.asarray(image, jnp.float32), index)
+
+
+def drawn(key: Array, index: Array, groups: tuple[tuple[Task, ...], ...], label: Callable[[str], int]) -> Array:
+    """Returns `label` of the task's name, int32 [B], that `degrade` draws with the same arguments for each image."""
+    choices = _choices(groups)
+    labels = jnp.asarray([label(name) for name in choices.names], jnp.int32)[choices.name]
+
+    def one(index: Array) -> Array:
+        _, group, place = _draw(choices, key, index)
+        return labels[group, place]
+
+    return jax.vmap(one)(index)
 
 
 def degrade_some(
@@ -53,8 +85,13 @@ def degrade_some(
 ) -> Degraded:
     """As `degrade`, but each image only with the probability `share`; the others stay as they are, without a mask."""
     degraded, mask = degrade(key, image, index, groups)
-    draw = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i), (1, 1, 1)))(index)
-    return jnp.where(draw < share, degraded, image), jnp.where(draw < share, mask, 0.0)
+    chosen = is_drawn(choice_key, index, share)[:, None, None, None]
+    return jnp.where(chosen, degraded, image), jnp.where(chosen, mask, 0.0)
+
+
+def is_drawn(choice_key: Array, index: Array, share: float) -> Array:
+    """Returns which images, bool [B], `degrade_some` degrades with the same arguments."""
+    return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i)))(index) < share
 
 
 def _like(image: Array, damage: Degraded) -> Degraded:

@@ -1,6 +1,7 @@
 """Networks as pure functions: `create` turns a configuration into `init` and `apply`."""
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
-from faceflax.models import segmenter
+from faceflax.models import experts, segmenter
 from faceflax.models.blocks import BLOCKS
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.face_prior import restorer as prior_restorer
@@ -55,6 +56,8 @@ def create(config: ConfigDict) -> Model:
     Raises `UserError` when it names something that is no restorer, or asks for sizes that make no network.
     """
     _check_choice("name", config.name, ("encoder_decoder", "face_prior"))
+    if config.experts and config.name != "encoder_decoder":
+        raise UserError(f'config.model.experts are those of an encoder_decoder; "{config.name}" has none')
     return _with_prior(config) if config.name == "face_prior" else _encoder_decoder(config)
 
 
@@ -71,6 +74,8 @@ def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
 def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)
+    if config.experts:
+        return _with_experts(network, len(config.experts), multiple)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -80,6 +85,20 @@ def _encoder_decoder(config: ConfigDict) -> Model:
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
         return network.apply({"params": params}, degraded, mask)
+
+    return Model(init, apply, multiple)
+
+
+def _with_experts(network: EncoderDecoder, kinds: int, multiple: int) -> Model:
+    multiple = math.lcm(multiple, experts.MULTIPLE)
+
+    def init(key: jax.Array, image_size: int) -> Params:
+        _check_multiple(image_size, image_size, multiple)
+        return experts.init(network, kinds, key, image_size)
+
+    def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+        _check_multiple(*degraded.shape[1:3], multiple)
+        return experts.restore(network, params, degraded, mask)
 
     return Model(init, apply, multiple)
 

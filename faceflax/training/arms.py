@@ -4,7 +4,7 @@ import optax
 from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
-from faceflax.training import cnn, encoder, gan, inversion, prior_data, segmenter
+from faceflax.training import cnn, encoder, experts, gan, inversion, prior_data, segmenter
 from faceflax.training.state import Arm, Collectives
 
 ARMS = {
@@ -13,6 +13,7 @@ ARMS = {
     "inversion": inversion.create,
     "segmenter": segmenter.create,
     "encoder": encoder.create,
+    "experts": experts.create,
 }
 
 

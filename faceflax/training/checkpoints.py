@@ -20,7 +20,7 @@ from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
-from faceflax.training.trained import Trained, load_restorer
+from faceflax.training.trained import Trained, load_experts, load_plain, load_restorer
 
 
 class Checkpoints:
@@ -155,18 +155,34 @@ def load_face_encoder(workdir: Path) -> Trained:
 
 
 def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
-    """Reads what training starts from, `config.init_from`: a restorer's parameters, or all of another encoder training.
+    """Reads what training starts from: the parameters of `config.init_from`, or of the `config.experts.start`.
 
-    `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other shapes.
+    Of a face encoder they are all of another training's; of a restorer with experts, where one without is wanted, the
+    first's. `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other
+    shapes.
     """
-    if config.arm != "encoder":
-        trained = load_restorer(config.init_from)
+    if config.arm == "experts":
+        trained = _load_experts(config)
+        abstract_params = {name: abstract_params[name] for name in trained.params}
+    elif config.arm != "encoder":
+        trained = (load_restorer if config.model.experts else load_plain)(config.init_from)
     else:
         workdir = Path(config.init_from)
         load_face_encoder(workdir)
         trained = _load(workdir, workdir_lib.read_config(workdir), lambda *_: abstract_params)
     check_fits(config, abstract_params, trained.config, trained.params)
     return trained
+
+
+def _load_experts(config: ConfigDict) -> Trained:
+    if not config.experts.start:
+        return load_restorer(config.init_from)
+    names, start = config.model.experts, config.experts.start
+    if config.init_from:
+        raise UserError("config.init_from and config.experts.start are two beginnings: leave one of them empty")
+    if len(start) != len(names):
+        raise UserError(f"config.experts.start names {len(start)} networks for {len(names)} config.model.experts")
+    return load_experts(start)
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:

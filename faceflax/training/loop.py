@@ -154,12 +154,18 @@ def _first_state(
     step = checkpoints.latest_step
     if step is not None:
         return devices.adopt_state(checkpoints.restore(abstract_state, step)), step
-    if not config.init_from:
+    if not config.init_from and not config.experts.start:
         return devices.create_state(arm.init), 0
     params, info = load_first_params(config, abstract_state.params)[1:]
     if jax.process_index() == 0:
         workdir_lib.write_origin(workdir, info["step"])
-    return devices.create_state(lambda params: arm.init().replace(params=params, ema=params), params), 0
+
+    def start(params: Any) -> TrainState:
+        state = arm.init()
+        params = state.params | params  # of experts without a router a new one is kept
+        return state.replace(params=params, ema=params)
+
+    return devices.create_state(start, params), 0
 
 
 @contextlib.contextmanager

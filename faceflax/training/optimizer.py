@@ -44,7 +44,7 @@ def create(
 
 
 def hold(params: Any, modules: Sequence[str]) -> Any:
-    """Returns the parameters without gradients for what `modules` (`optim.modules`) leaves out: none are computed there.
+    """Returns the parameters without gradients for what `modules` (`optim.modules`) leaves out: none is computed.
 
     Raises `UserError` when no parameter is under one of these names.
     """

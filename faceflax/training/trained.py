@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from faceflax import models
 from faceflax.errors import UserError
-from faceflax.models import shipped
+from faceflax.models import experts, shipped
 from faceflax.training import workdir
 
 
@@ -36,6 +36,25 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
         raise UserError(f'the model "{model}" that comes with faceflax is of step {manifest["step"]}, not {step}')
     params = models.complete(config.model, params, config.data.image_size)
     return Trained(config, params, {"step": manifest["step"], "metrics": manifest["metrics"]})
+
+
+def load_plain(model: str | Path, step: int | None = None) -> Trained:
+    """As `load_restorer`; of a restorer with experts the first of them, which is a network for all damage."""
+    trained = load_restorer(model, step)
+    if not trained.config.model.experts:
+        return trained
+    config = trained.config.copy_and_resolve_references()
+    config.model.experts = ()
+    return trained._replace(config=config, params=experts.select(trained.params, 0))
+
+
+def load_experts(named: Sequence[str]) -> Trained:
+    """Reads networks by their workdirs or names, as `load_plain`, and joins them, without a router's parameters.
+
+    What is known is of the first. Raises `UserError` as `load_restorer` and `experts.assemble`.
+    """
+    networks = [load_plain(name) for name in named]
+    return networks[0]._replace(params=experts.assemble([network.params for network in networks]))
 
 
 def read_config(model: str | Path) -> ConfigDict:

@@ -1,0 +1,116 @@
+"""A restorer whose finest scales are kept for one kind of damage each, and a router that tells which an image has.
+
+One U-Net for all damage shares its few channels at the fine scales among tasks that want opposite things of them;
+trained on one kind alone, the same network mends that much better (docs/experts.md). So networks that were trained on
+from one, each on its kind and at the two finest scales alone, are put together here: what they share is held once. Each
+image passes through one of them, so it costs what one network costs (a mixture of experts with hard routing, Shazeer et
+al. 2017, but of experts that were trained apart).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from faceflax.errors import UserError
+from faceflax.models.encoder_decoder import EncoderDecoder
+from faceflax.models.layers import Conv1x1, Conv3x3, he_normal, space_to_depth
+
+Params = Any
+
+OWN = ("stem", "encoder0", "encoder1", "down0", "up0", "decoder1", "decoder0", "head")
+"""What each expert has for itself, by the start of the modules' names (as `config.optim.modules`)."""
+
+ROUTER, SHARED, EXPERTS = "router", "shared", "experts"
+"""The parts of the parameters: the router's, what all experts share, and their own, stacked along a first axis."""
+
+MULTIPLE = 4  # pixels, which the sides of the router's images are multiples of
+
+
+class Router(nn.Module):
+    """Tells kinds of damage apart by the means and mean squares of features over the whole image."""
+
+    kinds: int
+
+    @nn.compact
+    def __call__(self, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+        """Returns logits float32 [B, kinds] of `degraded` [B, H, W, 3] in [0, 1] with its `mask` [B, H, W, 1]."""
+        images = jnp.concatenate([degraded.astype(jnp.float32) - 0.5, mask], -1)
+        hidden = nn.relu(Conv3x3(24, he_normal)(space_to_depth(images, 2)))
+        hidden = nn.relu(Conv1x1(32, he_normal)(space_to_depth(hidden, 2)))
+        hidden = nn.relu(Conv3x3(32, he_normal)(hidden))
+        moments = jnp.concatenate([hidden.mean((1, 2)), jnp.sqrt(jnp.square(hidden).mean((1, 2)) + 1e-6)], -1)
+        hidden = nn.relu(nn.Dense(32, name="moments")(moments))
+        return nn.Dense(self.kinds, name="logits")(hidden)
+
+
+def init(network: EncoderDecoder, kinds: int, key: jax.Array, image_size: int) -> Params:
+    """Returns new parameters: a router, and `kinds` experts that are all alike."""
+    network_key, router_key = jax.random.split(key)
+    images = jnp.zeros((1, image_size, image_size, 3))
+    plain = network.init(network_key, images, images[..., :1])["params"]
+    router = Router(kinds).init(router_key, images, images[..., :1])["params"]
+    return spread(plain, kinds) | {ROUTER: router}
+
+
+def route(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns the router's logits [B, experts] of images [B, H, W, 3] with masks [B, H, W, 1]."""
+    kinds = params[ROUTER]["logits"]["bias"].shape[0]
+    return Router(kinds).apply({"params": params[ROUTER]}, degraded, mask)
+
+
+def restore(network: EncoderDecoder, params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+    """Returns the restored images, float32 [B, H, W, 3], each by the likeliest of the experts.
+
+    A loop over the images on all devices: under `vmap` every convolution would have kernels of its own for each image,
+    which CPUs compute two to eight times as slowly, and exported programs cannot hold for batches of any size. XLA
+    counts the work of one image.
+    """
+    chosen = jnp.argmax(route(params, degraded, mask), -1)
+    params = jax.tree.map(jnp.asarray, params)  # numpy's arrays cannot be looked up by what is traced
+
+    def one(image: tuple[jax.Array, ...]) -> jax.Array:
+        degraded, mask, expert = image
+        return network.apply({"params": select(params, expert)}, degraded[None], mask[None])[0]
+
+    return lax.map(one, (degraded, mask, chosen))
+
+
+def select(params: Params, expert: jax.Array | int) -> Params:
+    """Returns the parameters of one expert, as those of a network of its own."""
+    return params[SHARED] | jax.tree.map(lambda stack: stack[expert], params[EXPERTS])
+
+
+def spread(plain: Params, kinds: int) -> Params:
+    """Returns the parameters of a network as those of `kinds` experts that are all like it, without a router's."""
+    return _join([plain] * kinds, jnp)
+
+
+def assemble(networks: Sequence[Params]) -> Params:
+    """Returns networks (trees of numpy arrays) as experts in that order, without a router's parameters.
+
+    Raises `UserError` when they differ in what experts share.
+    """
+    joined = _join(networks, np)
+    for number, network in enumerate(networks):
+        same = jax.tree.map(np.array_equal, joined[SHARED], {name: network[name] for name in joined[SHARED]})
+        if not all(jax.tree.leaves(same)):
+            raise UserError(
+                f"expert {number} differs from the first in what all experts share; train each from the same network, "
+                f"with config.optim.modules={OWN}"
+            )
+    return joined
+
+
+def _join(networks: Sequence[Params], library: Any) -> Params:
+    own = [name for name in networks[0] if name.startswith(OWN)]
+
+    def stack(*leaves: Any) -> Any:
+        return library.stack(leaves)
+
+    experts = {name: jax.tree.map(stack, *(network[name] for network in networks)) for name in own}
+    return {SHARED: {name: value for name, value in networks[0].items() if name not in own}, EXPERTS: experts}

@@ -1,0 +1,216 @@
+"""Experts: each image passes through one of them, they are put together from networks, and the router learns."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.ship import ship
+from faceflax import config as config_lib
+from faceflax import degradations, models
+from faceflax.errors import UserError
+from faceflax.models import experts, shipped
+from faceflax.restoration import networks
+from faceflax.training import checkpoints, trained, workdir
+from faceflax.training import experts as arm
+from faceflax.training.state import Collectives
+from tests import tiny, untrained
+
+SIDE = 32
+NAMES = ("blind", "noise", "occlude facemask")
+
+
+def _model(names=NAMES):
+    config = config_lib.default().model
+    config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = 8, (1, 1, 1), (1, 1, 1), 1
+    config.experts = names
+    return models.create(config)
+
+
+def _noisy(params, seed):
+    """Parameters that are all far from those a network starts with."""
+    leaves, tree = jax.tree.flatten(params)
+    keys = jax.random.split(jax.random.key(seed), len(leaves))
+    return jax.tree.unflatten(
+        tree, [leaf + 0.03 * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
+    )
+
+
+def _plain(count):
+    """A network without experts, and parameters that differ in the finest scales alone."""
+    model = _model(())
+    first = _noisy(model.init(jax.random.key(0), SIDE), 1)
+    own = {name for name in first if name.startswith(experts.OWN)}
+    assert "middle_0" not in own and {"stem", "encoder0_0", "decoder1_0", "down0", "head"} < own
+    others = [first | {name: _noisy(first[name], seed) for name in own} for seed in range(2, count + 1)]
+    return model, [jax.tree.map(np.asarray, params) for params in (first, *others)]
+
+
+def test_each_image_is_restored_by_the_likeliest_expert():
+    plain, parameters = _plain(3)
+    model = _model()
+    params = experts.assemble(parameters) | {
+        experts.ROUTER: _noisy(model.init(jax.random.key(3), SIDE)[experts.ROUTER], 7)
+    }
+    images = jax.random.uniform(jax.random.key(4), (12, SIDE, SIDE, 3)) ** jnp.linspace(0.2, 5, 12)[:, None, None, None]
+    mask = jnp.zeros((12, SIDE, SIDE, 1)).at[::3, 4:20, 4:20].set(1)
+    logits = experts.route(params, images, mask)
+    # The logits' means are taken away so that each of the experts is somebody's.
+    params[experts.ROUTER]["logits"]["bias"] -= logits.mean(0)
+    chosen = np.argmax(np.asarray(logits - logits.mean(0)), -1)
+    assert len(set(chosen)) > 1
+    restored = jax.jit(model.apply)(params, images, mask)
+    for number, expert in enumerate(chosen):
+        one = slice(number, number + 1)
+        alone = plain.apply(parameters[expert], images[one], mask[one])[0]
+        np.testing.assert_allclose(restored[number], alone, rtol=1e-4, atol=1e-4)
+        other = plain.apply(parameters[(expert + 1) % 3], images[one], mask[one])[0]
+        assert np.abs(restored[number] - other).max() > 0.01
+
+
+def test_networks_are_held_as_they_came_and_what_they_share_once():
+    _, parameters = _plain(2)
+    joined = experts.assemble(parameters)
+    for number, params in enumerate(parameters):
+        jax.tree.map(np.testing.assert_array_equal, experts.select(joined, number), params)
+    size = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(tree))  # noqa: E731
+    assert size(joined) < 1.7 * size(parameters[0])
+    jax.tree.map(
+        np.testing.assert_array_equal, experts.select(experts.spread(parameters[0], 4), 3), dict(parameters[0])
+    )
+    other = parameters[1] | {"middle_0": _noisy(parameters[1]["middle_0"], 9)}
+    with pytest.raises(UserError, match="expert 1 differs from the first in what all experts share"):
+        experts.assemble([parameters[0], other])
+
+
+def test_tasks_that_are_drawn_are_those_of_the_damage():
+    groups, index = degradations.parse(("occlude", "noise 50", "facemask 1")), jnp.arange(64)
+    clean = jnp.full((64, SIDE, SIDE, 3), 0.4)
+    key, spare_key = jax.random.key(5), jax.random.key(6)
+    degraded, mask = degradations.degrade_some(spare_key, key, clean, index, groups, 0.7)
+    label = degradations.drawn(key, index, groups, arm.labels(NAMES))
+    damaged = np.asarray(degradations.is_drawn(spare_key, index, 0.7))
+    assert 30 < damaged.sum() < 60
+    has_hole, is_clean = np.asarray(mask.any((1, 2, 3))), np.asarray((degraded == clean).all((1, 2, 3)))
+    np.testing.assert_array_equal(is_clean, ~damaged)
+    np.testing.assert_array_equal(has_hole[damaged], (np.asarray(label) == 2)[damaged])
+    assert set(np.asarray(label)) == {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        ((), "names? the tasks"),
+        (("noise", "noise"), '"noise" is no task, or is there twice'),
+        (("blind", "haze"), '"haze" is no task'),
+        (("blind", ""), '"" is no task'),
+    ],
+)
+def test_experts_for_nothing_are_refused(names, sentence):
+    with pytest.raises(UserError, match=sentence):
+        arm.labels(names)
+    assert arm.labels(NAMES)("facemask") == 2 and arm.labels(NAMES)("jpeg") == 0
+
+
+def _config(**fields):
+    return tiny.config(arm="experts", model__experts=NAMES, tasks=("noise 50", "occlude 25", "jpeg 30"), **fields)
+
+
+def test_the_router_learns_and_the_experts_stay():
+    made = arm.create(_config(experts__undamaged=0.0), lambda step: 3e-3, Collectives())
+    state = made.init()
+    experts_before = state.params[experts.EXPERTS]
+    step = jax.jit(made.step)
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 3), np.uint8).repeat(4, 1).repeat(4, 2)
+    seen = []
+    for number in range(60):
+        state, sums = step(state, {"image": images, "index": np.arange(16) + 16 * number}, None)
+        seen.append(float(sums["accuracy"][0] / sums["accuracy"][1]))
+    assert np.mean(seen[-10:]) > 0.9 > np.mean(seen[:5]) + 0.2
+    jax.tree.map(np.testing.assert_array_equal, state.params[experts.EXPERTS], experts_before)
+
+
+def test_what_an_experts_training_starts_from(tmp_path):
+    folders = [untrained.make_workdir(tmp_path / str(number), SIDE) for number in range(3)]
+    config = workdir.read_config(folders[0])
+    config.arm, config.model.experts, config.experts.start = "experts", NAMES, tuple(map(str, folders))
+    model = models.create(config.model)
+    abstract = jax.eval_shape(lambda: model.init(jax.random.key(0), SIDE))
+    start = checkpoints.load_first_params(config, abstract).params
+    assert set(start) == {experts.SHARED, experts.EXPERTS}
+    plain = checkpoints.load_for_inference(folders[1]).params
+    jax.tree.map(np.testing.assert_array_equal, experts.select(start, 1), plain)
+    config.experts.start = config.experts.start[:2]
+    with pytest.raises(UserError, match="names 2 networks for 3"):
+        checkpoints.load_first_params(config, abstract)
+    config.experts.start, config.init_from = tuple(map(str, folders)), str(folders[0])
+    with pytest.raises(UserError, match="two beginnings"):
+        checkpoints.load_first_params(config, abstract)
+
+
+def test_the_config_says_what_joins():
+    with pytest.raises(UserError, match="config.experts.start names the networks"):
+        config_lib.validate(_config())
+    with pytest.raises(UserError, match="config.experts.start names the networks"):
+        config_lib.validate(tiny.config(experts__start=("cnn",)))
+    config_lib.validate(_config(experts__start=("cnn",) * 3))
+    config = tiny.config(model__experts=NAMES, model__name="face_prior")
+    with pytest.raises(UserError, match='"face_prior" has none'):
+        models.create(config.model)
+
+
+@pytest.fixture
+def workdirs(tmp_path, monkeypatch):
+    """A shipped network with experts, and the workdir of a GAN that was trained from its first."""
+    monkeypatch.setattr(shipped, "FOLDER", tmp_path / "shipped")
+    folder = untrained.make_workdir(tmp_path / "plain", SIDE)
+    config, params, _ = checkpoints.load_for_inference(folder)
+    config.arm, config.model.experts = "experts", NAMES
+    router = jax.jit(lambda: models.create(config.model).init(jax.random.key(2), SIDE))()[experts.ROUTER]
+    joined = experts.spread(params, 3) | {experts.ROUTER: router}
+    joined = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), joined)
+    untrained.save(tmp_path / "experts", config, joined)
+    manifest = workdir.read_manifest(tmp_path / "experts")
+    made = {"command": "train", "versions": {}, "device": {}, "seed": 0, "dataset": {"name": "x", "fingerprint": "0"}}
+    for name in ("experts", "plain"):
+        workdir.write_json(tmp_path / name / "manifest.json", manifest | made)
+    ship(tmp_path / "experts", "cnn", "")
+    config.arm, config.model.experts, config.init_from = "gan", (), "cnn"
+    untrained.save(tmp_path / "gan", config, jax.tree.map(lambda leaf: leaf + 0.01, params))
+    workdir.write_origin(tmp_path / "gan", 1)
+    workdir.write_json(tmp_path / "gan" / "manifest.json", manifest | made)
+    return tmp_path
+
+
+def test_a_network_without_experts_starts_from_the_first(workdirs):
+    config, params, _ = trained.load_plain("cnn")
+    assert not config.model.experts
+    jax.tree.map(np.testing.assert_array_equal, params, experts.select(shipped.read("cnn")[1], 0))
+    abstract = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), SIDE))
+    gan = workdir.read_config(workdirs / "gan")
+    jax.tree.map(np.testing.assert_array_equal, checkpoints.load_first_params(gan, abstract).params, params)
+    ship(workdirs / "gan", "gan", "", fidelity=0.5)
+    half = jax.tree.map(lambda leaf: leaf + 0.005, params)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), shipped.read("gan")[1], half)
+
+
+def test_fidelity_leads_from_a_gan_to_each_expert(workdirs):
+    images = jax.random.uniform(jax.random.key(0), (2, SIDE, SIDE, 3))
+    mask = jnp.zeros((2, SIDE, SIDE, 1))
+
+    def restored(found):
+        return models.create(found.config.model).apply(found.params, images, mask)
+
+    gan, cnn = trained.load_restorer(workdirs / "gan"), trained.load_restorer("cnn")
+    np.testing.assert_allclose(restored(networks.load_restorer(workdirs / "gan", 0.0)), restored(gan), atol=1e-6)
+    np.testing.assert_allclose(restored(networks.load_restorer(workdirs / "gan", 1.0)), restored(cnn), atol=1e-6)
+    assert np.abs(restored(gan) - restored(cnn)).max() > 0.01
+
+
+def test_what_came_before_experts_is_told_once(workdirs):
+    config = workdir.read_config(workdirs / "experts")
+    config.experts.start = (str(workdirs / "plain"), str(workdirs / "plain"), str(workdirs / "plain"))
+    workdir.write_text(workdirs / "experts" / "config.json", config_lib.to_json(config))
+    ship(workdirs / "experts", "again", "")
+    assert [(run["kind"], run["step"]) for run in shipped.manifest("again")["before"]] == [("cnn", 1)]
+    assert shipped.manifest("again")["kind"] == "experts"
