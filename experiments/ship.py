@@ -1,7 +1,7 @@
 """Puts a trained network into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
 
 Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
-float16, with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it (but
+float16 (with --eight_bits, kernels to int8), with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it (but
 for one with the face prior inside, which starts from no CNN); with --fidelity its weights are interpolated with that
 CNN's, which takes away much of a GAN's texture and little of what it gains (docs/restoring.md has the curve).
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
@@ -25,6 +25,7 @@ _NAME = flags.DEFINE_string("name", None, "The name that `faceflax restore --mod
 _FIDELITY = flags.DEFINE_float(
     "fidelity", 0.0, "Of a GAN: how far its weights are moved towards the CNN that it was trained from.", 0, 1
 )
+_EIGHT_BITS = flags.DEFINE_bool("eight_bits", False, "Hold kernels in eight bits: half the file.")
 _LICENCE = flags.DEFINE_string(
     "licence",
     "Apache-2.0; trained on faces made by a network that was distilled from a generator of FFHQ faces, whose own "
@@ -41,11 +42,11 @@ def main() -> None:
     from faceflax.training import runtime
 
     runtime.start()
-    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value, _FIDELITY.value)
+    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value, _FIDELITY.value, eight_bits=_EIGHT_BITS.value)
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
+def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0, *, eight_bits: bool = False) -> Path:
     """Writes the network of the workdir `folder` into the package under `name`, and returns the file.
 
     Of a GAN with a `fidelity` above 0 it writes the weights that lie so far on the way to its CNN. Raises `UserError`
@@ -87,7 +88,7 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0) -> Path:
         manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
     path = compact.FILE if is_encoder else shipped.path(name)
-    weights.write(path, params, manifest)
+    weights.write(path, params, manifest, dtype=np.int8 if eight_bits else np.float16)
     return path
 
 

@@ -1,6 +1,5 @@
 """Errors that people read: one sentence that says what is wrong and what to do, and no traceback."""
 
-import _thread
 import contextlib
 import errno
 import json
@@ -103,7 +102,8 @@ def _interrupt_again(unraisable: Any) -> None:
     if issubclass(unraisable.exc_type, Terminated):
         number = signal.SIGTERM
         signal.signal(number, _terminate)
-    later = threading.Timer(0.05, _thread.interrupt_main, (number,))  # when the collection has ended
+    # When the collection has ended, and as a signal, which wakes a program that sleeps or waits.
+    later = threading.Timer(0.05, signal.pthread_kill, (threading.main_thread().ident, number))
     later.daemon = True
     later.start()
 

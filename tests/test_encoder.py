@@ -96,6 +96,7 @@ def test_views_are_their_index_alone_and_keep_the_face():
     assert len({round(float(value), 3) for value in x}) > 50
 
 
+@pytest.mark.slow
 def test_the_started_encoder_has_faceres_trunk_and_its_head_starts_as_the_mean():
     source = random_networks.face_mobilenet()
     config = _config(encoder__size=64, encoder__blocks=11, encoder__dimension=8).encoder

@@ -108,5 +108,5 @@ run_main(main)
 )
 def test_an_interrupt_while_garbage_is_collected_is_not_lost(number, status, said):
     command = [sys.executable, "-c", _COLLECTS, str(int(number))]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=15)  # wakes who sleeps
     assert (finished.returncode, finished.stderr) == (status, said)

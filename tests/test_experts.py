@@ -17,7 +17,7 @@ from faceflax.training.state import Collectives
 from tests import tiny, untrained
 
 SIDE = 32
-NAMES = ("blind", "noise", "occlude facemask")
+NAMES = ("blind", "noise", "occlude, facemask")
 
 
 def _model(names=NAMES):
@@ -100,16 +100,26 @@ def test_tasks_that_are_drawn_are_those_of_the_damage():
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        ((), "names? the tasks"),
-        (("noise", "noise"), '"noise" is no task, or is there twice'),
-        (("blind", "haze"), '"haze" is no task'),
-        (("blind", ""), '"" is no task'),
+        ((), "name the tasks"),
+        (("noise", "noise"), '"noise" is for two experts'),
+        (("noise", "mixed"), '"mixed" is for two experts, or for all'),
+        (("blind", "haze"), '"haze" is not a degradation task'),
+        (("blind", "sr 3"), '"3" is not a severity of sr'),
+        (("blind", ""), '"" is not a degradation task'),
     ],
 )
 def test_experts_for_nothing_are_refused(names, sentence):
     with pytest.raises(UserError, match=sentence):
         arm.labels(names)
-    assert arm.labels(NAMES)("facemask") == 2 and arm.labels(NAMES)("jpeg") == 0
+
+
+def test_an_expert_for_a_severity_comes_before_that_of_the_task():
+    label = arm.labels(("blind", "sr", "sr 4", "occlude, facemask"))
+    numbers = {str(task): label(task) for task in degradations.flatten(("sr", "facemask", "jpeg 10", "blind 1"))}
+    assert numbers == {"sr 2": 1, "sr 4": 2, "sr 8": 1, "sr 16": 1, "facemask 1": 3, "facemask 2": 3} | {
+        "jpeg 10": 0,
+        "blind 1": 0,
+    }
 
 
 def _config(**fields):

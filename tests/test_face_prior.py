@@ -100,6 +100,7 @@ def test_wavelet_bands_are_those_of_haar():
         np.testing.assert_allclose(sums, bands[..., 2 * band : 2 * band + 2], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_spatial_features_change_what_they_should(params, styles):
     channels = synthesis.channels(params, 32)
     nothing = {32: (jnp.zeros((1, 32, 32, channels)), jnp.zeros((1, 32, 32, channels)))}

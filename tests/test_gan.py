@@ -302,6 +302,7 @@ def test_a_step_moves_the_average_the_vectors_and_the_discriminator(trained):
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), after.extras.params, moved)
 
 
+@pytest.mark.slow
 def test_a_relativistic_gan_with_both_penalties_sharpens_what_a_cnn_would_blur(batch):
     fields = {"gan__loss": "relativistic", "gan__r2": 0.1, "gan__start": 0}
     fields |= {"gan__scales": 1, "gan__width": 4, "model__width": 4}

@@ -117,12 +117,14 @@ def test_faces_that_the_steps_make_come_with_their_styles(monkeypatch):
     assert fed.prepare(None) is None
 
 
+@pytest.mark.slow
 def test_a_step_can_be_timed():
     config = tiny.config(**FIELDS, model__encoder_blocks=(1,), model__decoder_blocks=(1,))
     program, _ = efficiency.training_program(config, parallel.one_device())
     assert program.seconds(1) > 0
 
 
+@pytest.mark.slow
 def test_every_face_counts_alike_in_whatever_share_it_is(batch):
     fields = FIELDS | {"inversion__damage": 0.0}
     arms_ = [arms.create(tiny.config(**fields, optim__accumulate=parts), lambda step: 1e-3) for parts in (1, 2)]

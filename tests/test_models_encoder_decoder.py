@@ -82,7 +82,7 @@ def test_sides_are_multiples(patch, multiple):
         model.init(jax.random.key(0), multiple + 1)
 
 
-@pytest.mark.parametrize("block", ["residual", "nafnet"])
+@pytest.mark.parametrize("block", ["residual", pytest.param("nafnet", marks=pytest.mark.slow)])
 def test_a_few_steps_reduce_the_loss_and_reach_every_parameter(block):
     model, params = _model_and_params(block=block)
     target, mask = _batch()
@@ -102,7 +102,7 @@ def test_a_few_steps_reduce_the_loss_and_reach_every_parameter(block):
     assert all(jnp.any(leaf != 0) for leaf in jax.tree.leaves(gradients))
 
 
-@pytest.mark.parametrize("block", ["residual", "nafnet"])
+@pytest.mark.parametrize("block", ["residual", pytest.param("nafnet", marks=pytest.mark.slow)])
 def test_blocks_computed_again_give_the_same_gradients_and_keep_less(block):
     images, mask = _batch()
     grads, kept = {}, {}

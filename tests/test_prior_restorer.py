@@ -128,7 +128,7 @@ def test_half_precision_is_that_of_the_prior_too(plain, goes_back):
     assert kept < 0.6 * plain[2]
 
 
-@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("frozen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_the_published_parameters_stay_while_they_are_frozen(frozen, batch, monkeypatch):
     random_networks.install(monkeypatch)
     arm = arms.create(tiny.config(**FIELDS, model__frozen=frozen, optim__weight_decay=0.5), lambda step: 1e-2)
@@ -142,7 +142,7 @@ def test_the_published_parameters_stay_while_they_are_frozen(frozen, batch, monk
     assert any(jax.tree.leaves(changed["prior"])) != frozen
 
 
-@pytest.mark.parametrize("size", [128, 256, 512])
+@pytest.mark.parametrize("size", [128, *(pytest.param(size, marks=pytest.mark.slow) for size in (256, 512))])
 def test_it_learns_and_restores_at(size, monkeypatch):
     random_networks.install(monkeypatch)
     one_block = {f"model__{name}_blocks": (1,) for name in ("encoder", "decoder")}

@@ -84,6 +84,7 @@ def test_restoring_and_training_start_from_a_name(tmp_path, package, capsys):
     assert "docs/models/cnn.md" in listed and "docs/models/second.md" in listed
 
 
+@pytest.mark.slow
 def test_a_prior_is_shipped_without_what_is_published(tmp_path, package, monkeypatch, capsys):
     random_networks.install(monkeypatch)
     folder = trained(tmp_path / "run", size=64, network="face_prior")

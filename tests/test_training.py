@@ -94,12 +94,14 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(batch):
     jax.tree.map(close, whole, parts)
 
 
+@pytest.mark.slow
 def test_bfloat16_computes_on_float32_parameters(batch):
     state, losses = _steps(tiny.config(model__dtype="bfloat16"), batch, 25)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {np.dtype("float32")}
     assert np.mean(losses[-5:]) < 0.8 * np.mean(losses[:5])
 
 
+@pytest.mark.slow
 def test_networks_of_the_loss_are_arguments_and_not_constants(batch, monkeypatch):
     random_networks.install(monkeypatch)
     config = tiny.config(loss__perceptual=0.1, loss__identity=0.1)
@@ -207,6 +209,7 @@ def test_goodput_counts_kept_steps_over_the_life_of_the_workdir_and_chosen_steps
     assert not (tmp_path / "profile").exists()  # its range was over
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path):
     fields = {"train__checkpoint_every": "1steps", "train__keep": 5, "optim__clip_norm": 0.0}
     _train(tiny.config(**fields, train__duration="4steps"), tmp_path, source)
@@ -214,6 +217,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(source, tmp_path):
         _train(tiny.config(**fields, optim__lr=1e30, optim__warmup="1steps"), tmp_path, source)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named(source, tmp_path):
     _train(tiny.config(train__duration="3steps"), tmp_path, source)
     for file in (tmp_path / "checkpoints" / "3" / "default").glob("ocdbt.process_0/d/*"):

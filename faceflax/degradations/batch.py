@@ -63,10 +63,11 @@ def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ..
     return by_device.map_each(one, jnp.asarray(image, jnp.float32), index)
 
 
-def drawn(key: Array, index: Array, groups: tuple[tuple[Task, ...], ...], label: Callable[[str], int]) -> Array:
-    """Returns `label` of the task's name, int32 [B], that `degrade` draws with the same arguments for each image."""
+def drawn(key: Array, index: Array, groups: tuple[tuple[Task, ...], ...], label: Callable[[Task], int]) -> Array:
+    """Returns `label` of the task, int32 [B], that `degrade` draws with the same arguments for each image."""
     choices = _choices(groups)
-    labels = jnp.asarray([label(name) for name in choices.names], jnp.int32)[choices.name]
+    places = range(choices.name.shape[1])
+    labels = jnp.asarray([[label(group[i % len(group)]) for i in places] for group in groups], jnp.int32)
 
     def one(index: Array) -> Array:
         _, group, place = _draw(choices, key, index)

@@ -23,6 +23,7 @@ FIELDS = ("kind", "config", "dataset", "step", "metrics", "commit", "licence")
 fingerprint), the steps trained, what validation measured, the code's commit, and what the weights may be used for."""
 
 _ENTRY = "manifest"  # of the header, whose values are text
+_STEP = "@step"  # ends the names of the steps of kernels that are held as int8
 
 
 class Weights(NamedTuple):
@@ -39,7 +40,8 @@ def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dt
       path: the file, by custom ending in .safetensors.
       params: nested dicts with names free of "/"; arrays are stored as `dtype`.
       manifest: what JSON can hold; has all of `FIELDS`.
-      dtype: float16 halves the file; rounding is then to 11 bits.
+      dtype: float16 halves the file; rounding is then to 11 bits. int8 makes it a quarter: kernels are held as `_round`
+        makes them, all else as float16.
 
     Raises:
       UserError: the place cannot be written.
@@ -52,11 +54,15 @@ def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dt
     for keys, value in traverse_util.flatten_dict(params).items():
         if any("/" in key for key in keys):
             raise ValueError(f"{keys} holds a name with a slash")
+        name, is_rounded = "/".join(keys), dtype == np.int8 and np.ndim(value) > 1
+        held = np.float32 if is_rounded else np.float16 if dtype == np.int8 else dtype
         with np.errstate(over="ignore"):  # what overflows is not finite, which is said below
-            array = np.asarray(value).astype(dtype, order="C")
+            array = np.asarray(value).astype(held, order="C")
         if not np.isfinite(array).all():
-            raise ValueError(f"{'/'.join(keys)} holds values that {np.dtype(dtype).name} cannot")
-        named["/".join(keys)] = array
+            raise ValueError(f"{name} holds values that {np.dtype(held).name} cannot")
+        if is_rounded:
+            array, named[name + _STEP] = _round(array)
+        named[name] = array
     with atomic_path(path) as temporary:
         header = {_ENTRY: json.dumps(manifest, sort_keys=True)}
         temporary.write_bytes(safetensors.numpy.save(named, header))
@@ -66,7 +72,18 @@ def read(path: Path) -> Weights:
     """Returns what `write` wrote; raises `UserError` when the file is missing, damaged, or lacks our manifest."""
     with _opened(path) as file:
         named = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
+        for name in [name for name in named if name.endswith(_STEP)]:
+            named[name.removesuffix(_STEP)] *= named.pop(name)
         return Weights(traverse_util.unflatten_dict(named, sep="/"), _manifest(file))
+
+
+def _round(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel [..., inputs, outputs] as int8, and the steps [..., 1, outputs] it is to be multiplied by.
+
+    Of every output the largest weight, at each place of the kernel, is 127 steps.
+    """
+    step = np.abs(kernel).max(-2, keepdims=True) / 127
+    return np.round(kernel / np.where(step > 0, step, 1)).astype(np.int8), step
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

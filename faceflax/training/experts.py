@@ -58,21 +58,20 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     return Arm(init, step, model.apply, lambda: None, shown=("loss", "accuracy"))
 
 
-def labels(names: tuple[str, ...]) -> Callable[[str], int]:
-    """Returns a function from a task's name to the number of its expert in `names` (`config.model.experts`).
+def labels(experts: tuple[str, ...]) -> Callable[[degradations.Task], int]:
+    """Returns a function from a task to the number of its expert in `config.model.experts`.
 
-    Tasks that are nobody's are those of the first. Raises `UserError` when there are no experts, or one is for no task
-    or for another's.
+    Each is for some tasks, as "occlude, facemask" or "sr 4"; one that is for a task's severity comes before one that is
+    for the whole task. What is nobody's is the first's. Raises `UserError` when there are no experts, or one is for no
+    task, or for another's.
     """
-    if not names:
+    if not experts:
         raise UserError("config.model.experts is empty: name the tasks that each of the experts is for")
     numbers: dict[str, int] = {}
-    for number, name in enumerate(names):
-        for task in name.split() or [""]:
-            if task not in degradations.TASKS or task in numbers:
-                raise UserError(
-                    f'config.model.experts: "{task}" is no task, or is there twice; choose of '
-                    f"{', '.join(degradations.TASKS)}"
-                )
-            numbers[task] = number
-    return lambda task: numbers.get(task, 0)
+    for number, specs in enumerate(experts):
+        for spec in map(str.strip, specs.split(",")):
+            degradations.parse((spec,))
+            if spec in numbers or spec == "mixed":
+                raise UserError(f'config.model.experts: "{spec}" is for two experts, or for all; name each task once')
+            numbers[spec] = number
+    return lambda task: numbers.get(str(task), numbers.get(task.name, 0))
