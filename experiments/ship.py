@@ -1,9 +1,10 @@
 """Puts a trained network into the package: python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn.
 
 Writes `faceflax/models/shipped/NAME.safetensors`: the averaged parameters of the workdir's best checkpoint, rounded to
-float16 (with --eight_bits, kernels to int8), with the manifest of what made them. A GAN needs the CNN that it was trained from to be shipped before it (but
-for one with the face prior inside, which starts from no CNN); with --fidelity its weights are interpolated with that
-CNN's, which takes away much of a GAN's texture and little of what it gains (docs/restoring.md has the curve).
+float16 (with --eight_bits, kernels to int8), with the manifest of what made them. A GAN needs the CNN that it was
+trained from to be shipped before it (but for one with the face prior inside, which starts from no CNN); with --fidelity
+its weights are interpolated with that CNN's, which takes away much of a GAN's texture and little of what it gains
+(docs/restoring.md has the curve).
 A face encoder can have the name `compact` alone, and lies where `faceflax.models.face_encoder` looks for it.
 """
 

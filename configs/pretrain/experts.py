@@ -1,50 +1,77 @@
-"""The CNN that ships with faceflax, its finest scales kept for one kind of damage each (docs/experts.md).
+"""The CNN that ships with faceflax: its finest scales kept for one kind of damage each (docs/experts.md).
 
-Each expert is the shipped CNN (of one with experts, the first), trained on at its finest scales, on one kind:
+Each expert is a network that was trained on at its finest scales, on one kind of damage alone; KIND is one of KINDS
+below, and those for one severity start from those for all severities of the task:
 
 python -m experiments.train --config=configs/pretrain/experts.py:KIND --workdir=runs/pretrain/expert_KIND
 
-with KIND one of blind, sr, noise, blur, motion, jpeg, lowlight, holes. Then the router learns which is for what:
+Then the router learns which of them is for what (6 minutes on one core; it tells RESULT), and the whole is shipped:
 
 python -m experiments.train --config=configs/pretrain/experts.py --workdir=runs/pretrain/experts
-python -m experiments.ship --workdir=runs/pretrain/experts --name=cnn
+python -m experiments.ship --workdir=runs/pretrain/experts --name=cnn --eight_bits
 """
+
+from typing import NamedTuple
 
 from configs.pretrain import cnn
 from faceflax.models import experts
 
-# By kind: the tasks of the expert, those it was trained on (some twice as often), and steps.
+
+class Kind(NamedTuple):
+    """An expert: what it is for, and how it was trained."""
+
+    tasks: str  # that the expert is for
+    trained_on: tuple[str, ...]
+    start: str  # the network that it was trained on from
+    steps: int
+
+
 KINDS = {
-    "blind": ("blind", ("blind", "blind 2", "mixed"), 1500),
-    "sr": ("sr", ("sr", "sr 4", "sr 8"), 2500),
-    "noise": ("noise", ("noise", "noise 25", "noise 50"), 2000),
-    "blur": ("blur", ("blur", "blur 3"), 2000),
-    "motion": ("motion", ("motion", "motion 15"), 2500),
-    "jpeg": ("jpeg", ("jpeg", "jpeg 10"), 1500),
-    "lowlight": ("lowlight", ("lowlight", "lowlight 2"), 1500),
-    "holes": ("occlude facemask", ("occlude", "occlude", "facemask"), 1500),
+    "blind": Kind("blind", ("blind", "blind 2", "mixed"), "cnn", 1000),
+    "sr": Kind("sr", ("sr", "sr 4", "sr 8"), "cnn", 2500),
+    "sr4": Kind("sr 4", ("sr 4",), "sr", 700),
+    "sr8": Kind("sr 8", ("sr 8",), "sr", 600),
+    "noise": Kind("noise", ("noise", "noise 25", "noise 50"), "cnn", 1500),
+    "blur": Kind("blur", ("blur", "blur 3"), "cnn", 1200),
+    "blur3": Kind("blur 3", ("blur 3",), "blur", 600),
+    "motion": Kind("motion", ("motion", "motion 15"), "cnn", 2500),
+    "motion15": Kind("motion 15", ("motion 15",), "motion", 700),
+    "jpeg": Kind("jpeg", ("jpeg", "jpeg 10"), "cnn", 1000),
+    "lowlight": Kind("lowlight", ("lowlight", "lowlight 2"), "cnn", 1000),
+    "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask"), "cnn", 1000),
 }
 
 
-def get_config(kind=""):
+def get_config(name=""):
+    return expert(KINDS[name]) if name else router()
+
+
+def expert(kind):
+    config = _common()
+    config.init_from = f"runs/pretrain/expert_{kind.start}" if kind.start in KINDS else kind.start
+    config.tasks = kind.trained_on
+    config.eval.tasks = tuple(kind.tasks.split(", "))
+    config.optim.modules = experts.OWN
+    config.optim.lr = 7e-4 if kind.start == "cnn" else 5e-4
+    config.train.eval_every = "500steps"
+    config.train.duration = f"{kind.steps}steps"
+    return config
+
+
+def router():
+    config = _common()
+    config.arm = "experts"
+    config.init_from = ""
+    config.model.experts = tuple(kind.tasks for kind in KINDS.values())
+    config.experts.start = tuple(f"runs/pretrain/expert_{name}" for name in KINDS)
+    config.tasks = ("blind", *(task for kind in KINDS.values() for task in kind.tasks.split(", ")))
+    config.data.batch_size = 32
+    config.train.duration = "3000steps"
+    return config
+
+
+def _common():
     config = cnn.get_config("128")
     config.data.tones = 0.15
     config.data.grey = 0.1
-    if kind:
-        tasks, trained_on, steps = KINDS[kind]
-        config.init_from = "cnn"
-        config.tasks = trained_on
-        config.eval.tasks = tuple(tasks.split())
-        config.optim.modules = experts.OWN
-        config.optim.lr = 7e-4
-        config.train.eval_every = "500steps"
-        config.train.duration = f"{steps}steps"
-        return config
-    config.arm = "experts"
-    config.init_from = ""
-    config.model.experts = tuple(tasks for tasks, _, _ in KINDS.values())
-    config.experts.start = tuple(f"runs/pretrain/expert_{kind}" for kind in KINDS)
-    config.tasks = ("blind", *(task for tasks, _, _ in KINDS.values() for task in tasks.split()))
-    config.data.batch_size = 32
-    config.train.duration = "3000steps"
     return config
