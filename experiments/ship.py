@@ -143,7 +143,8 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
 
     if origin in shipped.names():
         last = shipped.manifest(origin)
-        return [*last["before"], {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}]
+        run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}
+        return [*last["before"], run | {"tasks": last["config"]["tasks"]}]
     made = workdir.read_manifest(Path(origin))
     if not made:
         raise UserError(
@@ -151,7 +152,7 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
         )
     start = _last_start(made)
     known = workdir.read_config(Path(origin))
-    run = {"kind": known.arm, "step": step(), "dataset": made["dataset"]}
+    run = {"kind": known.arm, "step": step(), "dataset": made["dataset"], "tasks": list(known.tasks)}
     return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 
@@ -164,16 +165,15 @@ def _origin(folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:
     from faceflax.training import trained, workdir
 
     step = workdir.read_origin(folder)
-    name = config.init_from if config.init_from in shipped.names() else "cnn"
     origin = trained.load_plain(config.init_from, step).params
-    known = trained.load_plain(name).params if name in shipped.names() else {}
+    if config.init_from in shipped.names():
+        return origin, {"origin": step}
+    known = trained.load_plain("cnn").params if "cnn" in shipped.names() else {}
     rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
     same = jax.tree.structure(known) == jax.tree.structure(rounded)
     if not same or not all(map(np.array_equal, jax.tree.leaves(known), jax.tree.leaves(rounded))):
-        raise UserError(
-            f'the shipped model "{name}" is not the CNN that {folder} was trained from; ship that one first'
-        )
-    return known, {"origin": step, "config": config.to_dict() | {"init_from": name}}
+        raise UserError(f'the shipped model "cnn" is not the CNN that {folder} was trained from; ship that one first')
+    return known, {"origin": step, "config": config.to_dict() | {"init_from": "cnn"}}
 
 
 if __name__ == "__main__":

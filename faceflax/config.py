@@ -178,8 +178,7 @@ def validate(config: ConfigDict) -> None:
         raise UserError("config.inversion.style and every weight of config.loss are 0: give one of them a weight")
     if config.arm == "gan":
         _check_gan(config)
-    if (config.arm == "experts") != bool(config.experts.start or (config.arm == "experts" and config.init_from)):
-        raise UserError('config.experts.start names the networks that arm = "experts" joins, and nothing else does')
+    _check_experts(config)
     profiled_steps(config.profile)
     for name, words in choices.items():
         if _get(config, name) not in words:
@@ -210,6 +209,20 @@ def _check_gan(config: ConfigDict) -> None:
         raise UserError(
             'config.gan.loss "relativistic" may never settle without both penalties; give config.gan.r1 and '
             "config.gan.r2 a weight, or choose another loss"
+        )
+
+
+def _check_experts(config: ConfigDict) -> None:
+    if config.arm == "experts":
+        if not config.experts.start and not config.init_from:
+            raise UserError(
+                'arm = "experts" trains a router between trained networks: name them in config.experts.start, or a '
+                "training of this kind in config.init_from"
+            )
+    elif config.experts.start or config.model.experts:
+        raise UserError(
+            'experts are trained alone and then joined by arm = "experts": leave config.experts.start and '
+            f'config.model.experts empty for arm = "{config.arm}"'
         )
 
 

@@ -48,9 +48,9 @@ def test_kernels_in_eight_bits_are_near_what_they_were(tmp_path):
     path, rng = tmp_path / "net.safetensors", np.random.default_rng(0)
     kernel = rng.standard_normal((2, 3, 3, 16, 64), np.float32) * np.geomspace(1e-3, 10, 64, dtype=np.float32)
     kernel[0, 0, 0, :, 0] = 0
-    weights.write(path, {"a": {"kernel": kernel, "bias": kernel[0, 0, 0, 0]}}, MANIFEST, dtype=np.int8)
+    weights.write(path, {"a": {"kernel": kernel, "bias": kernel[0, 0, 0]}}, MANIFEST, dtype=np.int8)
     read = weights.read(path).params["a"]
-    np.testing.assert_array_equal(read["bias"], kernel[0, 0, 0, 0].astype(np.float16))
+    np.testing.assert_array_equal(read["bias"], kernel[0, 0, 0].astype(np.float16))
     assert set(read) == {"kernel", "bias"} and read["kernel"].dtype == np.float32
     step = np.abs(kernel).max(-2, keepdims=True) / 127
     assert np.all(np.abs(read["kernel"] - kernel) <= 0.501 * step) and not read["kernel"][0, 0, 0, :, 0].any()

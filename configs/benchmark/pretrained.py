@@ -10,18 +10,19 @@ python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_f
   --config.data.batch_size=4 --config.optim.lr=3e-4 --config.train.duration=7000steps --config.eval.best_metric=step
 python -m experiments.train --config=configs/pretrain/gan.py --workdir=runs/pretrain/gan3
 python -m experiments.benchmark --config=configs/benchmark/pretrained.py --workdir=runs/twins
-  --config.trained.cnn="('runs/pretrain/cnn3',)" --config.trained.gan="('runs/pretrain/gan3',)"
+  --config.trained.cnn="('runs/pretrain/cnn3',)" --config.experiments.cnn.arm=cnn
+  --config.trained.gan="('runs/pretrain/gan3',)"
   --config.compare.cnn=cnn --config.compare.gan=gan
 
 Expect a verdict there, and a measurement of the discriminator, which does not ship.
 """
 
-from configs.pretrain import cnn, gan
+from configs.pretrain import experts, gan
 from faceflax.evaluation.benchmark import settings
 
 
 def get_config():
-    config = settings.create({"cnn": cnn.get_config(), "gan": gan.get_config()})
+    config = settings.create({"cnn": experts.get_config(), "gan": gan.get_config()})
     config.trained.cnn, config.trained.gan = ("cnn",), ("gan",)
     config.seeds = (0,)
     config.data.dataset = "face_folder"

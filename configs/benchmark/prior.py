@@ -8,12 +8,12 @@ the arms in turns, at length on a CPU; --config.efficiency.rounds=0 leaves it ou
 """
 
 from configs import prior
-from configs.pretrain import cnn, gan
+from configs.pretrain import experts, gan
 from faceflax.evaluation.benchmark import settings
 
 
 def get_config():
-    config = settings.create({"cnn": cnn.get_config(), "gan": gan.get_config(), "prior": prior.get_config()})
+    config = settings.create({"cnn": experts.get_config(), "gan": gan.get_config(), "prior": prior.get_config()})
     config.trained.cnn, config.trained.gan, config.trained.prior = ("cnn",), ("gan",), ("runs/prior",)
     config.seeds = (0,)
     config.data.dataset = "face_folder"

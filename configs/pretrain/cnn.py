@@ -1,20 +1,21 @@
-"""The CNN that ships with faceflax: every kind of damage at every severity, in one network.
+"""A CNN for every kind of damage at every severity: what the experts of the shipped `cnn` start from (experts.py).
 
 Small pictures first, where a step is four times as cheap, then those of the final size:
 
 python -m experiments.train --config=configs/pretrain/cnn.py:64 --workdir=runs/pretrain/cnn64
 python -m experiments.train --config=configs/pretrain/cnn.py:128 --workdir=runs/pretrain/cnn
-python -m experiments.ship --workdir=runs/pretrain/cnn --name=cnn
 
 `runs/faces` holds the faces in `train/`, and photographs of real people, by which the checkpoint is chosen and which
 are never trained on, in `validation/`: faceflax datasets build face_folder --folder runs/faces. The next trainings go
-on from the shipped weights, with more of the damage that they mend least; the last with dark, tinted and grey faces:
+on from there, with more of the damage that it mends least (cnn2 and cnn3 alike); the last with dark, tinted and grey
+faces:
 
-python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn2
+python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=runs/pretrain/cnn
   --config.tasks="('mixed', 'motion', 'blur', 'noise', 'lowlight')" --config.train.duration=9000steps
-python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=cnn --workdir=runs/pretrain/cnn4
+  --workdir=runs/pretrain/cnn2
+python -m experiments.train --config=configs/pretrain/cnn.py:128 --config.init_from=runs/pretrain/cnn3
   --config.tasks="('mixed', 'motion', 'blur', 'noise', 'lowlight')" --config.train.duration=7000steps
-  --config.optim.lr=5e-4 --config.data.tones=0.15 --config.data.grey=0.1
+  --config.optim.lr=5e-4 --config.data.tones=0.15 --config.data.grey=0.1 --workdir=runs/pretrain/cnn4
 
 On 17 photographs of people, all damage, the second training ended at 24.51 dB, the third at 24.85 dB and this one at
 24.94 dB. Without colour, its noise grey too, noise 50 on 34 of them is restored to 24.4 dB, by the third to 20.2 dB.

@@ -1,7 +1,8 @@
 """The CNN that ships with faceflax: its finest scales kept for one kind of damage each (docs/experts.md).
 
-Each expert is a network that was trained on at its finest scales, on one kind of damage alone; KIND is one of KINDS
-below, and those for one severity start from those for all severities of the task:
+Each expert is a network for all damage (the last training of configs/pretrain/cnn.py, runs/pretrain/cnn4), trained on
+at its finest scales on one kind of damage alone; KIND is one of KINDS below, and those for one severity start from
+those for all severities of the task:
 
 python -m experiments.train --config=configs/pretrain/experts.py:KIND --workdir=runs/pretrain/expert_KIND
 
@@ -22,23 +23,25 @@ class Kind(NamedTuple):
 
     tasks: str  # that the expert is for
     trained_on: tuple[str, ...]
-    start: str  # the network that it was trained on from
+    start: str  # the kind, or the network in runs/pretrain, that it was trained on from
     steps: int
 
 
 KINDS = {
-    "blind": Kind("blind", ("blind", "blind 2", "mixed"), "cnn", 1000),
-    "sr": Kind("sr", ("sr", "sr 4", "sr 8"), "cnn", 2500),
+    "blind": Kind("blind", ("blind", "blind 2", "mixed"), "cnn4", 1000),
+    "sr": Kind("sr", ("sr", "sr 4", "sr 8"), "cnn4", 2500),
     "sr4": Kind("sr 4", ("sr 4",), "sr", 700),
     "sr8": Kind("sr 8", ("sr 8",), "sr", 600),
-    "noise": Kind("noise", ("noise", "noise 25", "noise 50"), "cnn", 1500),
-    "blur": Kind("blur", ("blur", "blur 3"), "cnn", 1200),
+    "noise": Kind("noise", ("noise", "noise 25", "noise 50"), "cnn4", 1500),
+    "noise50": Kind("noise 50", ("noise 50",), "noise", 500),
+    "blur": Kind("blur", ("blur", "blur 3"), "cnn4", 1200),
     "blur3": Kind("blur 3", ("blur 3",), "blur", 600),
-    "motion": Kind("motion", ("motion", "motion 15"), "cnn", 2500),
+    "motion": Kind("motion", ("motion", "motion 15"), "cnn4", 2500),
     "motion15": Kind("motion 15", ("motion 15",), "motion", 700),
-    "jpeg": Kind("jpeg", ("jpeg", "jpeg 10"), "cnn", 1000),
-    "lowlight": Kind("lowlight", ("lowlight", "lowlight 2"), "cnn", 1000),
-    "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask"), "cnn", 1000),
+    "jpeg": Kind("jpeg", ("jpeg", "jpeg 10"), "cnn4", 1000),
+    "lowlight": Kind("lowlight", ("lowlight", "lowlight 2"), "cnn4", 1000),
+    "lowlight2": Kind("lowlight 2", ("lowlight 2",), "lowlight", 600),
+    "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask"), "cnn4", 1000),
 }
 
 
@@ -48,11 +51,11 @@ def get_config(name=""):
 
 def expert(kind):
     config = _common()
-    config.init_from = f"runs/pretrain/expert_{kind.start}" if kind.start in KINDS else kind.start
+    config.init_from = f"runs/pretrain/{'expert_' if kind.start in KINDS else ''}{kind.start}"
     config.tasks = kind.trained_on
     config.eval.tasks = tuple(kind.tasks.split(", "))
     config.optim.modules = experts.OWN
-    config.optim.lr = 7e-4 if kind.start == "cnn" else 5e-4
+    config.optim.lr = 7e-4 if kind.start == "cnn4" else 5e-4
     config.train.eval_every = "500steps"
     config.train.duration = f"{kind.steps}steps"
     return config
@@ -64,6 +67,7 @@ def router():
     config.init_from = ""
     config.model.experts = tuple(kind.tasks for kind in KINDS.values())
     config.experts.start = tuple(f"runs/pretrain/expert_{name}" for name in KINDS)
+    # What takes all else comes twice: what is given to an expert for something else is mended worse.
     config.tasks = ("blind", *(task for kind in KINDS.values() for task in kind.tasks.split(", ")))
     config.data.batch_size = 32
     config.train.duration = "3000steps"

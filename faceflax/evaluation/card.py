@@ -64,14 +64,14 @@ _LIMITS = (
 
 def _origin(manifest: Mapping[str, Any]) -> list[str]:
     data, config = manifest["dataset"], manifest["config"]
-    before = [f"{run['kind']}, {run['step']:,} steps" for run in manifest["before"]]
+    before = [_run(run) for run in manifest["before"]]
     fidelity = manifest.get("fidelity", 0)
     moved = f"| weights | {fidelity:.0%} of the way from what was trained to the CNN that it started from |"
     return [
         "| | |",
         "| --- | --- |",
         f"| kind | {shipped.kind(manifest)}, {config['data']['image_size']} pixels |",
-        f"| damage | {', '.join(config['tasks'])} |",
+        f"| damage | {', '.join(dict.fromkeys(config['tasks']))} |",
         f"| trained | {manifest['step']:,} steps of {config['data']['batch_size']} faces, seed {manifest['seed']} |",
         f"| after | {'; '.join(before) or 'nothing: from random weights'} |",
         *([moved] if fidelity else []),
@@ -80,6 +80,11 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"| command | `{manifest['command']}` |",
         f"| licence | {manifest['licence']} |",
     ]
+
+
+def _run(run: Mapping[str, Any]) -> str:
+    tasks = ", ".join(dict.fromkeys(run.get("tasks", ())))  # what shipped before tasks were told has none
+    return f"{run['kind']}{f' ({tasks})' if tasks else ''}, {run['step']:,} steps"
 
 
 def course(manifest: Mapping[str, Any]) -> list[str]:

@@ -39,8 +39,8 @@ class Router(nn.Module):
     @nn.compact
     def __call__(self, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         """Returns logits float32 [B, kinds] of `degraded` [B, H, W, 3] in [0, 1] with its `mask` [B, H, W, 1]."""
-        images = jnp.concatenate([degraded.astype(jnp.float32) - 0.5, mask], -1)
-        hidden = nn.relu(Conv3x3(24, he_normal)(space_to_depth(images, 2)))
+        known = (degraded.astype(jnp.float32) - 0.5) * (1 - mask)  # what a hole shows has no influence
+        hidden = nn.relu(Conv3x3(24, he_normal)(space_to_depth(jnp.concatenate([known, mask], -1), 2)))
         hidden = nn.relu(Conv1x1(32, he_normal)(space_to_depth(hidden, 2)))
         hidden = nn.relu(Conv3x3(32, he_normal)(hidden))
         moments = jnp.concatenate([hidden.mean((1, 2)), jnp.sqrt(jnp.square(hidden).mean((1, 2)) + 1e-6)], -1)
@@ -66,7 +66,7 @@ def route(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
 def restore(network: EncoderDecoder, params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns the restored images, float32 [B, H, W, 3], each by the likeliest of the experts.
 
-    A loop over the images on all devices: under `vmap` every convolution would have kernels of its own for each image,
+    A loop over the images, on all devices: under `vmap` every convolution would have kernels of its own for each image,
     which CPUs compute two to eight times as slowly, and exported programs cannot hold for batches of any size. XLA
     counts the work of one image.
     """
@@ -95,15 +95,16 @@ def assemble(networks: Sequence[Params]) -> Params:
 
     Raises `UserError` when they differ in what experts share.
     """
-    joined = _join(networks, np)
+    shared = [{name: part for name, part in network.items() if not name.startswith(OWN)} for network in networks]
     for number, network in enumerate(networks):
-        same = jax.tree.map(np.array_equal, joined[SHARED], {name: network[name] for name in joined[SHARED]})
-        if not all(jax.tree.leaves(same)):
+        if jax.tree.map(np.shape, network) != jax.tree.map(np.shape, networks[0]):
+            raise UserError(f"expert {number} is of another architecture than the first; give all one config.model")
+        if not all(jax.tree.leaves(jax.tree.map(np.array_equal, shared[number], shared[0]))):
             raise UserError(
                 f"expert {number} differs from the first in what all experts share; train each from the same network, "
                 f"with config.optim.modules={OWN}"
             )
-    return joined
+    return _join(networks, np)
 
 
 def _join(networks: Sequence[Params], library: Any) -> Params:

@@ -54,7 +54,7 @@ def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dt
     for keys, value in traverse_util.flatten_dict(params).items():
         if any("/" in key for key in keys):
             raise ValueError(f"{keys} holds a name with a slash")
-        name, is_rounded = "/".join(keys), dtype == np.int8 and np.ndim(value) > 1
+        name, is_rounded = "/".join(keys), dtype == np.int8 and keys[-1] == "kernel"
         held = np.float32 if is_rounded else np.float16 if dtype == np.int8 else dtype
         with np.errstate(over="ignore"):  # what overflows is not finite, which is said below
             array = np.asarray(value).astype(held, order="C")

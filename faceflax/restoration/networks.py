@@ -16,8 +16,7 @@ from ml_collections import ConfigDict
 from faceflax import config as config_lib
 from faceflax import models
 from faceflax.errors import UserError
-from faceflax.models import experts, shipped
-from faceflax.models.interpolation import interpolate
+from faceflax.models import shipped
 from faceflax.restoration.aligned import FindBatch
 from faceflax.restoration.restorers import RestoreBatch
 from faceflax.training import parallel, runtime
@@ -58,13 +57,7 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
             f"--fidelity: {model} was trained from a network that only finds styles, not a CNN; leave it out"
         )
     cnn = trained_lib.load_restorer(origin, None if _is_trained_on(origin, model) else _origin_step(model))
-    if not cnn.config.model.experts or trained.config.model.experts:
-        return trained._replace(params=interpolate(cnn.params, trained.params, fidelity))
-    # Beside experts the GAN is experts that are all alike; the router is the CNN's.
-    config = trained.config.copy_and_resolve_references()
-    config.model.experts = cnn.config.model.experts
-    alike = experts.spread(trained.params, len(config.model.experts)) | {experts.ROUTER: cnn.params[experts.ROUTER]}
-    return trained._replace(config=config, params=interpolate(cnn.params, alike, fidelity))
+    return trained_lib.between(cnn, trained, fidelity)
 
 
 def _is_trained_on(origin: str, model: str | Path) -> bool:

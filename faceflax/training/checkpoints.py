@@ -163,9 +163,9 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     """
     if config.arm == "experts":
         trained = _load_experts(config)
-        abstract_params = {name: abstract_params[name] for name in trained.params}
+        abstract_params = {name: shape for name, shape in abstract_params.items() if name in trained.params}
     elif config.arm != "encoder":
-        trained = (load_restorer if config.model.experts else load_plain)(config.init_from)
+        trained = load_plain(config.init_from)
     else:
         workdir = Path(config.init_from)
         load_face_encoder(workdir)
@@ -182,7 +182,9 @@ def _load_experts(config: ConfigDict) -> Trained:
         raise UserError("config.init_from and config.experts.start are two beginnings: leave one of them empty")
     if len(start) != len(names):
         raise UserError(f"config.experts.start names {len(start)} networks for {len(names)} config.model.experts")
-    return load_experts(start)
+    trained = load_experts(start)
+    trained.config.model.experts = names
+    return trained
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:
@@ -193,17 +195,17 @@ def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params:
     if jax.tree.map(np.shape, params) == jax.tree.map(np.shape, start_params):
         return
     section = "encoder" if config.arm == "encoder" else "model"
+    origin = f"config.init_from {config.init_from}" if config.init_from else "config.experts.start"
     old, new = ({section: json.loads(config_lib.to_json(each))[section]} for each in (start, config))
     changed = workdir_lib.describe(workdir_lib.differences(old, new), old, new)
     sizes = start.data.image_size, config.data.image_size
     if not changed and sizes[0] != sizes[1]:
         raise UserError(
-            f"config.init_from {config.init_from} was trained at {sizes[0]} pixels, and such a model works at its own "
+            f"{origin} was trained at {sizes[0]} pixels, and such a model works at its own "
             f"size alone; set config.data.image_size to it, not to {sizes[1]}"
         )
     raise UserError(
-        f"config.init_from {config.init_from} holds another model{f' ({changed})' if changed else ''}; "
-        f"give both the same config.{section}"
+        f"{origin} holds another model{f' ({changed})' if changed else ''}; give both the same config.{section}"
     )
 
 

@@ -58,18 +58,18 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     return Arm(init, step, model.apply, lambda: None, shown=("loss", "accuracy"))
 
 
-def labels(experts: tuple[str, ...]) -> Callable[[degradations.Task], int]:
+def labels(names: tuple[str, ...]) -> Callable[[degradations.Task], int]:
     """Returns a function from a task to the number of its expert in `config.model.experts`.
 
     Each is for some tasks, as "occlude, facemask" or "sr 4"; one that is for a task's severity comes before one that is
     for the whole task. What is nobody's is the first's. Raises `UserError` when there are no experts, or one is for no
     task, or for another's.
     """
-    if not experts:
+    if not names:
         raise UserError("config.model.experts is empty: name the tasks that each of the experts is for")
     numbers: dict[str, int] = {}
-    for number, specs in enumerate(experts):
-        for spec in map(str.strip, specs.split(",")):
+    for number, specs in enumerate(names):
+        for spec in (" ".join(spec.split()) for spec in specs.split(",")):
             degradations.parse((spec,))
             if spec in numbers or spec == "mixed":
                 raise UserError(f'config.model.experts: "{spec}" is for two experts, or for all; name each task once')

@@ -5,6 +5,7 @@ is followed back twice, to the discriminator's parameters for its loss and to th
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -110,7 +111,7 @@ class Gradients:
     ) -> tuple[dict[str, Any], Metrics]:
         """Returns the gradients by network ("generator", "discriminator"), and metrics."""
         gan = self.config.gan
-        restored, pull_generator = jax.vjp(lambda p: self.model.apply(p, batch.degraded, batch.mask), state.params)
+        restored, pull_generator = jax.vjp(self._restore(batch), state.params)
         loss, terms, by_target = self._reconstruction(restored, batch.clean, networks)
         real_view = self._view(batch, batch.clean, augment_key)
 
@@ -136,6 +137,10 @@ class Gradients:
         sums |= monitors.collapse(restored, batch.clean, batch.mask)
         sums["psnr"] = metrics.weighted(metrics.psnr(restored, batch.clean), jnp.ones(len(restored)))
         return {"generator": grads, "discriminator": opponent_grads}, sums
+
+    def _restore(self, batch: Batch) -> Callable[[Any], Array]:
+        modules = self.config.optim.modules
+        return lambda params: self.model.apply(optimizer.hold(params, modules), batch.degraded, batch.mask)
 
     def _reconstruction(self, restored: Array, clean: Array, networks: Any) -> tuple[Array, dict[str, Array], Array]:
         """The reconstruction loss, its terms, and its gradient by the restored images."""

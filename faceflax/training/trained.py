@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.models import experts, shipped
+from faceflax.models.interpolation import interpolate
 from faceflax.training import workdir
 
 
@@ -55,6 +56,23 @@ def load_experts(named: Sequence[str]) -> Trained:
     """
     networks = [load_plain(name) for name in named]
     return networks[0]._replace(params=experts.assemble([network.params for network in networks]))
+
+
+def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
+    """Returns the network between a GAN (0) and the CNN that it was trained from (1); raises as `interpolate`.
+
+    From a GAN without experts the way leads to each expert of a CNN that has some: the GAN is then experts that are all
+    alike, and the router is the CNN's.
+    """
+    names = cnn.config.model.experts
+    if not names or gan.config.model.experts:
+        return gan._replace(params=interpolate(cnn.params, gan.params, fidelity))
+    if fidelity == 0:
+        return gan
+    config = gan.config.copy_and_resolve_references()
+    config.model = cnn.config.model
+    alike = experts.spread(gan.params, len(names)) | {experts.ROUTER: cnn.params[experts.ROUTER]}
+    return gan._replace(config=config, params=interpolate(cnn.params, alike, fidelity))
 
 
 def read_config(model: str | Path) -> ConfigDict:

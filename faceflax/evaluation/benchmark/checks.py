@@ -8,9 +8,10 @@ from ml_collections import ConfigDict
 
 from faceflax.errors import UserError
 from faceflax.evaluation.benchmark.plan import Run
+from faceflax.models import experts
 from faceflax.models.interpolation import check_pair
 from faceflax.training import checkpoints, loop, parallel
-from faceflax.training.trained import Trained, load_restorer
+from faceflax.training.trained import Trained, load_plain, load_restorer
 
 
 class Network(NamedTuple):
@@ -36,7 +37,7 @@ def check(settings: ConfigDict, runs: Sequence[Run], examples: Mapping[str, int 
             found[run.name] = to_train[run.arm]
     for run in runs:
         if not run.is_trained and run.config.init_from:
-            start = found[run.after] if run.after else load_restorer(run.config.init_from)
+            start = found[run.after] if run.after else load_plain(run.config.init_from)
             _check_start(run, found[run.name], start)
     if settings.fidelity.gan:
         _check_between(settings, found)
@@ -85,9 +86,16 @@ def _create(run: Run, num_examples: int | None) -> Network:
 def _check_between(settings: ConfigDict, found: Mapping[str, Network]) -> None:
     ends = [f"{settings.fidelity[end]}-{settings.seeds[0]}" for end in ("cnn", "gan")]
     try:
-        check_pair(*(found[name].params for name in ends))
+        check_pair(*(_without_experts(found[name]) for name in ends))
     except UserError as error:
         raise UserError(f"there is no fidelity curve between {' and '.join(ends)}: {error}") from error
+
+
+def _without_experts(network: Network) -> Any:
+    """The shapes of a network, of one with experts those of its first."""
+    if not network.config.model.experts:
+        return network.params
+    return jax.eval_shape(lambda params: experts.select(params, 0), network.params)
 
 
 def _check_start(run: Run, network: Network, start: Network | Trained) -> None:

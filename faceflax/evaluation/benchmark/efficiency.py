@@ -130,12 +130,13 @@ def _images(count: int, size: int) -> np.ndarray:
 def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict[str, Program], dict[str, float]]:
     train, train_costs = training_program(trained.config, devices)
     restore, restore_costs = _restoring_program(trained, batch_size, devices)
+    counted_images = 1 if trained.config.model.experts else batch_size  # of a loop over images XLA counts one round
     frozen = [trained.params[name] for name in models.create(trained.config.model).frozen]
     counted = {
         "parameters": _size(trained.params),
         "published": _size(frozen),
         "train_flops": mean_flops(trained.config, train_costs, devices) / trained.config.data.batch_size,
-        "restore_flops": restore_costs.flops / batch_size,
+        "restore_flops": restore_costs.flops / counted_images,
         "train_bytes": train_costs.peak_bytes,
         "restore_bytes": restore_costs.peak_bytes,
     }

@@ -30,12 +30,11 @@ from faceflax.evaluation.benchmark.measuring import Method
 from faceflax.evaluation.benchmark.plan import Run
 from faceflax.files import write_json
 from faceflax.models import discriminator as discriminator_lib
-from faceflax.models.interpolation import interpolate
 from faceflax.progress import progress_bar
 from faceflax.training import checkpoints, examples, parallel, runtime
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.parallel import Parallel
-from faceflax.training.trained import Trained, read_config, read_manifest
+from faceflax.training.trained import Trained, between, read_config, read_manifest
 
 
 def check_at_hand(settings: ConfigDict, runs: Sequence[Run]) -> None:
@@ -109,9 +108,9 @@ def _networks(
     found = [method(name, each.info["step"], each.config, each.params, tasks) for name, each in trained.items()]
     for value in settings_lib.fidelity_between(settings):
         cnn, gan = (trained[f"{settings.fidelity[end]}-{settings.seeds[0]}"] for end in ("cnn", "gan"))
-        params = interpolate(cnn.params, gan.params, value)
+        network = between(cnn, gan, value)
         name, some = settings_lib.fidelity_name(value), settings_lib.fidelity_tasks(settings)
-        found.append(method(name, gan.info["step"], gan.config, params, some))
+        found.append(method(name, gan.info["step"], network.config, network.params, some))
     return found
 
 
