@@ -54,7 +54,7 @@ def test_kernels_in_eight_bits_are_near_what_they_were(tmp_path):
     assert set(read) == {"kernel", "bias"} and read["kernel"].dtype == np.float32
     step = np.abs(kernel).max(-2, keepdims=True) / 127
     assert np.all(np.abs(read["kernel"] - kernel) <= 0.501 * step) and not read["kernel"][0, 0, 0, :, 0].any()
-    assert path.stat().st_size < 1.3 * kernel.size
+    assert path.stat().st_size < 1.4 * kernel.size
     with pytest.raises(ValueError, match="bias holds values that float16 cannot"):
         weights.write(path, {"bias": 1e9 * kernel[0, 0, 0, 0]}, MANIFEST, dtype=np.int8)
 
