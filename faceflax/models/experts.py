@@ -18,7 +18,7 @@ from jax import lax
 
 from faceflax.errors import UserError
 from faceflax.models.encoder_decoder import EncoderDecoder
-from faceflax.models.layers import Conv1x1, Conv3x3, he_normal, space_to_depth
+from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
 
 Params = Any
 
@@ -32,20 +32,64 @@ MULTIPLE = 4  # pixels, which the sides of the router's images are multiples of
 
 
 class Router(nn.Module):
-    """Tells kinds of damage apart by the means and mean squares of features over the whole image."""
+    """Tells kinds of damage apart by the spectrum of the whole image.
+
+    Blur of each kind, resampling, JPEG and noise have their marks there, wherever the face is: how fast the power falls
+    and in which direction, where it is zero, what is repeated, and how high the floor is.
+    """
 
     kinds: int
 
     @nn.compact
     def __call__(self, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         """Returns logits float32 [B, kinds] of `degraded` [B, H, W, 3] in [0, 1] with its `mask` [B, H, W, 1]."""
-        known = (degraded.astype(jnp.float32) - 0.5) * (1 - mask)  # what a hole shows has no influence
-        hidden = nn.relu(Conv3x3(24, he_normal)(space_to_depth(jnp.concatenate([known, mask], -1), 2)))
-        hidden = nn.relu(Conv1x1(32, he_normal)(space_to_depth(hidden, 2)))
-        hidden = nn.relu(Conv3x3(32, he_normal)(hidden))
-        moments = jnp.concatenate([hidden.mean((1, 2)), jnp.sqrt(jnp.square(hidden).mean((1, 2)) + 1e-6)], -1)
-        hidden = nn.relu(nn.Dense(32, name="moments")(moments))
+        images = degraded.astype(jnp.float32)
+        known = (images - 0.5) * (1 - mask)  # what a hole shows has no influence
+        hidden = (log_spectrum(known) + 10) / 5
+        for features in (24, 32, 32):
+            hidden = space_to_depth(nn.relu(Conv3x3(features, he_normal)(hidden)), 2)
+        means = jnp.concatenate([known, mask], -1).mean((1, 2))
+        hidden = jnp.concatenate([hidden.reshape(len(hidden), -1), means], -1)
+        hidden = nn.relu(nn.Dense(64, name="hidden")(hidden))
         return nn.Dense(self.kinds, name="logits")(hidden)
+
+
+def log_spectrum(images: jax.Array) -> jax.Array:
+    """Returns the logarithm of the power of luma and two colour differences of images [B, H, W, 3], [B, 32, 64, 3].
+
+    Rows are vertical frequencies from 0 to half a cycle a pixel, columns horizontal ones from minus that to that, both
+    averaged to that number whatever the image's size. By products with matrices, which every exported format knows.
+    """
+    height, width = images.shape[1:3]
+    planes = jnp.einsum("bhwc,cd->bdhw", images, _LUMA_CHROMA) * _hann(height)[:, None] * _hann(width)
+    rows, columns = _fourier(height, np.arange(height // 2)), _fourier(width, np.arange(width) - width // 2)
+    across = [jnp.einsum("bdhw,vw->bdhv", planes, part) for part in columns]  # real, imaginary
+    real = jnp.einsum("uh,bdhv->bduv", rows[0], across[0]) - jnp.einsum("uh,bdhv->bduv", rows[1], across[1])
+    imaginary = jnp.einsum("uh,bdhv->bduv", rows[0], across[1]) + jnp.einsum("uh,bdhv->bduv", rows[1], across[0])
+    power = (real**2 + imaginary**2) / (height * width)
+    levels = jnp.log(power + 1e-6)  # about that of rounding to 8 bits
+    return jnp.einsum("ru,bduv,cv->brcd", _averages(32, height // 2), levels, _averages(64, width))
+
+
+_LUMA_CHROMA = np.array([[0.299, 0.5, -0.169], [0.587, -0.419, -0.331], [0.114, -0.081, 0.5]], np.float32)
+
+
+def _hann(size: int) -> np.ndarray:
+    return np.hanning(size + 2)[1:-1].astype(np.float32)
+
+
+def _fourier(size: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The discrete Fourier transform at some frequencies (cycles over `size`), real and imaginary, each [F, size]."""
+    angles = -2 * np.pi * np.outer(frequencies, np.arange(size)) / size
+    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+
+
+def _averages(count: int, size: int) -> np.ndarray:
+    """The matrix [count, size] that averages `size` places to `count`, or repeats them where they are fewer."""
+    edges = np.linspace(0, size, count + 1)
+    places = np.arange(size)
+    overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
+    return (np.clip(overlap, 0, None) * count / size).astype(np.float32)
 
 
 def init(network: EncoderDecoder, kinds: int, key: jax.Array, image_size: int) -> Params:
