@@ -48,8 +48,8 @@ class Router(nn.Module):
         hidden = (log_spectrum(known) + 10) / 5
         for features in (24, 32, 32):
             hidden = space_to_depth(nn.relu(Conv3x3(features, he_normal)(hidden)), 2)
-        means = jnp.concatenate([known, mask], -1).mean((1, 2))
-        hidden = jnp.concatenate([hidden.reshape(len(hidden), -1), means], -1)
+        whole = (hidden.reshape(len(hidden), -1), 4 * known.mean((1, 2)), mask.max((1, 2)))
+        hidden = jnp.concatenate(whole, -1)
         hidden = nn.relu(nn.Dense(64, name="hidden")(hidden))
         return nn.Dense(self.kinds, name="logits")(hidden)
 
