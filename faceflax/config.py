@@ -88,6 +88,8 @@ def default() -> ConfigDict:
     config.experts = ConfigDict()  # read by arm = "experts" alone
     config.experts.start = ()  # workdirs or names of the networks that become the experts, as in `model.experts`
     config.experts.undamaged = 0.1  # share of the images that the router sees as they are; the first expert takes them
+    config.experts.twice = 0.25  # share whose damage is damaged again; the first takes them too
+    config.experts.stretched = 0.2  # share with severities between and beyond the tasks'; the whole task's expert's
 
     config.inversion = ConfigDict()  # read by arm = "inversion" alone, beside the loss above
     config.inversion.style = 1.0  # weight of the share of the styles' variance that is missed
@@ -154,7 +156,7 @@ _AT_LEAST_0 += ("gan.weight", "gan.start", "gan.r1", "gan.r2", *(f"loss.{name}" 
 _AT_LEAST_0 += ("inversion.style",)
 _AT_LEAST_0 += tuple(f"encoder.{name}" for name in ("distillation", "relation", "margin", "people", "frozen"))
 _SHARES = ("data.crop", "data.tones", "data.grey", "optim.ema_decay", "encoder.damage", "inversion.damage")
-_SHARES += ("experts.undamaged",)
+_SHARES += ("experts.undamaged", "experts.twice", "experts.stretched")
 _LIMITS = {  # the least and the most that a field may be
     **dict.fromkeys(_AT_LEAST_1, (1, _NO_END)),
     **dict.fromkeys(_AT_LEAST_0, (0, _NO_END)),

@@ -71,7 +71,7 @@ def router():
     config.tasks = ("blind", *(task for kind in KINDS.values() for task in kind.tasks.split(", ")))
     config.data.batch_size = 32
     config.optim.lr = 2e-3
-    config.train.duration = "2500steps"
+    config.train.duration = "3000steps"
     return config
 
 

@@ -6,6 +6,7 @@ JAX 0.10 cannot type a mapped switch). There each device degrades its own images
 gives the same result, but a CPU's loop over it gathers all images on every device.
 """
 
+import math
 import zlib
 from collections.abc import Callable
 from typing import NamedTuple
@@ -46,21 +47,26 @@ def _draw(choices: _Choices, key: Array, index: Array) -> tuple[Array, Array, Ar
     return task_key, group, (draw[1] * jnp.asarray(choices.size)[group]).astype(jnp.int32)
 
 
-def degrade(key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ...], ...]) -> Degraded:
+def degrade(
+    key: Array, image: Array, index: Array, groups: tuple[tuple[Task, ...], ...], stretch: Array | None = None
+) -> Degraded:
     """Degrades `image` [B, H, W, 3] in [0, 1] and returns it with its mask [B, H, W, 1] (1: missing).
 
     Image i draws with `fold_in(key, index[i])` one of `groups`, then one of the group's tasks, both evenly. An image
     without colour was damaged without: its noise, its covers and its compression are those of a single channel.
+    `stretch` [B] multiplies the severities, which are then between and beyond those of the tasks.
     """
     choices = _choices(groups)
     functions = [FUNCTIONS[name] for name in choices.names]
 
-    def one(image: Array, index: Array) -> Degraded:
+    def one(image: Array, index: Array, *factor: Array) -> Degraded:
         task_key, group, place = _draw(choices, key, index)
-        chosen = (task_key, image, jnp.asarray(choices.severity)[group, place])
-        return _like(image, lax.switch(jnp.asarray(choices.name)[group, place], functions, *chosen))
+        severity = math.prod(factor, start=jnp.asarray(choices.severity)[group, place])
+        branch = jnp.asarray(choices.name)[group, place]
+        return _like(image, lax.switch(branch, functions, task_key, image, severity))
 
-    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index)
+    factors = () if stretch is None else (stretch,)
+    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index, *factors)
 
 
 def drawn(key: Array, index: Array, groups: tuple[tuple[Task, ...], ...], label: Callable[[Task], int]) -> Array:

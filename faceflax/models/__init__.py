@@ -75,7 +75,7 @@ def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)
     if config.experts:
-        return _with_experts(network, len(config.experts), multiple)
+        return _with_experts(network, tuple(config.experts), multiple)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -89,16 +89,16 @@ def _encoder_decoder(config: ConfigDict) -> Model:
     return Model(init, apply, multiple)
 
 
-def _with_experts(network: EncoderDecoder, kinds: int, multiple: int) -> Model:
+def _with_experts(network: EncoderDecoder, names: tuple[str, ...], multiple: int) -> Model:
     multiple = math.lcm(multiple, experts.MULTIPLE)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
-        return experts.init(network, kinds, key, image_size)
+        return experts.init(network, names, key, image_size)
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
-        return experts.restore(network, params, degraded, mask)
+        return experts.restore(network, names, params, degraded, mask)
 
     return Model(init, apply, multiple)
 

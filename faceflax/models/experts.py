@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
@@ -38,20 +39,32 @@ class Router(nn.Module):
     and in which direction, where it is zero, what is repeated, and how high the floor is.
     """
 
-    kinds: int
+    experts: tuple[str, ...]  # the tasks of each, as `config.model.experts`
 
     @nn.compact
     def __call__(self, degraded: jax.Array, mask: jax.Array) -> jax.Array:
-        """Returns logits float32 [B, kinds] of `degraded` [B, H, W, 3] in [0, 1] with its `mask` [B, H, W, 1]."""
+        """Returns logits float32 [B, experts] of `degraded` [B, H, W, 3] in [0, 1] with its `mask` [B, H, W, 1]."""
         images = degraded.astype(jnp.float32)
         known = (images - 0.5) * (1 - mask)  # what a hole shows has no influence
         hidden = (log_spectrum(known) + 10) / 5
         for features in (24, 32, 32):
             hidden = space_to_depth(nn.relu(Conv3x3(features, he_normal)(hidden)), 2)
-        whole = (hidden.reshape(len(hidden), -1), 4 * known.mean((1, 2)), mask.max((1, 2)))
-        hidden = jnp.concatenate(whole, -1)
+        hidden = jnp.concatenate([hidden.reshape(len(hidden), -1), 4 * known.mean((1, 2))], -1)
         hidden = nn.relu(nn.Dense(64, name="hidden")(hidden))
-        return nn.Dense(self.kinds, name="logits")(hidden)
+        logits = nn.Dense(len(self.experts), name="logits")(hidden)
+        return _obeying(logits, np.array([_is_for_holes(tasks) for tasks in self.experts]), mask)
+
+
+def _is_for_holes(tasks: str) -> bool:
+    return any(spec.split()[:1] == [name] for spec in tasks.split(",") for name in OCCLUDING)
+
+
+def _obeying(logits: jax.Array, for_holes: np.ndarray, mask: jax.Array) -> jax.Array:
+    """The logits, with holes left to the experts that are for them and all else to the others, where both exist."""
+    if for_holes.all() or not for_holes.any():
+        return logits
+    has_hole = mask.max((1, 2)) > 0
+    return jnp.where(has_hole == for_holes, logits, -jnp.inf)
 
 
 def log_spectrum(images: jax.Array) -> jax.Array:
@@ -92,29 +105,30 @@ def _averages(count: int, size: int) -> np.ndarray:
     return (np.clip(overlap, 0, None) * count / size).astype(np.float32)
 
 
-def init(network: EncoderDecoder, kinds: int, key: jax.Array, image_size: int) -> Params:
-    """Returns new parameters: a router, and `kinds` experts that are all alike."""
+def init(network: EncoderDecoder, names: tuple[str, ...], key: jax.Array, image_size: int) -> Params:
+    """Returns new parameters: a router, and experts of these `names` (`config.model.experts`) that are all alike."""
     network_key, router_key = jax.random.split(key)
     images = jnp.zeros((1, image_size, image_size, 3))
     plain = network.init(network_key, images, images[..., :1])["params"]
-    router = Router(kinds).init(router_key, images, images[..., :1])["params"]
-    return spread(plain, kinds) | {ROUTER: router}
+    router = Router(names).init(router_key, images, images[..., :1])["params"]
+    return spread(plain, len(names)) | {ROUTER: router}
 
 
-def route(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+def route(params: Params, names: tuple[str, ...], degraded: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns the router's logits [B, experts] of images [B, H, W, 3] with masks [B, H, W, 1]."""
-    kinds = params[ROUTER]["logits"]["bias"].shape[0]
-    return Router(kinds).apply({"params": params[ROUTER]}, degraded, mask)
+    return Router(names).apply({"params": params[ROUTER]}, degraded, mask)
 
 
-def restore(network: EncoderDecoder, params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+def restore(
+    network: EncoderDecoder, names: tuple[str, ...], params: Params, degraded: jax.Array, mask: jax.Array
+) -> jax.Array:
     """Returns the restored images, float32 [B, H, W, 3], each by the likeliest of the experts.
 
     A loop over the images, on all devices: under `vmap` every convolution would have kernels of its own for each image,
     which CPUs compute two to eight times as slowly, and exported programs cannot hold for batches of any size. XLA
     counts the work of one image.
     """
-    chosen = jnp.argmax(route(params, degraded, mask), -1)
+    chosen = jnp.argmax(route(params, names, degraded, mask), -1)
     params = jax.tree.map(jnp.asarray, params)  # numpy's arrays cannot be looked up by what is traced
 
     def one(image: tuple[jax.Array, ...]) -> jax.Array:

@@ -20,7 +20,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     """Makes the arm of `config`; see `arms.create`. Raises `UserError` when `config.model.experts` names no tasks."""
     model = models.create(config.model)
     transform = optimizer.create(config.optim, learning_rate, (experts.SHARED, experts.EXPERTS))
-    groups, label = degradations.parse(config.tasks), labels(config.model.experts)
+    damage = _Damage(config)
     init_key, step_key = jax.random.split(jax.random.key(config.seed))
 
     def init() -> TrainState:
@@ -29,24 +29,18 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     def loss_fn(
         router: Any, params: Any, degraded: jax.Array, mask: jax.Array, expert: jax.Array
     ) -> tuple[jax.Array, Metrics]:
-        logits = experts.route(params | {experts.ROUTER: router}, degraded, mask)
+        logits = experts.route(params | {experts.ROUTER: router}, config.model.experts, degraded, mask)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, expert).mean()
         right = (jnp.argmax(logits, -1) == expert).mean()
         return loss, metrics.counted(len(degraded), loss=loss, accuracy=right)
 
     def step(state: TrainState, batch: dict[str, jax.Array], networks: Any) -> tuple[TrainState, Metrics]:
-        spare_key, key = jax.random.split(jax.random.fold_in(step_key, state.step))
+        key = jax.random.fold_in(step_key, state.step)
 
         def gradients(micro: dict[str, jax.Array]) -> tuple[Any, Metrics]:
-            clean, index = micro["image"].astype(jnp.float32) / 255, micro["index"]
-            degrade = collectives.map_images(
-                lambda image, index: degradations.degrade_some(
-                    spare_key, key, image, index, groups, 1 - config.experts.undamaged
-                )
-            )
-            degraded, mask = degrade(clean, index)
-            damaged = degradations.is_drawn(spare_key, index, 1 - config.experts.undamaged)
-            expert = jnp.where(damaged, degradations.drawn(key, index, groups, label), 0)
+            clean = micro["image"].astype(jnp.float32) / 255
+            damaged = collectives.map_images(lambda image, index: damage(key, image, index))
+            degraded, mask, expert = damaged(clean, micro["index"])
             find = jax.grad(loss_fn, has_aux=True)
             grads, sums = find(state.params[experts.ROUTER], state.params, degraded, mask, expert)
             return jax.tree.map(jnp.zeros_like, state.params) | {experts.ROUTER: grads}, sums
@@ -56,6 +50,47 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
         return optimizer.advance(state, grads, transform, config.optim.ema_decay), sums
 
     return Arm(init, step, model.apply, lambda: None, shown=("loss", "accuracy"))
+
+
+class _Damage:
+    """What the router sees of faces, and the number of the expert for it.
+
+    Most have one kind of damage, as experts were trained on. Of the others `experts.undamaged` and `experts.twice`,
+    whose damage is damaged again by another kind, are the first expert's; `experts.stretched`, with severities between
+    and beyond those of the tasks, are those of the expert for the whole task.
+    """
+
+    def __init__(self, config: ConfigDict) -> None:
+        self._groups, self._label = degradations.parse(config.tasks), labels(config.model.experts)
+        self._shares = config.experts
+
+    def __call__(self, key: jax.Array, clean: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Returns degraded images [B, H, W, 3], masks [B, H, W, 1] and experts [B], of clean images and `index` [B]."""
+        keys = jax.random.split(key, 6)
+        draw = degradations.is_drawn
+        is_stretched = draw(keys[0], index, self._shares.stretched)
+        octaves = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[1], i), minval=-1.0))(index)
+        stretch = jnp.where(is_stretched, _STRETCH**octaves, 1.0)
+        once, mask = degradations.degrade(keys[2], clean, index, self._groups, stretch)
+        again, second_mask = degradations.degrade(keys[3], once, index, self._groups)
+        has_hole = jnp.maximum(mask, second_mask).any((1, 2, 3))  # which leaves no choice of expert
+        is_twice = draw(keys[4], index, self._shares.twice) & ~has_hole
+        is_clean = draw(keys[5], index, self._shares.undamaged)
+
+        exact = degradations.drawn(keys[2], index, self._groups, self._label)
+        whole = degradations.drawn(keys[2], index, self._groups, lambda task: self._label(_of_all(task)))
+        expert = jnp.where(is_twice | is_clean, 0, jnp.where(is_stretched, whole, exact))
+        pick = lambda chosen, one, other: jnp.where(chosen[:, None, None, None], one, other)  # noqa: E731
+        degraded = pick(is_clean, clean, pick(is_twice, again, once))
+        return degraded, pick(is_clean, jnp.zeros_like(mask), mask), expert
+
+
+_STRETCH = 1.8  # the largest factor of a severity
+
+
+def _of_all(task: degradations.Task) -> degradations.Task:
+    """The task at a severity that no expert is for."""
+    return degradations.Task(task.name, 0)
 
 
 def labels(names: tuple[str, ...]) -> Callable[[degradations.Task], int]:
