@@ -158,6 +158,32 @@ def _config(**fields):
     return tiny.config(arm="experts", model__experts=NAMES, tasks=("noise 50", "occlude 25", "jpeg 30"), **fields)
 
 
+def _damaged(**shares):
+    none = {"experts__undamaged": 0.0, "experts__twice": 0.0, "experts__stretched": 0.0}
+    config = _config(**none | shares)
+    config.model.experts = ("blind", "noise", "noise 50", "occlude, facemask")
+    clean = jax.random.uniform(jax.random.key(1), (48, SIDE, SIDE, 3))
+    return clean, *arm._Damage(config)(jax.random.key(0), clean, jnp.arange(48))
+
+
+def test_what_no_expert_was_trained_on_is_the_firsts():
+    clean, once, mask, expert = _damaged()
+    has_hole = np.asarray(mask.any((1, 2, 3)))
+    np.testing.assert_array_equal(has_hole, expert == 3)
+    assert set(np.asarray(expert)) == {0, 2, 3}  # JPEG is nobody's
+    _, twice, again, firsts = _damaged(experts__twice=1.0)
+    np.testing.assert_array_equal(again, mask)
+    changed = np.asarray((twice != once).any((1, 2, 3)))
+    assert not changed[has_hole].any() and (np.asarray(firsts)[changed] == 0).all() and changed.sum() > 10
+    _, stretched, holes, whole = _damaged(experts__stretched=1.0)
+    assert set(np.asarray(whole)) == {0, 1, 3} and (np.asarray(expert == 2) == np.asarray(whole == 1)).all()
+    noise = [np.std(np.asarray(each - clean)[np.asarray(whole == 1)], axis=(1, 2, 3)) for each in (once, stretched)]
+    assert noise[1].std() > 2 * noise[0].std() and np.any(np.asarray(holes.mean((1, 2, 3)) != mask.mean((1, 2, 3))))
+    _, shown, none, first = _damaged(experts__undamaged=1.0)
+    np.testing.assert_array_equal(shown, clean)
+    assert not none.any() and not first.any()
+
+
 def test_the_router_learns_and_the_experts_stay():
     made = arm.create(
         _config(experts__undamaged=0.0, experts__twice=0.0, experts__stretched=0.0), lambda step: 3e-3, Collectives()
