@@ -56,8 +56,8 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0, *, eight_
     """
     from faceflax.models import shipped, weights
     from faceflax.models.face_encoder import compact
-    from faceflax.models.interpolation import interpolate
     from faceflax.training import checkpoints, monitors, tracking, workdir
+    from faceflax.training import trained as trained_lib
 
     is_encoder = workdir.read_config(folder).arm == "encoder"
     if is_encoder != (name == compact.NAME):
@@ -82,9 +82,11 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0, *, eight_
         manifest["licence"] = f"{licence}; the generator itself, {_PRIOR_LICENCE}, is {place}"
     if config.arm == "gan":
         if fidelity or config.model.name != "face_prior":
-            origin, known = _origin(folder, config)
+            cnn, known = _origin(folder, config)
+            between = trained_lib.between(cnn, trained, fidelity)
+            params = between.params
             manifest |= known | {"fidelity": fidelity}
-            params = interpolate(origin, params, fidelity)
+            manifest["config"]["model"] = between.config.model.to_dict()
         lines = tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}")
         manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
@@ -144,7 +146,14 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
     if origin in shipped.names():
         last = shipped.manifest(origin)
         run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}
-        return [*last["before"], run | {"tasks": last["config"]["tasks"]}]
+        runs = [*last["before"], run | {"tasks": last["config"]["tasks"]}]
+        while runs and runs[-1]["step"] != step():  # it has been trained on since
+            runs.pop()
+        if not runs:
+            raise UserError(
+                f'the shipped model "{origin}" does not come from that which {folder} was trained from; ship that first'
+            )
+        return runs
     made = workdir.read_manifest(Path(origin))
     if not made:
         raise UserError(
@@ -157,23 +166,23 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
 
 
 def _origin(folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:
-    """The shipped CNN that a GAN was trained from, and what the manifest says of it.
+    """The shipped CNN that a GAN was trained from, as `Trained`, and what the manifest says of it.
 
-    Raises `UserError` when another one is shipped.
+    It may have been trained on since it shipped. Raises `UserError` when another one is shipped.
     """
     from faceflax.models import shipped
     from faceflax.training import trained, workdir
 
     step = workdir.read_origin(folder)
-    origin = trained.load_plain(config.init_from, step).params
     if config.init_from in shipped.names():
-        return origin, {"origin": step}
+        return trained.load_restorer(config.init_from), {"origin": step}
+    origin = trained.load_plain(config.init_from, step).params
     known = trained.load_plain("cnn").params if "cnn" in shipped.names() else {}
     rounded = jax.tree.map(lambda leaf: np.asarray(leaf, np.float16).astype(np.float32), origin)
     same = jax.tree.structure(known) == jax.tree.structure(rounded)
     if not same or not all(map(np.array_equal, jax.tree.leaves(known), jax.tree.leaves(rounded))):
         raise UserError(f'the shipped model "cnn" is not the CNN that {folder} was trained from; ship that one first')
-    return known, {"origin": step, "config": config.to_dict() | {"init_from": "cnn"}}
+    return trained.load_restorer("cnn"), {"origin": step, "config": config.to_dict() | {"init_from": "cnn"}}
 
 
 if __name__ == "__main__":

@@ -297,9 +297,14 @@ def test_a_network_without_experts_starts_from_the_first(workdirs):
     jax.tree.map(np.testing.assert_array_equal, checkpoints.load_first_params(gan, abstract).params, params)
     ship(workdirs / "gan", "gan", "", fidelity=0.5)
     half = jax.tree.map(lambda leaf: leaf + 0.005, params)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3), shipped.read("gan")[1], half)
+    found, between, manifest = shipped.read("gan")
+    assert found.model.experts == NAMES and manifest["kind"] == "gan"
+    for number in range(3):
+        close = lambda a, b: np.testing.assert_allclose(a, b, atol=1e-3)  # noqa: E731
+        jax.tree.map(close, experts.select(between, number), half)
     ship(workdirs / "experts", "cnn", "", eight_bits=True)
     ship(workdirs / "gan", "gan", "")
+    assert not shipped.read("gan")[0].model.experts
     assert shipped.manifest("gan")["before"][-1]["tasks"] == ["mixed"]
 
 

@@ -35,6 +35,8 @@ def trained(folder, arm="cnn", init_from="", add=0.0, step=2, size=SIZE, network
     config, params, _ = checkpoints.load_for_inference(folder)
     config.init_from, config.data.folder = init_from, "/home/somebody/faces"
     write_text(folder / "config.json", workdir.config_lib.to_json(config))
+    if init_from:
+        workdir.write_origin(folder, 2)
     write_json(folder / "manifest.json", MADE | {"dataset": {"name": "x", "fingerprint": "0" * 12}})
     saved = checkpoints.Checkpoints(folder, keep=1, best_metric=config.eval.best_metric)
     saved.save({"ema": jax.tree.map(lambda leaf: leaf + add, params)}, step, {"psnr": 20.0})
@@ -138,3 +140,5 @@ def test_the_shipped_cnn_may_be_trained_on_but_not_be_another(tmp_path, package)
     ship(trained(tmp_path / "other", add=0.2, step=3), "cnn", "")
     with pytest.raises(UserError, match="is of step 3, not 2"):
         networks.load_restorer("gan", 0.5)
+    with pytest.raises(UserError, match='the shipped model "cnn" does not come from that which'):
+        ship(gan, "gan", "")
