@@ -31,6 +31,10 @@ def _model(names=NAMES):
     return models.create(config)
 
 
+def _init(model, seed):
+    return jax.jit(model.init, static_argnums=1)(jax.random.key(seed), SIDE)
+
+
 def _noisy(params, seed):
     """Parameters that are all far from those a network starts with."""
     leaves, tree = jax.tree.flatten(params)
@@ -43,7 +47,7 @@ def _noisy(params, seed):
 def _plain(count):
     """A network without experts, and parameters that differ in the finest scales alone."""
     model = _model(())
-    first = _noisy(model.init(jax.random.key(0), SIDE), 1)
+    first = _noisy(_init(model, 0), 1)
     own = {name for name in first if name.startswith(experts.OWN)}
     assert "middle_0" not in own and {"stem", "encoder0_0", "decoder1_0", "down0", "head"} < own
     others = [first | {name: _noisy(first[name], seed) for name in own} for seed in range(2, count + 1)]
@@ -53,27 +57,25 @@ def _plain(count):
 def test_each_image_is_restored_by_the_likeliest_expert():
     plain, parameters = _plain(3)
     model = _model()
-    params = experts.assemble(parameters) | {
-        experts.ROUTER: _noisy(model.init(jax.random.key(3), SIDE)[experts.ROUTER], 7)
-    }
+    params = experts.assemble(parameters) | {experts.ROUTER: _noisy(_init(model, 3)[experts.ROUTER], 7)}
     images = jax.random.uniform(jax.random.key(4), (12, SIDE, SIDE, 3)) ** jnp.linspace(0.2, 5, 12)[:, None, None, None]
     mask = jnp.zeros((12, SIDE, SIDE, 1)).at[::3, 4:20, 4:20].set(1)
     logits = experts.route(params, NAMES, images, mask)
     params[experts.ROUTER]["logits"]["bias"] -= jnp.where(jnp.isfinite(logits), logits, 0.0).sum(0) / 8
     chosen = np.argmax(np.asarray(experts.route(params, NAMES, images, mask)), -1)
     assert set(chosen) == {0, 1, 2} and (chosen[::3] == 2).all() and (np.delete(chosen, np.s_[::3]) != 2).all()
-    restored = jax.jit(model.apply)(params, images, mask)
+    restored, apply = jax.jit(model.apply)(params, images, mask), jax.jit(plain.apply)
     for number, expert in enumerate(chosen):
         one = slice(number, number + 1)
-        alone = plain.apply(parameters[expert], images[one], mask[one])[0]
+        alone = apply(parameters[expert], images[one], mask[one])[0]
         np.testing.assert_allclose(restored[number], alone, rtol=1e-4, atol=1e-4)
-        other = plain.apply(parameters[(expert + 1) % 3], images[one], mask[one])[0]
+        other = apply(parameters[(expert + 1) % 3], images[one], mask[one])[0]
         assert np.abs(restored[number] - other).max() > 0.01
 
 
 def test_what_a_hole_shows_changes_no_expert():
     model = _model()
-    params = _noisy(model.init(jax.random.key(0), SIDE), 3)
+    params = _noisy(_init(model, 0), 3)
     images = jax.random.uniform(jax.random.key(1), (4, SIDE, SIDE, 3))
     mask = jnp.zeros((4, SIDE, SIDE, 1)).at[:, 8:20, 4:30].set(1)
     black, white = (experts.route(params, NAMES, jnp.where(mask > 0, shown, images), mask) for shown in (0.0, 1.0))
@@ -163,7 +165,7 @@ def _damaged(**shares):
     config = _config(**none | shares)
     config.model.experts = ("blind", "noise", "noise 50", "occlude, facemask")
     clean = jax.random.uniform(jax.random.key(1), (48, SIDE, SIDE, 3))
-    return clean, *arm._Damage(config)(jax.random.key(0), clean, jnp.arange(48))
+    return clean, *jax.jit(arm._Damage(config))(jax.random.key(0), clean, jnp.arange(48))
 
 
 def test_what_no_expert_was_trained_on_is_the_firsts():
@@ -184,6 +186,7 @@ def test_what_no_expert_was_trained_on_is_the_firsts():
     assert not none.any() and not first.any()
 
 
+@pytest.mark.slow
 def test_the_router_learns_and_the_experts_stay():
     made = arm.create(
         _config(experts__undamaged=0.0, experts__twice=0.0, experts__stretched=0.0), lambda step: 3e-3, Collectives()
@@ -229,6 +232,7 @@ class _Source(list):
     fingerprint = "0" * 12
 
 
+@pytest.mark.slow
 def test_the_command_joins_them_and_goes_on_when_they_are_gone(tmp_path):
     folders = [untrained.make_workdir(tmp_path / str(number), SIDE) for number in range(3)]
     config = workdir.read_config(folders[0])
@@ -313,7 +317,7 @@ def test_fidelity_leads_from_a_gan_to_each_expert(workdirs):
     mask = jnp.zeros((2, SIDE, SIDE, 1))
 
     def restored(found):
-        return models.create(found.config.model).apply(found.params, images, mask)
+        return jax.jit(models.create(found.config.model).apply)(found.params, images, mask)
 
     gan, cnn = trained.load_restorer(workdirs / "gan"), trained.load_restorer("cnn")
     jax.tree.map(np.testing.assert_array_equal, networks.load_restorer(workdirs / "gan", 0.0).params, gan.params)

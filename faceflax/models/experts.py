@@ -7,6 +7,7 @@ image passes through one of them, so it costs what one network costs (a mixture 
 al. 2017, but of experts that were trained apart).
 """
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,7 +50,8 @@ class Router(nn.Module):
         hidden = (log_spectrum(known) + 10) / 5
         for features in (24, 32, 32):
             hidden = space_to_depth(nn.relu(Conv3x3(features, he_normal)(hidden)), 2)
-        hidden = jnp.concatenate([hidden.reshape(len(hidden), -1), 4 * known.mean((1, 2))], -1)
+        places = hidden.reshape(-1, math.prod(hidden.shape[1:]))
+        hidden = jnp.concatenate([places, 4 * known.mean((1, 2))], -1)
         hidden = nn.relu(nn.Dense(64, name="hidden")(hidden))
         logits = nn.Dense(len(self.experts), name="logits")(hidden)
         return _obeying(logits, np.array([_is_for_holes(tasks) for tasks in self.experts]), mask)
