@@ -6,7 +6,7 @@ those for all severities of the task:
 
 python -m experiments.train --config=configs/pretrain/experts.py:KIND --workdir=runs/pretrain/expert_KIND
 
-Then the router learns which of them is for what (11 minutes on two cores; it tells 92% of the damage, and
+Then the router learns which of them is for what (7 minutes on two cores; it tells 92% of the damage, and
 all nine kinds on 17 photographs of people end at 25.60 dB), and the whole is shipped:
 
 python -m experiments.train --config=configs/pretrain/experts.py --workdir=runs/pretrain/experts
