@@ -10,7 +10,6 @@ A face encoder can have the name `compact` alone, and lies where `faceflax.model
 
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -130,15 +129,15 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
     from faceflax.training import trained, workdir
 
     if config.init_from:
-        return _chain(folder, config.init_from, lambda: workdir.read_origin(folder))
+        return _chain(folder, config.init_from, workdir.read_origin(folder))
     runs = []
     for origin in config.experts.start:
-        chain = _chain(folder, origin, lambda origin=origin: trained.load_restorer(origin).info["step"])
+        chain = _chain(folder, origin, trained.load_restorer(origin).info["step"])
         runs += [run for run in chain if run not in runs]
     return runs
 
 
-def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str, Any]]:
+def _chain(folder: Path, origin: str, step: int) -> list[dict[str, Any]]:
     """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it."""
     from faceflax.models import shipped
     from faceflax.training import workdir
@@ -147,7 +146,7 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
         last = shipped.manifest(origin)
         run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}
         runs = [*last["before"], run | {"tasks": last["config"]["tasks"]}]
-        while runs and runs[-1]["step"] != step():  # it has been trained on since
+        while runs and runs[-1]["step"] != step:  # it has been trained on since
             runs.pop()
         if not runs:
             raise UserError(
@@ -161,7 +160,7 @@ def _chain(folder: Path, origin: str, step: Callable[[], int]) -> list[dict[str,
         )
     start = _last_start(made)
     known = workdir.read_config(Path(origin))
-    run = {"kind": known.arm, "step": step(), "dataset": made["dataset"], "tasks": list(known.tasks)}
+    run = {"kind": known.arm, "step": step, "dataset": made["dataset"], "tasks": list(known.tasks)}
     return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 

@@ -6,10 +6,8 @@ JAX 0.10 cannot type a mapped switch). There each device degrades its own images
 gives the same result, but a CPU's loop over it gathers all images on every device.
 """
 
-import math
 import zlib
 from collections.abc import Callable
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,29 +20,18 @@ from faceflax.degradations.tasks import FUNCTIONS, Degraded, Task
 _EVALUATION_SEED = 20260
 
 
-class _Choices(NamedTuple):
-    """What may happen to an image, by group and place in it; shorter groups start again."""
-
-    names: tuple[str, ...]  # of tasks
-    name: np.ndarray  # [groups, places], of `names`
-    severity: np.ndarray  # [groups, places]
-    size: np.ndarray  # [groups]
+def _grid(groups: tuple[tuple[Task, ...], ...]) -> list[list[Task]]:
+    """The tasks by group and place in it; shorter groups start again."""
+    places = range(max(map(len, groups)))
+    return [[group[i % len(group)] for i in places] for group in groups]
 
 
-def _choices(groups: tuple[tuple[Task, ...], ...]) -> _Choices:
-    names = tuple(dict.fromkeys(task.name for group in groups for task in group))
-    places = range(max(len(group) for group in groups))
-    name = np.array([[names.index(group[i % len(group)].name) for i in places] for group in groups])
-    severity = np.array([[group[i % len(group)].severity for i in places] for group in groups], np.float32)
-    return _Choices(names, name, severity, np.array([len(group) for group in groups]))
-
-
-def _draw(choices: _Choices, key: Array, index: Array) -> tuple[Array, Array, Array]:
+def _draw(groups: tuple[tuple[Task, ...], ...], key: Array, index: Array) -> tuple[Array, Array, Array]:
     """The key of the damage to image `index`, its group, and its place in that."""
     choice_key, task_key = jax.random.split(jax.random.fold_in(key, index))
     draw = jax.random.uniform(choice_key, (2,))
-    group = (draw[0] * len(choices.size)).astype(jnp.int32)
-    return task_key, group, (draw[1] * jnp.asarray(choices.size)[group]).astype(jnp.int32)
+    group = (draw[0] * len(groups)).astype(jnp.int32)
+    return task_key, group, (draw[1] * jnp.asarray([len(each) for each in groups])[group]).astype(jnp.int32)
 
 
 def degrade(
@@ -56,27 +43,28 @@ def degrade(
     without colour was damaged without: its noise, its covers and its compression are those of a single channel.
     `stretch` [B] multiplies the severities, which are then between and beyond those of the tasks.
     """
-    choices = _choices(groups)
-    functions = [FUNCTIONS[name] for name in choices.names]
+    grid = _grid(groups)
+    names = tuple(dict.fromkeys(task.name for group in groups for task in group))
+    branches = np.array([[names.index(task.name) for task in row] for row in grid])
+    severities = np.array([[task.severity for task in row] for row in grid], np.float32)
+    functions = [FUNCTIONS[name] for name in names]
 
-    def one(image: Array, index: Array, *factor: Array) -> Degraded:
-        task_key, group, place = _draw(choices, key, index)
-        severity = math.prod(factor, start=jnp.asarray(choices.severity)[group, place])
-        branch = jnp.asarray(choices.name)[group, place]
+    def one(image: Array, index: Array, factor: Array) -> Degraded:
+        task_key, group, place = _draw(groups, key, index)
+        severity = factor * jnp.asarray(severities)[group, place]
+        branch = jnp.asarray(branches)[group, place]
         return _like(image, lax.switch(branch, functions, task_key, image, severity))
 
-    factors = () if stretch is None else (stretch,)
-    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index, *factors)
+    factors = jnp.ones(len(image)) if stretch is None else stretch
+    return by_device.map_each(one, jnp.asarray(image, jnp.float32), index, factors)
 
 
 def drawn(key: Array, index: Array, groups: tuple[tuple[Task, ...], ...], label: Callable[[Task], int]) -> Array:
     """Returns `label` of the task, int32 [B], that `degrade` draws with the same arguments for each image."""
-    choices = _choices(groups)
-    places = range(choices.name.shape[1])
-    labels = jnp.asarray([[label(group[i % len(group)]) for i in places] for group in groups], jnp.int32)
+    labels = jnp.asarray([[label(task) for task in row] for row in _grid(groups)], jnp.int32)
 
     def one(index: Array) -> Array:
-        _, group, place = _draw(choices, key, index)
+        _, group, place = _draw(groups, key, index)
         return labels[group, place]
 
     return jax.vmap(one)(index)
@@ -97,7 +85,7 @@ def degrade_some(
 
 
 def is_drawn(choice_key: Array, index: Array, share: float) -> Array:
-    """Returns which images, bool [B], `degrade_some` degrades with the same arguments."""
+    """Returns which images, bool [B], are drawn, each with the probability `share`; `degrade_some` degrades those."""
     return jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(choice_key, i)))(index) < share
 
 

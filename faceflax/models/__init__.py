@@ -1,7 +1,6 @@
 """Networks as pure functions: `create` turns a configuration into `init` and `apply`."""
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -90,8 +89,6 @@ def _encoder_decoder(config: ConfigDict) -> Model:
 
 
 def _with_experts(network: EncoderDecoder, names: tuple[str, ...], multiple: int) -> Model:
-    multiple = math.lcm(multiple, experts.MULTIPLE)
-
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
         return experts.init(network, names, key, image_size)

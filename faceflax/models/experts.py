@@ -30,8 +30,6 @@ OWN = ("stem", "encoder0", "encoder1", "down0", "up0", "decoder1", "decoder0", "
 ROUTER, SHARED, EXPERTS = "router", "shared", "experts"
 """The parts of the parameters: the router's, what all experts share, and their own, stacked along a first axis."""
 
-MULTIPLE = 4  # pixels, which the sides of the router's images are multiples of
-
 
 class Router(nn.Module):
     """Tells kinds of damage apart by the spectrum of the whole image.
@@ -58,7 +56,7 @@ class Router(nn.Module):
 
 
 def _is_for_holes(tasks: str) -> bool:
-    return any(spec.split()[:1] == [name] for spec in tasks.split(",") for name in OCCLUDING)
+    return not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING)
 
 
 def _obeying(logits: jax.Array, for_holes: np.ndarray, mask: jax.Array) -> jax.Array:
@@ -95,8 +93,8 @@ def _hann(size: int) -> np.ndarray:
 
 def _fourier(size: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The discrete Fourier transform at some frequencies (cycles over `size`), real and imaginary, each [F, size]."""
-    angles = -2 * np.pi * np.outer(frequencies, np.arange(size)) / size
-    return np.cos(angles).astype(np.float32), np.sin(angles).astype(np.float32)
+    matrix = np.fft.fft(np.eye(size))[frequencies]
+    return matrix.real.astype(np.float32), matrix.imag.astype(np.float32)
 
 
 def _averages(count: int, size: int) -> np.ndarray:

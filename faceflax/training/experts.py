@@ -26,10 +26,8 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
     def init() -> TrainState:
         return optimizer.first_state(model.init(init_key, config.data.image_size), transform)
 
-    def loss_fn(
-        router: Any, params: Any, degraded: jax.Array, mask: jax.Array, expert: jax.Array
-    ) -> tuple[jax.Array, Metrics]:
-        logits = experts.route(params | {experts.ROUTER: router}, config.model.experts, degraded, mask)
+    def loss_fn(params: Any, degraded: jax.Array, mask: jax.Array, expert: jax.Array) -> tuple[jax.Array, Metrics]:
+        logits = experts.route(params, config.model.experts, degraded, mask)
         loss = optax.softmax_cross_entropy_with_integer_labels(logits, expert).mean()
         right = (jnp.argmax(logits, -1) == expert).mean()
         return loss, metrics.counted(len(degraded), loss=loss, accuracy=right)
@@ -41,9 +39,7 @@ def create(config: ConfigDict, learning_rate: optax.Schedule, collectives: Colle
             clean = micro["image"].astype(jnp.float32) / 255
             damaged = collectives.map_images(lambda image, index: damage(key, image, index))
             degraded, mask, expert = damaged(clean, micro["index"])
-            find = jax.grad(loss_fn, has_aux=True)
-            grads, sums = find(state.params[experts.ROUTER], state.params, degraded, mask, expert)
-            return jax.tree.map(jnp.zeros_like, state.params) | {experts.ROUTER: grads}, sums
+            return jax.grad(loss_fn, has_aux=True)(state.params, degraded, mask, expert)
 
         grads, sums = accumulate(gradients, batch, config.optim.accumulate, collectives.average)
         sums |= metrics.counted(1, grad_norm=optax.tree.norm(grads), lr=learning_rate(state.step))
@@ -69,8 +65,8 @@ class _Damage:
         keys = jax.random.split(key, 6)
         draw = degradations.is_drawn
         is_stretched = draw(keys[0], index, self._shares.stretched)
-        octaves = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[1], i), minval=-1.0))(index)
-        stretch = jnp.where(is_stretched, _STRETCH**octaves, 1.0)
+        power = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[1], i), minval=-1.0))(index)
+        stretch = jnp.where(is_stretched, _STRETCH**power, 1.0)
         once, mask = degradations.degrade(keys[2], clean, index, self._groups, stretch)
         again, second_mask = degradations.degrade(keys[3], once, index, self._groups)
         has_hole = jnp.maximum(mask, second_mask).any((1, 2, 3))  # which leaves no choice of expert

@@ -128,7 +128,7 @@ def _images(count: int, size: int) -> np.ndarray:
 
 
 def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict[str, Program], dict[str, float]]:
-    train, train_costs = training_program(trained.config, devices)
+    train, train_costs = training_program(_as_trained(trained.config), devices)
     restore, restore_costs = _restoring_program(trained, batch_size, devices)
     counted_images = 1 if trained.config.model.experts else batch_size  # of a loop over images XLA counts one round
     frozen = [trained.params[name] for name in models.create(trained.config.model).frozen]
@@ -141,6 +141,15 @@ def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict
         "restore_bytes": restore_costs.peak_bytes,
     }
     return {"train": train, "restore": restore}, counted
+
+
+def _as_trained(config: ConfigDict) -> ConfigDict:
+    """The configuration of the training: a GAN that ships with experts was trained without."""
+    if config.arm == "experts" or not config.model.experts:
+        return config
+    config = config.copy_and_resolve_references()
+    config.model.experts = ()
+    return config
 
 
 def _size(params: Any) -> int:
