@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from faceflax import by_device, deblurring
 from faceflax.errors import UserError
 from faceflax.models import experts, segmenter
 from faceflax.models.blocks import BLOCKS
@@ -55,8 +56,10 @@ def create(config: ConfigDict) -> Model:
     Raises `UserError` when it names something that is no restorer, or asks for sizes that make no network.
     """
     _check_choice("name", config.name, ("encoder_decoder", "face_prior"))
-    if config.experts and config.name != "encoder_decoder":
-        raise UserError(f'config.model.experts are those of an encoder_decoder; "{config.name}" has none')
+    if config.name != "encoder_decoder":
+        for field in ("experts", "deblur"):
+            if config[field]:
+                raise UserError(f'config.model.{field} is for an encoder_decoder; "{config.name}" has none')
     return _with_prior(config) if config.name == "face_prior" else _encoder_decoder(config)
 
 
@@ -73,8 +76,9 @@ def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
 def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)
+    blurs = _blurs(config)
     if config.experts:
-        return _with_experts(network, tuple(config.experts), multiple)
+        return _with_experts(network, tuple(config.experts), blurs, multiple)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -83,19 +87,31 @@ def _encoder_decoder(config: ConfigDict) -> Model:
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
+        if blurs[0]:
+            degraded = by_device.map_each(functools.partial(deblurring.deblur, blurs[0]), degraded, mask)
         return network.apply({"params": params}, degraded, mask)
 
     return Model(init, apply, multiple)
 
 
-def _with_experts(network: EncoderDecoder, names: tuple[str, ...], multiple: int) -> Model:
+def _blurs(config: ConfigDict) -> tuple[str, ...]:
+    """The kind of blur that each network undoes before it mends the rest; "" for none."""
+    networks = max(1, len(config.experts))
+    for kind in config.deblur:
+        _check_choice("deblur", kind, ("", *deblurring.KINDS))
+    if len(config.deblur) not in (0, networks):
+        raise UserError(f"config.model.deblur names {len(config.deblur)} kinds of blur for {networks} networks")
+    return tuple(config.deblur) or ("",) * networks
+
+
+def _with_experts(network: EncoderDecoder, names: tuple[str, ...], blurs: tuple[str, ...], multiple: int) -> Model:
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
         return experts.init(network, names, key, image_size)
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
-        return experts.restore(network, names, params, degraded, mask)
+        return experts.restore(network, names, blurs, params, degraded, mask)
 
     return Model(init, apply, multiple)
 

@@ -7,6 +7,7 @@ image passes through one of them, so it costs what one network costs (a mixture 
 al. 2017, but of experts that were trained apart).
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -16,8 +17,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from ml_collections import ConfigDict
 
 from faceflax.degradations.tasks import OCCLUDING
+from faceflax.deblurring import deblur
 from faceflax.errors import UserError
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
@@ -120,9 +123,16 @@ def route(params: Params, names: tuple[str, ...], degraded: jax.Array, mask: jax
 
 
 def restore(
-    network: EncoderDecoder, names: tuple[str, ...], params: Params, degraded: jax.Array, mask: jax.Array
+    network: EncoderDecoder,
+    names: tuple[str, ...],
+    blurs: tuple[str, ...],
+    params: Params,
+    degraded: jax.Array,
+    mask: jax.Array,
 ) -> jax.Array:
     """Returns the restored images, float32 [B, H, W, 3], each by the likeliest of the experts.
+
+    `blurs` are what each of these undoes first (`config.model.deblur`).
 
     A loop over the images, on all devices: under `vmap` every convolution would have kernels of its own for each image,
     which CPUs compute two to eight times as slowly, and exported programs cannot hold for batches of any size. XLA
@@ -130,9 +140,13 @@ def restore(
     """
     chosen = jnp.argmax(route(params, names, degraded, mask), -1)
     params = jax.tree.map(jnp.asarray, params)  # numpy's arrays cannot be looked up by what is traced
+    kinds = sorted(set(blurs))
+    kind_of = np.array([kinds.index(blur) for blur in blurs])
+    undo = [functools.partial(deblur, kind) for kind in kinds]
 
     def one(image: tuple[jax.Array, ...]) -> jax.Array:
         degraded, mask, expert = image
+        degraded = lax.switch(jnp.asarray(kind_of)[expert], undo, degraded, mask)
         return network.apply({"params": select(params, expert)}, degraded[None], mask[None])[0]
 
     return lax.map(one, (degraded, mask, chosen))
@@ -141,6 +155,13 @@ def restore(
 def select(params: Params, expert: jax.Array | int) -> Params:
     """Returns the parameters of one expert, as those of a network of its own."""
     return params[SHARED] | jax.tree.map(lambda stack: stack[expert], params[EXPERTS])
+
+
+def plain(config: ConfigDict) -> ConfigDict:
+    """Returns an experiment's configuration with the first of its experts as a network of its own."""
+    config = config.copy_and_resolve_references()
+    config.model.experts, config.model.deblur = (), config.model.deblur[:1]
+    return config
 
 
 def spread(plain: Params, kinds: int) -> Params:

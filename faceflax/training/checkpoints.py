@@ -183,6 +183,11 @@ def _load_experts(config: ConfigDict) -> Trained:
     if len(start) != len(names):
         raise UserError(f"config.experts.start names {len(start)} networks for {len(names)} config.model.experts")
     trained = load_experts(start)
+    if config.model.deblur != trained.config.model.deblur:
+        raise UserError(
+            f"config.model.deblur is {config.model.deblur}, but the networks of config.experts.start undo "
+            f"{trained.config.model.deblur}; set it to that"
+        )
     trained.config.model.experts = names
     return trained
 

@@ -44,18 +44,21 @@ def load_plain(model: str | Path, step: int | None = None) -> Trained:
     trained = load_restorer(model, step)
     if not trained.config.model.experts:
         return trained
-    config = trained.config.copy_and_resolve_references()
-    config.model.experts = ()
-    return trained._replace(config=config, params=experts.select(trained.params, 0))
+    return trained._replace(config=experts.plain(trained.config), params=experts.select(trained.params, 0))
 
 
 def load_experts(named: Sequence[str]) -> Trained:
     """Reads networks by their workdirs or names, as `load_plain`, and joins them, without a router's parameters.
 
-    What is known is of the first. Raises `UserError` as `load_restorer` and `experts.assemble`.
+    What is known is of the first, and the blurs that they undo are of each (`config.model.deblur`). Raises `UserError`
+    as `load_restorer` and `experts.assemble`.
     """
     networks = [load_plain(name) for name in named]
-    return networks[0]._replace(params=experts.assemble([network.params for network in networks]))
+    config = networks[0].config.copy_and_resolve_references()
+    blurs = tuple(network.config.model.deblur[0] if network.config.model.deblur else "" for network in networks)
+    config.model.deblur = blurs if any(blurs) else ()
+    params = experts.assemble([network.params for network in networks])
+    return networks[0]._replace(config=config, params=params)
 
 
 def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:

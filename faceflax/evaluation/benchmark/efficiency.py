@@ -16,6 +16,7 @@ from faceflax import models
 from faceflax.evaluation import measure
 from faceflax.evaluation.benchmark.tables import to_csv
 from faceflax.evaluation.tables import Table, fixed
+from faceflax.models import experts
 from faceflax.training import arms, parallel, tracking
 from faceflax.training.checkpoints import Trained
 from faceflax.training.parallel import Costs, Parallel
@@ -145,11 +146,7 @@ def _prepare(trained: Trained, batch_size: int, devices: Parallel) -> tuple[dict
 
 def _as_trained(config: ConfigDict) -> ConfigDict:
     """The configuration of the training: a GAN that ships with experts was trained without."""
-    if config.arm == "experts" or not config.model.experts:
-        return config
-    config = config.copy_and_resolve_references()
-    config.model.experts = ()
-    return config
+    return config if config.arm == "experts" else experts.plain(config)
 
 
 def _size(params: Any) -> int:

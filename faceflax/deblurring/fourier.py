@@ -1,0 +1,71 @@
+"""Fourier transforms of real planes that are zero beyond a corner, each number's real and imaginary part apart.
+
+A fast transform on CPUs; products with matrices elsewhere, which accelerators are fast at, and which every exported
+format knows.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from faceflax import by_device
+
+
+def forward(planes: jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Returns the transform of `planes` [C, h, w], with zeros to [C, *shape]: float32 [2, C, H, W//2 + 1], W even."""
+
+    def fast(planes: jax.Array) -> jax.Array:
+        spectrum = jnp.fft.rfft2(planes, s=shape)
+        return jnp.stack([spectrum.real, spectrum.imag])
+
+    def by_products(planes: jax.Array) -> jax.Array:
+        height, width = planes.shape[1:]
+        rows = _waves(np.arange(shape[0]), np.arange(height), shape[0])
+        columns = _waves(np.arange(shape[1] // 2 + 1), np.arange(width), shape[1])
+        cos, sin = (jnp.einsum("chw,kw->chk", planes, wave, precision="highest") for wave in columns)
+        real = _along_rows(rows[0], cos) - _along_rows(rows[1], sin)
+        return jnp.stack([real, -_along_rows(rows[0], sin) - _along_rows(rows[1], cos)])
+
+    return by_device.choose(planes, cpu=fast, default=by_products)
+
+
+def inverse(spectrum: jax.Array, shape: tuple[int, int], corner: tuple[int, int]) -> jax.Array:
+    """Returns the first `corner` rows and columns of the planes of `shape` that have this `forward` transform."""
+
+    def fast(spectrum: jax.Array) -> jax.Array:
+        return jnp.fft.irfft2(jax.lax.complex(*spectrum), s=shape)[:, : corner[0], : corner[1]]
+
+    def by_products(spectrum: jax.Array) -> jax.Array:
+        rows = _waves(np.arange(corner[0]), np.arange(shape[0]), shape[0])
+        columns = _waves(np.arange(corner[1]), np.arange(shape[1] // 2 + 1), shape[1])
+        real = _along_rows(rows[0], spectrum[0]) - _along_rows(rows[1], spectrum[1])
+        imaginary = _along_rows(rows[1], spectrum[0]) + _along_rows(rows[0], spectrum[1])
+        scale = both_halves(shape) / (shape[0] * shape[1])
+        cos, sin = (jnp.einsum("chk,wk->chw", part, wave * scale, precision="highest") for part, wave in
+                    zip((real, imaginary), columns, strict=True))
+        return cos - sin
+
+    return by_device.choose(spectrum, cpu=fast, default=by_products)
+
+
+def frequencies(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Returns those of a transform in cycles a pixel, float32 [H, 1] and [1, W//2 + 1]."""
+    rows, columns = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+    return rows[:, None].astype(np.float32), columns[None].astype(np.float32)
+
+
+def both_halves(shape: tuple[int, int]) -> np.ndarray:
+    """Returns how often each column of a transform [..., H, W//2 + 1] counts in the whole one, float32 [W//2 + 1]."""
+    counts = np.full(shape[1] // 2 + 1, 2.0, np.float32)
+    counts[[0, -1]] = 1.0
+    return counts
+
+
+def _waves(frequencies: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines [frequencies, places] of a transform over `size`."""
+    angle = 2 * np.pi / size * (np.outer(frequencies, places) % size)
+    return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
+
+
+def _along_rows(wave: np.ndarray, planes: jax.Array) -> jax.Array:
+    return jnp.einsum("kh,chw->ckw", wave, planes, precision="highest")
