@@ -31,7 +31,8 @@ def network(block):
     """A network with parameters that are far from those it starts with: every layer counts."""
     config = config_lib.default().model
     if block == "experts":
-        block, config.experts = "residual", ("blind", "occlude")
+        block, config.experts = "residual", ("blind", "occlude", "motion")
+        config.deblur = ("", "", "motion")
     config.block, config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = (
         *(block, 4, (1,), (1,), 0),
     )

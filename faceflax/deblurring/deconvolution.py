@@ -5,15 +5,19 @@ with unknown boundaries, Almeida & Figueiredo, IEEE TIP 2013): a filter that tak
 repeated, makes rings through the whole image. Of all images whose blur is near to the given one it is the smoothest.
 """
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from faceflax.deblurring import fourier
 from faceflax.deblurring.kinds import Kind
 
 _ITERATIONS = 5  # more gain less than a network does from what is left
 _MARGIN = 32  # pixels beyond the border, of 128
+_TINY = 1e-20  # a plane of one value has nothing to seek
 _START = 4.0  # of the filter to start from: its smoothness, as a multiple
 
 
@@ -44,23 +48,36 @@ def deconvolve(kind: Kind, image: jax.Array, blur: jax.Array) -> jax.Array:
     return fourier.inverse(spectrum, shape, corner).transpose(1, 2, 0)
 
 
-def _conjugate_gradients(normal, wanted, start, preconditioner, weights):  # noqa
-    def dot(left: jax.Array, right: jax.Array) -> jax.Array:  # of each plane
+def _conjugate_gradients(
+    normal: Callable[[jax.Array], jax.Array],
+    wanted: jax.Array,
+    start: jax.Array,
+    preconditioner: jax.Array,
+    weights: np.ndarray,
+) -> jax.Array:
+    """Improves `start` towards `normal(found) == wanted`, for each plane of spectra [2, C, H, W] by itself.
+
+    `weights` [W] are those of the columns in scalar products.
+    """
+
+    def dot(left: jax.Array, right: jax.Array) -> jax.Array:
         return (weights * left * right).sum((0, -2, -1), keepdims=True)
 
-    def improve(_: int, state):
+    def improve(state: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
         found, residual, direction, size = state
         turned = normal(direction)
-        step = size / dot(direction, turned)
+        step = size / (dot(direction, turned) + _TINY)
         found, residual = found + step * direction, residual - step * turned
         filtered = preconditioner * residual
         following = dot(residual, filtered)
-        return found, residual, filtered + following / size * direction, following
+        return (found, residual, filtered + following / (size + _TINY) * direction, following), None
 
     residual = wanted - normal(start)
     direction = preconditioner * residual
     state = start, residual, direction, dot(residual, direction)
-    return jax.lax.fori_loop(0, _ITERATIONS, improve, state)[0]
+    return lax.scan(improve, state, length=_ITERATIONS)[0][
+        0
+    ]  # a scan: exporters know no other loop over what is traced
 
 
 def _joined(planes: jax.Array, axis: int, size: int) -> jax.Array:
@@ -68,8 +85,8 @@ def _joined(planes: jax.Array, axis: int, size: int) -> jax.Array:
     more = size - planes.shape[axis]
     share = np.arange(1, more + 1, dtype=np.float32) / (more + 1)
     share = share.reshape([-1 if axis == number else 1 for number in range(3)])
-    end = jax.lax.slice_in_dim(planes, planes.shape[axis] - 1, None, axis=axis)
-    beginning = jax.lax.slice_in_dim(planes, 0, 1, axis=axis)
+    end = lax.slice_in_dim(planes, planes.shape[axis] - 1, None, axis=axis)
+    beginning = lax.slice_in_dim(planes, 0, 1, axis=axis)
     return jnp.concatenate([planes, end + share * (beginning - end)], axis)
 
 

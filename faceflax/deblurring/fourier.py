@@ -41,8 +41,10 @@ def inverse(spectrum: jax.Array, shape: tuple[int, int], corner: tuple[int, int]
         real = _along_rows(rows[0], spectrum[0]) - _along_rows(rows[1], spectrum[1])
         imaginary = _along_rows(rows[1], spectrum[0]) + _along_rows(rows[0], spectrum[1])
         scale = both_halves(shape) / (shape[0] * shape[1])
-        cos, sin = (jnp.einsum("chk,wk->chw", part, wave * scale, precision="highest") for part, wave in
-                    zip((real, imaginary), columns, strict=True))
+        cos, sin = (
+            jnp.einsum("chk,wk->chw", part, wave * scale, precision="highest")
+            for part, wave in zip((real, imaginary), columns, strict=True)
+        )
         return cos - sin
 
     return by_device.choose(spectrum, cpu=fast, default=by_products)
