@@ -17,8 +17,8 @@ __all__ = ["KINDS", "Kind", "deblur", "deconvolve", "estimate"]
 def deblur(kind: str, image: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns `image` without the blur of a kind of `KINDS` that it is taken to have; "" for as it is.
 
-    Takes and returns float32 [H, W, 3] in [0, 1], not clipped. What has a hole in its `mask` [H, W, 1] stays as it is: a
-    restorer leaves known pixels as they come. No gradient passes.
+    Takes and returns float32 [H, W, 3] in [0, 1], not clipped. What has a hole in its `mask` [H, W, 1] stays as it is:
+    a restorer leaves known pixels as they come. No gradient passes.
     """
     if not kind:
         return image

@@ -1,8 +1,8 @@
 """A known blur undone by least squares, knowing nothing of what lies beyond the image's border.
 
-The sharp image goes on beyond the border, as far as a blur reaches, and what it is there is sought as well (deconvolution
-with unknown boundaries, Almeida & Figueiredo, IEEE TIP 2013): a filter that takes the border for something, mirrored or
-repeated, makes rings through the whole image. Of all images whose blur is near to the given one it is the smoothest.
+The sharp image goes on beyond the border, as far as a blur reaches, and what it is there is sought as well
+(deconvolution with unknown boundaries, Almeida & Figueiredo, IEEE TIP 2013): a filter that takes the border for
+something, mirrored or repeated, makes rings through the whole image.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """The kinds of blur that can be told from an image: the line of a moving camera, and Gaussians of any shape.
 
-A blur is float32 [3]: its length or standard deviation (pixels), its angle (radians, from the x axis towards the y axis,
-which points down) and the smaller deviation as a share of the larger.
+A blur is float32 [3]: its length or standard deviation (pixels), its angle (radians, from the x axis towards the y
+axis, which points down) and the smaller deviation as a share of the larger.
 """
 
 import math

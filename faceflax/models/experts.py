@@ -19,8 +19,8 @@ import numpy as np
 from jax import lax
 from ml_collections import ConfigDict
 
-from faceflax.degradations.tasks import OCCLUDING
 from faceflax.deblurring import deblur
+from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
