@@ -88,7 +88,7 @@ def default() -> ConfigDict:
 
     config.experts = ConfigDict()  # read by arm = "experts" alone
     config.experts.start = ()  # workdirs or names of the networks that become the experts, as in `model.experts`
-    config.experts.undamaged = 0.1  # share of the images that the router sees as they are; the first expert takes them
+    config.experts.undamaged = 0.15  # share of the images that the router sees undamaged; the first expert takes them
     config.experts.twice = 0.25  # share whose damage is damaged again; the first takes them too
     config.experts.stretched = 0.2  # share with severities between and beyond the tasks'; the whole task's expert's
 

@@ -182,7 +182,8 @@ def test_what_no_expert_was_trained_on_is_the_firsts():
     noise = [np.std(np.asarray(each - clean)[np.asarray(whole == 1)], axis=(1, 2, 3)) for each in (once, stretched)]
     assert noise[1].std() > 2 * noise[0].std() and np.any(np.asarray(holes.mean((1, 2, 3)) != mask.mean((1, 2, 3))))
     _, shown, none, first = _damaged(experts__undamaged=1.0)
-    np.testing.assert_array_equal(shown, clean)
+    noise = np.std(np.asarray(shown - clean), axis=(1, 2, 3))
+    assert 12 < (noise == 0).sum() < 36 and 4 / 255 < noise.max() < 8 / 255  # half of them have a little
     assert not none.any() and not first.any()
 
 

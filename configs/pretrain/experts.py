@@ -78,8 +78,14 @@ def router():
     config.model.experts = tuple(kind.tasks for kind in EXPERTS.values())
     config.model.deblur = tuple(kind.deblur for kind in EXPERTS.values())
     config.experts.start = tuple(f"runs/pretrain/expert_{name}" for name in EXPERTS)
-    # What takes all else comes twice: what is given to an expert for something else is mended worse.
-    config.tasks = ("blind", *(task for kind in EXPERTS.values() for task in kind.tasks.split(", ")))
+    # What takes all else comes twice: what is given to an expert for something else is mended worse. So does motion,
+    # of which nobody else mends much.
+    config.tasks = (
+        "blind",
+        "motion",
+        "motion 15",
+        *(task for kind in EXPERTS.values() for task in kind.tasks.split(", ")),
+    )
     config.data.batch_size = 32
     config.optim.lr = 2e-3
     config.train.duration = "3000steps"

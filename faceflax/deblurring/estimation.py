@@ -1,8 +1,9 @@
 """Which blur an image has, told from its spectrum.
 
 Sharp faces have nearly one spectrum, a power of the frequency; a blur multiplies it by its own, whose falls and zeros
-are seen through any face. The estimate is the blur of greatest likelihood among many (Whittle's, 1953: the periodogram's
-values are independent, and exponential about the expected spectrum), each at the contrast that suits it best.
+are seen through any face. The estimate is the blur of greatest likelihood among many (Whittle's, 1953: the
+periodogram's values are independent, and exponential about the expected spectrum), each at the contrast that suits it
+best.
 """
 
 from typing import NamedTuple

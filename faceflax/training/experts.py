@@ -52,8 +52,9 @@ class _Damage:
     """What the router sees of faces, and the number of the expert for it.
 
     Most have one kind of damage, as experts were trained on. Of the others `experts.undamaged` and `experts.twice`,
-    whose damage is damaged again by another kind, are the first expert's; `experts.stretched`, with severities between
-    and beyond those of the tasks, are those of the expert for the whole task.
+    whose damage is damaged again by another kind, are the first expert's, half of each with a little noise instead, as
+    every photograph has; `experts.stretched`, with severities between and beyond those of the tasks, are those of the
+    expert for the whole task.
     """
 
     def __init__(self, config: ConfigDict) -> None:
@@ -62,7 +63,7 @@ class _Damage:
 
     def __call__(self, key: jax.Array, clean: jax.Array, index: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         """Returns degraded images [B, H, W, 3], masks [B, H, W, 1] and experts [B], of clean images and `index` [B]."""
-        keys = jax.random.split(key, 6)
+        keys = jax.random.split(key, 9)
         draw = degradations.is_drawn
         is_stretched = draw(keys[0], index, self._shares.stretched)
         power = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[1], i), minval=-1.0))(index)
@@ -72,16 +73,23 @@ class _Damage:
         has_hole = jnp.maximum(mask, second_mask).any((1, 2, 3))  # which leaves no choice of expert
         is_twice = draw(keys[4], index, self._shares.twice) & ~has_hole
         is_clean = draw(keys[5], index, self._shares.undamaged)
+        is_faint = draw(keys[6], index, 0.5)
+        strength = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[7], i), maxval=0.5))(index)
+
+        def faint(images: jax.Array) -> jax.Array:
+            return degradations.degrade(keys[8], images, index, _NOISE, strength)[0]
 
         exact = degradations.drawn(keys[2], index, self._groups, self._label)
         whole = degradations.drawn(keys[2], index, self._groups, lambda task: self._label(_of_all(task)))
         expert = jnp.where(is_twice | is_clean, 0, jnp.where(is_stretched, whole, exact))
         pick = lambda chosen, one, other: jnp.where(chosen[:, None, None, None], one, other)  # noqa: E731
-        degraded = pick(is_clean, clean, pick(is_twice, again, once))
+        again, undamaged = pick(is_faint, faint(once), again), pick(is_faint, faint(clean), clean)
+        degraded = pick(is_clean, undamaged, pick(is_twice, again, once))
         return degraded, pick(is_clean, jnp.zeros_like(mask), mask), expert
 
 
 _STRETCH = 1.8  # the largest factor of a severity
+_NOISE = degradations.parse(("noise 15",))
 
 
 def _of_all(task: degradations.Task) -> degradations.Task:
