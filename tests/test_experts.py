@@ -229,6 +229,31 @@ def test_what_an_experts_training_starts_from(tmp_path):
         checkpoints.load_first_params(config, abstract)
 
 
+def test_what_blur_a_start_undid_is_undone_on(tmp_path):
+    folders = [untrained.make_workdir(tmp_path / str(number), SIDE) for number in range(3)]
+    config = workdir.read_config(folders[2])
+    config.model.deblur = ("motion",)
+    write_text(folders[2] / "config.json", config_lib.to_json(config))
+
+    def start(**fields):
+        config = workdir.read_config(folders[0])
+        config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+        params = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), SIDE))
+        return checkpoints.load_first_params(config, params)
+
+    joined = {"arm": "experts", "model__experts": NAMES, "experts__start": tuple(map(str, folders))}
+    assert start(**joined, model__deblur=("", "", "motion")).config.model.deblur == ("", "", "motion")
+    assert trained.load_plain(folders[2]).config.model.deblur == ("motion",)
+    with pytest.raises(UserError, match=r"deblur is \(\), but what training starts from undoes \('', '', 'motion'\)"):
+        start(**joined)
+    with pytest.raises(UserError, match=r"undoes \('motion',\) first"):
+        start(init_from=str(folders[2]))
+    start(init_from=str(folders[1]), model__deblur=("motion",))  # what is sharp is easier: one may begin so
+    plain, deblurring = (trained.load_restorer(folder) for folder in folders[1:])
+    with pytest.raises(UserError, match="the two networks undo different blurs"):
+        trained.between(plain, deblurring, 0.5)
+
+
 class _Source(list):
     fingerprint = "0" * 12
 

@@ -31,16 +31,19 @@ def network(block):
     """A network with parameters that are far from those it starts with: every layer counts."""
     config = config_lib.default().model
     if block == "experts":
-        block, config.experts = "residual", ("blind", "occlude", "motion")
-        config.deblur = ("", "", "motion")
-    config.block, config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = (
-        *(block, 4, (1,), (1,), 0),
-    )
+        config.experts, config.deblur = ("blind", "occlude", "blur"), ("", "", "blur")
+    elif block == "deblurring":
+        config.deblur = ("blur",)
+    else:
+        config.block = block
+    config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = 4, (1,), (1,), 0
     model = models.create(config)
     leaves, tree = jax.tree.flatten(model.init(jax.random.key(0), SIZE))
     keys = jax.random.split(jax.random.key(1), len(leaves))
     noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
     params = jax.tree.unflatten(tree, noisy)
+    if block == "experts":
+        params["router"]["logits"]["bias"] = 1e3 * jax.nn.one_hot(2, 3)  # what has no hole is blurred
     return lambda image, mask: model.apply(params, image, mask)
 
 
@@ -52,7 +55,10 @@ def inputs(count):
 
 
 _FAST = [(kind, block) for kind in KINDS for block in ("residual", "experts")]
-_SLOW = [pytest.param((kind, "nafnet"), marks=pytest.mark.slow) for kind in KINDS]
+_SLOW = [
+    pytest.param(each, marks=pytest.mark.slow)
+    for each in (("onnx", "nafnet"), ("stablehlo", "nafnet"), ("stablehlo", "deblurring"))
+]
 
 
 @pytest.fixture(scope="module", params=[*_FAST, *_SLOW], ids=str)

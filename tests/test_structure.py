@@ -19,6 +19,7 @@ ROWS = (
     ("preprocessing",),
     ("datasets",),
     ("degradations",),
+    ("deblurring",),
     ("models",),
     ("metrics",),
     ("objectives",),

@@ -24,28 +24,32 @@ _START = 4.0  # of the filter to start from: its smoothness, as a multiple
 def deconvolve(kind: Kind, image: jax.Array, blur: jax.Array) -> jax.Array:
     """Returns `image` [H, W, 3] without `blur`, float32 [3] of `kind`: in [0, 1] but for what overshoots.
 
-    Minimises |blurred - image|² + s |gradient|² by conjugate gradients on the Fourier transform, from a Wiener filter's
-    answer and preconditioned by that filter, s being the kind's smoothness.
+    Minimises |blurred - image|² + s (|gradient|² + |sharp - mean|² / 100) by conjugate gradients on the Fourier
+    transform, from a Wiener filter's answer and preconditioned by that filter, s being the kind's smoothness.
     """
     unit = min(image.shape[:2]) / 128
-    planes = image.transpose(2, 0, 1)
+    planes = image.astype(jnp.float32).transpose(2, 0, 1)
+    mean = planes.mean((1, 2), keepdims=True)
+    planes -= mean
     corner = planes.shape[1:]
     shape = tuple(_even(size + round(_MARGIN * unit)) for size in corner)
     fy, fx = fourier.frequencies(shape)
     transfer = kind.transfer(blur, fy, fx)
     slopes = 4 * unit**2 * (np.square(np.sin(np.pi * fy)) + np.square(np.sin(np.pi * fx)))
-    smoothness = kind.smoothness * (slopes + 0.01)
+    smoothness = kind.smoothness * (slopes + 0.01)  # what no pixel shows, far beyond the border, stays near the mean
 
     def normal(spectrum: jax.Array) -> jax.Array:
         seen = fourier.inverse(transfer * spectrum, shape, corner)
         return transfer * fourier.forward(seen, shape) + smoothness * spectrum
 
-    start = transfer / (jnp.square(transfer) + _START * smoothness + 1e-3)
+    start = transfer / (
+        jnp.square(transfer) + _START * smoothness + 1e-3
+    )  # weak: the border is not what it takes it for
     spectrum = start * fourier.forward(_joined(_joined(planes, 1, shape[0]), 2, shape[1]), shape)
     wanted = transfer * fourier.forward(planes, shape)
     filtered = 1 / (jnp.square(transfer) + smoothness)
     spectrum = _conjugate_gradients(normal, wanted, spectrum, filtered, fourier.both_halves(shape))
-    return fourier.inverse(spectrum, shape, corner).transpose(1, 2, 0)
+    return (fourier.inverse(spectrum, shape, corner) + mean).transpose(1, 2, 0)
 
 
 def _conjugate_gradients(
@@ -75,9 +79,8 @@ def _conjugate_gradients(
     residual = wanted - normal(start)
     direction = preconditioner * residual
     state = start, residual, direction, dot(residual, direction)
-    return lax.scan(improve, state, length=_ITERATIONS)[0][
-        0
-    ]  # a scan: exporters know no other loop over what is traced
+    state, _ = lax.scan(improve, state, length=_ITERATIONS)  # exporters know no other loop over what is traced
+    return state[0]
 
 
 def _joined(planes: jax.Array, axis: int, size: int) -> jax.Array:

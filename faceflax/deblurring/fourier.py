@@ -63,6 +63,34 @@ def both_halves(shape: tuple[int, int]) -> np.ndarray:
     return counts
 
 
+def power(planes: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+    """Returns the power of `planes` [B, C, H, W], seen through a Hann window, at frequencies, [B, C, R, K].
+
+    `rows` [R] and `columns` [K] are vertical and horizontal ones, in cycles over the plane. By products, as these are
+    few.
+    """
+    height, width = planes.shape[2:]
+    windowed = planes * _hann(height)[:, None] * _hann(width)
+    row_waves, column_waves = _waves(rows, np.arange(height), height), _waves(columns, np.arange(width), width)
+    cos, sin = (jnp.einsum("bchw,kw->bchk", windowed, wave, precision="highest") for wave in column_waves)
+
+    def along_rows(wave: np.ndarray, planes: jax.Array) -> jax.Array:
+        return jnp.einsum("rh,bchk->bcrk", wave, planes, precision="highest")
+
+    real = along_rows(row_waves[0], cos) - along_rows(row_waves[1], sin)
+    imaginary = along_rows(row_waves[1], cos) + along_rows(row_waves[0], sin)
+    return jnp.square(real) + jnp.square(imaginary)
+
+
+def window_power(shape: tuple[int, int]) -> float:
+    """Returns by what `power` has multiplied the power of white noise in planes of `shape`."""
+    return float(np.square(_hann(shape[0])).sum() * np.square(_hann(shape[1])).sum())
+
+
+def _hann(size: int) -> np.ndarray:
+    return np.hanning(size + 2)[1:-1].astype(np.float32)
+
+
 def _waves(frequencies: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines [frequencies, places] of a transform over `size`."""
     angle = 2 * np.pi / size * (np.outer(frequencies, places) % size)

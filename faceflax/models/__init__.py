@@ -63,6 +63,19 @@ def create(config: ConfigDict) -> Model:
     return _with_prior(config) if config.name == "face_prior" else _encoder_decoder(config)
 
 
+def blurs(config: ConfigDict) -> tuple[str, ...]:
+    """Returns the kind of blur that each network of `config.model` undoes before it mends the rest; "" for none.
+
+    There is one network for each of `experts`, or one. Raises `UserError` for an unknown kind, or another number.
+    """
+    networks = max(1, len(config.experts))
+    for kind in filter(None, config.deblur):
+        _check_choice("deblur", kind, sorted(deblurring.KINDS))
+    if len(config.deblur) not in (0, networks):
+        raise UserError(f"config.model.deblur names {len(config.deblur)} kinds of blur for {networks} networks")
+    return tuple(config.deblur) or ("",) * networks
+
+
 def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
     """Returns a restorer's parameters with the published ones of the face prior, where `params` leaves them out.
 
@@ -76,9 +89,9 @@ def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
 def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)
-    blurs = _blurs(config)
+    undone = blurs(config)
     if config.experts:
-        return _with_experts(network, tuple(config.experts), blurs, multiple)
+        return _with_experts(network, tuple(config.experts), undone, multiple)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
@@ -87,31 +100,21 @@ def _encoder_decoder(config: ConfigDict) -> Model:
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
-        if blurs[0]:
-            degraded = by_device.map_each(functools.partial(deblurring.deblur, blurs[0]), degraded, mask)
+        if undone[0]:
+            degraded = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), degraded, mask)
         return network.apply({"params": params}, degraded, mask)
 
     return Model(init, apply, multiple)
 
 
-def _blurs(config: ConfigDict) -> tuple[str, ...]:
-    """The kind of blur that each network undoes before it mends the rest; "" for none."""
-    networks = max(1, len(config.experts))
-    for kind in config.deblur:
-        _check_choice("deblur", kind, ("", *deblurring.KINDS))
-    if len(config.deblur) not in (0, networks):
-        raise UserError(f"config.model.deblur names {len(config.deblur)} kinds of blur for {networks} networks")
-    return tuple(config.deblur) or ("",) * networks
-
-
-def _with_experts(network: EncoderDecoder, names: tuple[str, ...], blurs: tuple[str, ...], multiple: int) -> Model:
+def _with_experts(network: EncoderDecoder, names: tuple[str, ...], undone: tuple[str, ...], multiple: int) -> Model:
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
         return experts.init(network, names, key, image_size)
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         _check_multiple(*degraded.shape[1:3], multiple)
-        return experts.restore(network, names, blurs, params, degraded, mask)
+        return experts.restore(network, names, undone, params, degraded, mask)
 
     return Model(init, apply, multiple)
 
@@ -144,6 +147,8 @@ def _stop(params: Params, frozen: tuple[str, ...]) -> Params:
 def create_segmenter(config: ConfigDict) -> Segmenter:
     """Returns the segmenter that `config` (the experiment's `config.model`) describes; raises as `create`."""
     _check_choice("name", config.name, ("segmenter",))
+    if config.deblur:
+        raise UserError("config.model.deblur is for restorers; a segmenter looks at images as they are")
     unet, multiple = _unet(config)
     network = segmenter.Segmenter(**unet)
 

@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from ml_collections import ConfigDict
 
-from faceflax.deblurring import deblur
+from faceflax.deblurring import deblur, fourier
 from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
 from faceflax.models.encoder_decoder import EncoderDecoder
@@ -74,30 +74,16 @@ def log_spectrum(images: jax.Array) -> jax.Array:
     """Returns the logarithm of the power of luma and two colour differences of images [B, H, W, 3], [B, 32, 64, 3].
 
     Rows are vertical frequencies from 0 to half a cycle a pixel, columns horizontal ones from minus that to that, both
-    averaged to that number whatever the image's size. By products with matrices, which every exported format knows.
+    averaged to that number whatever the image's size.
     """
     height, width = images.shape[1:3]
-    planes = jnp.einsum("bhwc,cd->bdhw", images, _LUMA_CHROMA) * _hann(height)[:, None] * _hann(width)
-    rows, columns = _fourier(height, np.arange(height // 2)), _fourier(width, np.arange(width) - width // 2)
-    across = [jnp.einsum("bdhw,vw->bdhv", planes, part) for part in columns]  # real, imaginary
-    real = jnp.einsum("uh,bdhv->bduv", rows[0], across[0]) - jnp.einsum("uh,bdhv->bduv", rows[1], across[1])
-    imaginary = jnp.einsum("uh,bdhv->bduv", rows[0], across[1]) + jnp.einsum("uh,bdhv->bduv", rows[1], across[0])
-    power = (real**2 + imaginary**2) / (height * width)
+    planes = jnp.einsum("bhwc,cd->bdhw", images, _LUMA_CHROMA)
+    power = fourier.power(planes, np.arange(height // 2), np.arange(width) - width // 2) / (height * width)
     levels = jnp.log(power + 1e-6)  # about that of rounding to 8 bits
     return jnp.einsum("ru,bduv,cv->brcd", _averages(32, height // 2), levels, _averages(64, width))
 
 
 _LUMA_CHROMA = np.array([[0.299, 0.5, -0.169], [0.587, -0.419, -0.331], [0.114, -0.081, 0.5]], np.float32)
-
-
-def _hann(size: int) -> np.ndarray:
-    return np.hanning(size + 2)[1:-1].astype(np.float32)
-
-
-def _fourier(size: int, frequencies: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The discrete Fourier transform at some frequencies (cycles over `size`), real and imaginary, each [F, size]."""
-    matrix = np.fft.fft(np.eye(size))[frequencies]
-    return matrix.real.astype(np.float32), matrix.imag.astype(np.float32)
 
 
 def _averages(count: int, size: int) -> np.ndarray:

@@ -25,6 +25,9 @@ def run(arguments: argparse.Namespace) -> int:
     runtime.start()
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
     function, size, description = networks.describe_restorer(model, arguments.fidelity)
+    network = description["config"]["model"]
+    if arguments.format == "onnx" and network["deblur"] and not network["experts"]:
+        raise UserError("of networks that deblur only experts can be written as onnx; choose --format stablehlo")
     difference = exporting.export(function, size, description, arguments.format, out, say)
     print(
         f"exported {description['model']} ({description['fingerprint']}, {size} pixels, any batch) to "

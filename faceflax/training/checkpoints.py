@@ -171,6 +171,8 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
         load_face_encoder(workdir)
         trained = _load(workdir, workdir_lib.read_config(workdir), lambda *_: abstract_params)
     check_fits(config, abstract_params, trained.config, trained.params)
+    if config.arm != "encoder":
+        _check_blurs(config, trained.config)
     return trained
 
 
@@ -183,13 +185,18 @@ def _load_experts(config: ConfigDict) -> Trained:
     if len(start) != len(names):
         raise UserError(f"config.experts.start names {len(start)} networks for {len(names)} config.model.experts")
     trained = load_experts(start)
-    if config.model.deblur != trained.config.model.deblur:
-        raise UserError(
-            f"config.model.deblur is {config.model.deblur}, but the networks of config.experts.start undo "
-            f"{trained.config.model.deblur}; set it to that"
-        )
     trained.config.model.experts = names
     return trained
+
+
+def _check_blurs(config: ConfigDict, start: ConfigDict) -> None:
+    """Raises `UserError` when a start was trained on what its blur had left: no shape tells, as `check_fits` would."""
+    old, new = models.blurs(start.model), models.blurs(config.model)
+    if old != new and (any(old) or config.arm == "experts"):
+        raise UserError(
+            f"config.model.deblur is {config.model.deblur}, but what training starts from undoes {old} first; "
+            "set it to that"
+        )
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:

@@ -55,8 +55,8 @@ def load_experts(named: Sequence[str]) -> Trained:
     """
     networks = [load_plain(name) for name in named]
     config = networks[0].config.copy_and_resolve_references()
-    blurs = tuple(network.config.model.deblur[0] if network.config.model.deblur else "" for network in networks)
-    config.model.deblur = blurs if any(blurs) else ()
+    undone = sum((models.blurs(network.config.model) for network in networks), ())
+    config.model.deblur = undone if any(undone) else ()
     params = experts.assemble([network.params for network in networks])
     return networks[0]._replace(config=config, params=params)
 
@@ -65,10 +65,12 @@ def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
     """Returns the network between a GAN (0) and the CNN that it was trained from (1); raises as `interpolate`.
 
     From a GAN without experts the way leads to each expert of a CNN that has some: the GAN is then experts that are all
-    alike, and the router is the CNN's.
+    alike, and the router and the blurs that are undone first are the CNN's.
     """
     names = cnn.config.model.experts
     if not names or gan.config.model.experts:
+        if models.blurs(cnn.config.model) != models.blurs(gan.config.model):
+            raise UserError("the two networks undo different blurs (config.model.deblur): they do not interpolate")
         return gan._replace(params=interpolate(cnn.params, gan.params, fidelity))
     if fidelity == 0:
         return gan
