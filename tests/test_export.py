@@ -228,6 +228,15 @@ def test_what_cannot_be_exported(change, sentence, workdir, tmp_path, capsys, mo
     assert not list(tmp_path.iterdir())
 
 
+def test_onnx_deblurs_in_experts_alone(tmp_path, capsys):
+    workdir = untrained.make_workdir(tmp_path / "deblurring", SIZE)
+    config = json.loads((workdir / "config.json").read_text())
+    config["model"]["deblur"] = ["motion"]
+    (workdir / "config.json").write_text(json.dumps(config))
+    assert export("--model", workdir, "--format", "onnx", "--out", tmp_path / "file") == 1
+    assert "only experts can be written as onnx; choose --format stablehlo" in capsys.readouterr().err
+
+
 def test_fidelity_is_settled_in_a_file(files):
     with pytest.raises(UserError, match="--fidelity cannot be chosen for .* leave it out"):
         restorers.load(str(files["onnx"]), 0.5, 1)

@@ -29,13 +29,14 @@ class Kind(NamedTuple):
     deblur: str = ""
 
 
+# A "b" is another training of the same kind, from where the first ended.
 KINDS = {
-    "blind": Kind("blind", ("blind", "blind 2", "mixed"), "cnn4", 1000),
+    "blind": Kind("", ("blind", "blind 2", "mixed"), "cnn4", 1000),
+    "blindb": Kind("blind", ("blind", "blind 2", "mixed"), "blind", 1200),
     "sr": Kind("sr", ("sr", "sr 4", "sr 8"), "cnn4", 2500),
     "sr4": Kind("", ("sr 4",), "sr", 700),
     "sr4b": Kind("sr 4", ("sr 4",), "sr4", 2000),
-    "sr8": Kind("", ("sr 8",), "sr", 600),
-    "sr8b": Kind("sr 8", ("sr 8",), "sr8", 1500),
+    "sr8": Kind("sr 8", ("sr 8",), "sr", 600),
     "noise": Kind("noise", ("noise", "noise 25", "noise 50"), "cnn4", 1500),
     "noise25": Kind("noise 25", ("noise 25",), "noise", 1500),
     "noise50": Kind("", ("noise 50",), "noise", 500),

@@ -42,6 +42,7 @@ class Router(nn.Module):
     """
 
     experts: tuple[str, ...]  # the tasks of each, as `config.model.experts`
+    width: int  # of what it knows of an image
 
     @nn.compact
     def __call__(self, degraded: jax.Array, mask: jax.Array) -> jax.Array:
@@ -53,7 +54,7 @@ class Router(nn.Module):
             hidden = space_to_depth(nn.relu(Conv3x3(features, he_normal)(hidden)), 2)
         places = hidden.reshape(-1, math.prod(hidden.shape[1:]))
         hidden = jnp.concatenate([places, 4 * known.mean((1, 2))], -1)
-        hidden = nn.relu(nn.Dense(64, name="hidden")(hidden))
+        hidden = nn.relu(nn.Dense(self.width, name="hidden")(hidden))
         logits = nn.Dense(len(self.experts), name="logits")(hidden)
         return _obeying(logits, np.array([_is_for_holes(tasks) for tasks in self.experts]), mask)
 
@@ -99,13 +100,14 @@ def init(network: EncoderDecoder, names: tuple[str, ...], key: jax.Array, image_
     network_key, router_key = jax.random.split(key)
     images = jnp.zeros((1, image_size, image_size, 3))
     plain = network.init(network_key, images, images[..., :1])["params"]
-    router = Router(names).init(router_key, images, images[..., :1])["params"]
+    router = Router(names, 2 * network.width).init(router_key, images, images[..., :1])["params"]
     return spread(plain, len(names)) | {ROUTER: router}
 
 
 def route(params: Params, names: tuple[str, ...], degraded: jax.Array, mask: jax.Array) -> jax.Array:
     """Returns the router's logits [B, experts] of images [B, H, W, 3] with masks [B, H, W, 1]."""
-    return Router(names).apply({"params": params[ROUTER]}, degraded, mask)
+    width = len(params[ROUTER]["hidden"]["bias"])
+    return Router(names, width).apply({"params": params[ROUTER]}, degraded, mask)
 
 
 def restore(

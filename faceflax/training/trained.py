@@ -65,7 +65,8 @@ def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
     """Returns the network between a GAN (0) and the CNN that it was trained from (1); raises as `interpolate`.
 
     From a GAN without experts the way leads to each expert of a CNN that has some: the GAN is then experts that are all
-    alike, and the router and the blurs that are undone first are the CNN's.
+    alike, and the router and the blurs that are undone first are the CNN's. At 0 it is the GAN itself,
+    which undoes none.
     """
     names = cnn.config.model.experts
     if not names or gan.config.model.experts:
