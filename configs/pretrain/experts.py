@@ -16,6 +16,7 @@ python -m experiments.ship --workdir=runs/pretrain/experts --name=cnn --eight_bi
 from typing import NamedTuple
 
 from configs.pretrain import cnn
+from faceflax import degradations
 from faceflax.models import experts
 
 
@@ -52,49 +53,47 @@ KINDS = {
     "lowlight2b": Kind("lowlight 2", ("lowlight 2",), "lowlight2", 2000),
     "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask"), "cnn4", 1000),
 }
-EXPERTS = {name: kind for name, kind in KINDS.items() if kind.tasks}
 
 
 def get_config(name=""):
-    return expert(KINDS[name]) if name else router()
+    return choose(KINDS, cnn.get_config("128"), name)
 
 
-def expert(kind):
-    config = _common()
-    config.init_from = f"runs/pretrain/{'expert_' if kind.start in KINDS else ''}{kind.start}"
+def choose(kinds, config, name):
+    """The training of an expert of `kinds`, or that of the router between them, with the data of `config`."""
+    config.data.tones = 0.15
+    config.data.grey = 0.1
+    return expert(kinds, config, kinds[name]) if name else router(kinds, config)
+
+
+def expert(kinds, config, kind):
+    config.init_from = _workdir(kinds, kind.start)
     config.model.deblur = (kind.deblur,) if kind.deblur else ()
     config.tasks = kind.trained_on
     config.eval.tasks = tuple((kind.tasks or kind.trained_on[0]).split(", "))
     config.optim.modules = experts.OWN
-    config.optim.lr = 7e-4 if kind.start == "cnn4" else 5e-4
+    config.optim.lr = 5e-4 if kind.start in kinds else 7e-4
     config.train.eval_every = "500steps"
     config.train.duration = f"{kind.steps}steps"
     return config
 
 
-def router():
-    config = _common()
+def router(kinds, config):
+    chosen = {name: kind for name, kind in kinds.items() if kind.tasks}
     config.arm = "experts"
     config.init_from = ""
-    config.model.experts = tuple(kind.tasks for kind in EXPERTS.values())
-    config.model.deblur = tuple(kind.deblur for kind in EXPERTS.values())
-    config.experts.start = tuple(f"runs/pretrain/expert_{name}" for name in EXPERTS)
+    config.model.experts = tuple(kind.tasks for kind in chosen.values())
+    config.model.deblur = tuple(kind.deblur for kind in chosen.values())
+    config.experts.start = tuple(_workdir(kinds, name) for name in chosen)
     # What takes all else comes twice: what is given to an expert for something else is mended worse. So does motion,
     # of which nobody else mends much.
-    config.tasks = (
-        "blind",
-        "motion",
-        "motion 15",
-        *(task for kind in EXPERTS.values() for task in kind.tasks.split(", ")),
-    )
+    tasks = [task for kind in chosen.values() for task in kind.tasks.split(", ")]
+    config.tasks = ("blind", "motion", *tasks, *(task for task in degradations.TASKS if task not in tasks))
     config.data.batch_size = 32
     config.optim.lr = 2e-3
     config.train.duration = "3000steps"
     return config
 
 
-def _common():
-    config = cnn.get_config("128")
-    config.data.tones = 0.15
-    config.data.grey = 0.1
-    return config
+def _workdir(kinds, name):
+    return f"runs/pretrain/{'expert_' if name in kinds else ''}{name}"
