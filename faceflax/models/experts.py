@@ -160,18 +160,23 @@ def spread(plain: Params, kinds: int) -> Params:
 def assemble(networks: Sequence[Params]) -> Params:
     """Returns networks (trees of numpy arrays) as experts in that order, without a router's parameters.
 
-    Raises `UserError` when they differ in what experts share.
+    Raises `UserError` when they differ in what experts share by more than half precision, in which networks ship: one
+    may have been trained from the network that shipped, another from its workdir. The first one's is taken.
     """
     shared = [{name: part for name, part in network.items() if not name.startswith(OWN)} for network in networks]
     for number, network in enumerate(networks):
         if jax.tree.map(np.shape, network) != jax.tree.map(np.shape, networks[0]):
             raise UserError(f"expert {number} is of another architecture than the first; give all one config.model")
-        if not all(jax.tree.leaves(jax.tree.map(np.array_equal, shared[number], shared[0]))):
+        if not all(jax.tree.leaves(jax.tree.map(_is_alike, shared[number], shared[0]))):
             raise UserError(
                 f"expert {number} differs from the first in what all experts share; train each from the same network, "
                 f"with config.optim.modules={OWN}"
             )
     return _join(networks, np)
+
+
+def _is_alike(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one.astype(np.float16), other.astype(np.float16))
 
 
 def _join(networks: Sequence[Params], library: Any) -> Params:
