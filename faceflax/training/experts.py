@@ -53,7 +53,7 @@ class _Damage:
 
     Most have one kind of damage, as experts were trained on. Of the others `experts.undamaged` and `experts.twice`,
     whose damage is damaged again by another kind, are the first expert's, half of each with a little noise instead, as
-    every photograph has; `experts.stretched`, with severities between and beyond those of the tasks, are those of the
+    every photograph has (of which what has noise remains what it was); `experts.stretched`, with severities between and beyond those of the tasks, are those of the
     expert for the whole task.
     """
 
@@ -81,7 +81,9 @@ class _Damage:
 
         exact = degradations.drawn(keys[2], index, self._groups, self._label)
         whole = degradations.drawn(keys[2], index, self._groups, lambda task: self._label(_of_all(task)))
-        expert = jnp.where(is_twice | is_clean, 0, jnp.where(is_stretched, whole, exact))
+        is_noisy = degradations.drawn(keys[2], index, self._groups, lambda task: int(task.name in _NOISY)) > 0
+        is_firsts = is_clean | is_twice & ~(is_faint & is_noisy)
+        expert = jnp.where(is_firsts, 0, jnp.where(is_stretched, whole, exact))
         pick = lambda chosen, one, other: jnp.where(chosen[:, None, None, None], one, other)  # noqa: E731
         again, undamaged = pick(is_faint, faint(once), again), pick(is_faint, faint(clean), clean)
         degraded = pick(is_clean, undamaged, pick(is_twice, again, once))
@@ -90,6 +92,7 @@ class _Damage:
 
 _STRETCH = 1.8  # the largest factor of a severity
 _NOISE = degradations.parse(("noise 15",))
+_NOISY = ("noise", "lowlight")  # tasks that end with noise
 
 
 def _of_all(task: degradations.Task) -> degradations.Task:
