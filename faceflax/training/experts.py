@@ -53,8 +53,8 @@ class _Damage:
 
     Most have one kind of damage, as experts were trained on. Of the others `experts.undamaged` and `experts.twice`,
     whose damage is damaged again by another kind, are the first expert's, half of each with a little noise instead, as
-    every photograph has (of which what has noise remains what it was); `experts.stretched`, with severities between and beyond those of the tasks, are those of the
-    expert for the whole task.
+    every photograph has (what has noise remains what it was by that); `experts.stretched`, with severities between and
+    beyond those of the tasks, are those of the expert for the whole task.
     """
 
     def __init__(self, config: ConfigDict) -> None:
