@@ -23,4 +23,5 @@ def get_config(name=""):
         config.model.experts = ("blind", *config.model.experts)
         config.model.deblur = ("", *config.model.deblur)
         config.experts.start = ("runs/pretrain/tiny3", *config.experts.start)
+        config.train.duration = "2000steps"
     return config
