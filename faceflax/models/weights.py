@@ -80,10 +80,11 @@ def read(path: Path) -> Weights:
 def _round(kernel: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """A kernel [..., inputs, outputs] as int8, and the steps [..., 1, outputs] it is to be multiplied by.
 
-    Of every output the largest weight, at each place of the kernel, is 127 steps.
+    Of every output the largest weight, at each place of the kernel, is 127 steps, which are held in half precision.
     """
-    step = np.abs(kernel).max(-2, keepdims=True) / 127
-    return np.round(kernel / np.where(step > 0, step, 1)).astype(np.int8), step
+    step = (np.abs(kernel).max(-2, keepdims=True) / 127).astype(np.float16)
+    whole = np.round(kernel / np.where(step > 0, step, 1).astype(np.float32))
+    return np.clip(whole, -127, 127).astype(np.int8), step
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
