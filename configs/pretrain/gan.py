@@ -8,10 +8,8 @@ For the first 1,500 steps the discriminator learns what the network makes, and t
 perceptual and identity terms alone. On 17 photographs of people, all damage, this ended at 24.14 dB, and at 16.43 dB
 inside of holes; the CNN that it started from was at 24.85 dB. Four tenths of the way to that CNN, as it first shipped,
 it kept what it gained in likeness and lost much of its texture: docs/models/twins_shipped/report.md, and how the
-training went in docs/models/gan.md. As it ships now it lies four tenths of the way to each of the shipped CNN's
-experts: better in PSNR, perceptual distance and faceres' similarity on all 13 kinds of damage of docs/comparison.md,
-worse in the KID-like distance on motion 15 and blind 2 and, by 0.002 at most, in dlib's similarity on sr 8, box 10 and
-blind 2.
+training went in docs/models/gan.md. As it ships now it lies four tenths of the way to each of the shipped
+CNN's experts, and undoes blur as they do; docs/comparison.md has what it reaches.
 """
 
 from configs.gan import adversarial

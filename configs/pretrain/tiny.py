@@ -1,4 +1,4 @@
-"""The smallest restorer that ships with faceflax: under 1 MB, for machines with nothing to spare.
+"""The network behind the smallest restorer that ships with faceflax, for machines with nothing to spare.
 
 Small pictures first, as for configs/pretrain/cnn.py, whose data and losses it shares:
 
@@ -10,7 +10,8 @@ python -m experiments.train --config=configs/pretrain/tiny.py:128 --config.init_
 python -m experiments.train --config=configs/pretrain/tiny.py:128 --config.init_from=runs/pretrain/tiny2
   --workdir=runs/pretrain/tiny3 --config.tasks="('mixed', 'jpeg', 'sr', 'occlude')"
   --config.optim.lr=5e-4 --config.train.duration=4500steps
-python -m experiments.ship --workdir=runs/pretrain/tiny3 --name=tiny
+
+The last is what the experts of the `tiny` that ships start from (configs/pretrain/tiny_experts.py).
 
 On 17 photographs of people, all damage, the second training ended at 24.12 dB, the third at 24.35 dB and the fourth at
 24.40 dB; the CNN with eight times as many parameters is at 24.85 dB. The first two take 6,000 and 10,000 steps.
