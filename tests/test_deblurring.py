@@ -145,27 +145,35 @@ def _model(**fields):
     return models.create(config)
 
 
+def _blurred_faces():
+    images = np.stack([_moved(_picture(seed, 48), 6, 0.3) for seed in range(2)])
+    return images, np.zeros((2, 48, 48, 1), np.float32)
+
+
+def _deblurred(image, mask):
+    return jax.jit(functools.partial(deblurring.deblur, "motion"))(image, mask)
+
+
 def test_a_network_restores_what_was_deblurred():
     plain, model = _model(), _model(deblur=("motion",))
-    images = np.stack([_moved(_picture(seed), 15, 0.3) for seed in range(2)])
-    mask = np.zeros((2, SIDE, SIDE, 1), np.float32)
+    images, mask = _blurred_faces()
     mask[1, 4:9, 4:9] = 1  # what has a hole keeps its pixels
-    params = plain.init(jax.random.key(0), SIDE)
-    expected = np.stack([deblurring.deblur("motion", images[0], mask[0]), images[1]])
+    params = jax.jit(plain.init, static_argnums=1)(jax.random.key(0), 48)
+    expected = np.stack([_deblurred(images[0], mask[0]), images[1]])
     assert np.abs(expected[0] - images[0]).max() > 0.05
     np.testing.assert_allclose(
-        jax.jit(model.apply)(params, images, mask), plain.apply(params, expected, mask), atol=1e-4
+        jax.jit(model.apply)(params, images, mask), jax.jit(plain.apply)(params, expected, mask), atol=1e-4
     )
 
 
 def test_experts_deblur_for_themselves_alone():
     model = _model(experts=("blind", "motion"), deblur=("", "motion"))
-    images = np.stack([_moved(_picture(seed), 15, 0.3) for seed in range(2)])
-    mask = np.zeros((2, SIDE, SIDE, 1), np.float32)
-    params = jax.jit(model.init, static_argnums=1)(jax.random.key(0), SIDE)  # restores nothing yet
-    for expert, expected in enumerate((images[0], deblurring.deblur("motion", images[0], mask[0]))):
+    images, mask = _blurred_faces()
+    params = jax.jit(model.init, static_argnums=1)(jax.random.key(0), 48)  # restores nothing yet
+    apply = jax.jit(model.apply)
+    for expert, expected in enumerate((images[0], _deblurred(images[0], mask[0]))):
         params["router"]["logits"]["bias"] = 1e3 * jax.nn.one_hot(expert, 2)
-        np.testing.assert_allclose(jax.jit(model.apply)(params, images, mask)[0], expected, atol=1e-4)
+        np.testing.assert_allclose(apply(params, images, mask)[0], expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
