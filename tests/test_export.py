@@ -31,7 +31,7 @@ def network(block):
     """A network with parameters that are far from those it starts with: every layer counts."""
     config = config_lib.default().model
     if block == "experts":
-        config.experts, config.deblur = ("blind", "occlude", "blur"), ("", "", "blur")
+        config.experts, config.deblur = ("blind", "occlude", "blur", "motion"), ("", "", "blur", "motion")
     elif block == "deblurring":
         config.deblur = ("blur",)
     else:
@@ -43,7 +43,7 @@ def network(block):
     noisy = [leaf + 0.1 * jax.random.normal(key, leaf.shape) for key, leaf in zip(keys, leaves, strict=True)]
     params = jax.tree.unflatten(tree, noisy)
     if block == "experts":
-        params["router"]["logits"]["bias"] = 1e3 * jax.nn.one_hot(2, 3)  # what has no hole is blurred
+        params["router"]["logits"]["bias"] = 1e3 * jax.nn.one_hot(2, 4)  # what has no hole is blurred
     return lambda image, mask: model.apply(params, image, mask)
 
 

@@ -128,13 +128,13 @@ def restore(
     """
     chosen = jnp.argmax(route(params, names, degraded, mask), -1)
     params = jax.tree.map(jnp.asarray, params)  # numpy's arrays cannot be looked up by what is traced
-    kinds = sorted(set(blurs))
-    kind_of = np.array([kinds.index(blur) for blur in blurs])
-    undo = [functools.partial(deblur, kind) for kind in kinds]
+    undone_by = {kind: jnp.array([blur == kind for blur in blurs]) for kind in sorted(set(blurs) - {""})}
 
     def one(image: tuple[jax.Array, ...]) -> jax.Array:
         degraded, mask, expert = image
-        degraded = lax.switch(jnp.asarray(kind_of)[expert], undo, degraded, mask)
+        for kind, is_undone in undone_by.items():  # exporters know choices between two alone
+            undo = functools.partial(deblur, kind)
+            degraded = lax.cond(is_undone[expert], undo, lambda image, mask: image, degraded, mask)
         return network.apply({"params": select(params, expert)}, degraded[None], mask[None])[0]
 
     return lax.map(one, (degraded, mask, chosen))
