@@ -15,7 +15,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from faceflax import deblurring, degradations
+from faceflax import deblurring, degradations, metrics
 from faceflax.evaluation.comparison import damage
 from faceflax.preprocessing.images import read
 
@@ -56,8 +56,7 @@ def _mapped(function):
 
 
 def _psnr(clean: np.ndarray, images: np.ndarray) -> float:
-    error = np.round(255 * np.clip(images, 0, 1)) - clean
-    return float(np.mean(10 * np.log10(255**2 / np.square(error).mean((1, 2, 3)))))
+    return float(metrics.psnr(clean / 255, np.round(255 * np.clip(images, 0, 1)) / 255).mean())
 
 
 if __name__ == "__main__":

@@ -15,13 +15,11 @@ __all__ = ["KINDS", "Kind", "deblur", "deconvolve", "estimate"]
 
 
 def deblur(kind: str, image: jax.Array, mask: jax.Array) -> jax.Array:
-    """Returns `image` without the blur of a kind of `KINDS` that it is taken to have; "" for as it is.
+    """Returns `image` without the blur of a kind of `KINDS` that it is taken to have.
 
     Takes and returns float32 [H, W, 3] in [0, 1], not clipped. What has a hole in its `mask` [H, W, 1] stays as it is:
     a restorer leaves known pixels as they come. No gradient passes.
     """
-    if not kind:
-        return image
     image = jax.lax.stop_gradient(image)
     sharp = deconvolve(KINDS[kind], image, estimate(KINDS[kind], image))
     return jnp.where(mask.max() > 0, image, sharp)

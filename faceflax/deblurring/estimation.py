@@ -30,8 +30,8 @@ def estimate(kind: Kind, image: jax.Array) -> jax.Array:
     luma = jnp.einsum("hwc,c->hw", image.astype(jnp.float32), _LUMA)
     power = fourier.power((luma - luma.mean())[None, None], band.rows[1:-1], band.columns[1:-1])[0, 0][band.is_used]
     power /= fourier.window_power(band.shape)
-    candidates = kind.candidates * np.array([band.unit, 1, 1], np.float32)
-    blur = jnp.asarray(candidates)[jnp.argmax(_of_candidates(kind, band.shape).likelihood(power))]
+    candidates, expected = _candidates(kind, band.shape)
+    blur = jnp.asarray(candidates)[jnp.argmax(expected.likelihood(power))]
     for finer in (1.0, 0.35):
         factors, angles = kind.around[:, ::2] ** finer, kind.around[:, 1] * finer
         near = [blur[0] * factors[:, 0], blur[1] + angles, jax.lax.clamp(0.15, blur[2] * factors[:, 1], 1.0)]
@@ -77,12 +77,12 @@ class _Expected(NamedTuple):
 
 
 @functools.lru_cache(maxsize=8)
-def _of_candidates(kind: Kind, shape: tuple[int, int]) -> _Expected:
-    """What the candidates make expected, which is a constant of a program."""
+def _candidates(kind: Kind, shape: tuple[int, int]) -> tuple[np.ndarray, _Expected]:
+    """The candidates in images of `shape`, and what they make expected: constants of a program."""
     band = _Band.of(shape)
     candidates = kind.candidates * np.array([band.unit, 1, 1], np.float32)
     with jax.ensure_compile_time_eval():
-        return _Expected(*map(np.asarray, _expect(kind, band, candidates)))
+        return candidates, _Expected(*map(np.asarray, _expect(kind, band, candidates)))
 
 
 def _expect(kind: Kind, band: _Band, blurs: jax.Array | np.ndarray) -> _Expected:

@@ -19,12 +19,9 @@ def forward(planes: jax.Array, shape: tuple[int, int]) -> jax.Array:
         return jnp.stack([spectrum.real, spectrum.imag])
 
     def by_products(planes: jax.Array) -> jax.Array:
-        height, width = planes.shape[1:]
-        rows = _waves(np.arange(shape[0]), np.arange(height), shape[0])
-        columns = _waves(np.arange(shape[1] // 2 + 1), np.arange(width), shape[1])
-        cos, sin = (jnp.einsum("chw,kw->chk", planes, wave, precision="highest") for wave in columns)
-        real = _along_rows(rows[0], cos) - _along_rows(rows[1], sin)
-        return jnp.stack([real, -_along_rows(rows[0], sin) - _along_rows(rows[1], cos)])
+        rows, columns = np.arange(shape[0]), np.arange(shape[1] // 2 + 1)
+        real, imaginary = _at(planes[None], rows, columns, shape)
+        return jnp.concatenate([real, imaginary])
 
     return by_device.choose(planes, cpu=fast, default=by_products)
 
@@ -38,8 +35,8 @@ def inverse(spectrum: jax.Array, shape: tuple[int, int], corner: tuple[int, int]
     def by_products(spectrum: jax.Array) -> jax.Array:
         rows = _waves(np.arange(corner[0]), np.arange(shape[0]), shape[0])
         columns = _waves(np.arange(corner[1]), np.arange(shape[1] // 2 + 1), shape[1])
-        real = _along_rows(rows[0], spectrum[0]) - _along_rows(rows[1], spectrum[1])
-        imaginary = _along_rows(rows[1], spectrum[0]) + _along_rows(rows[0], spectrum[1])
+        cos, sin = (_along_rows(wave, spectrum) for wave in rows)  # each of both parts
+        real, imaginary = cos[0] - sin[1], sin[0] + cos[1]
         scale = both_halves(shape) / (shape[0] * shape[1])
         cos, sin = (
             jnp.einsum("chk,wk->chw", part, wave * scale, precision="highest")
@@ -71,14 +68,7 @@ def power(planes: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array
     """
     height, width = planes.shape[2:]
     windowed = planes * _hann(height)[:, None] * _hann(width)
-    row_waves, column_waves = _waves(rows, np.arange(height), height), _waves(columns, np.arange(width), width)
-    cos, sin = (jnp.einsum("bchw,kw->bchk", windowed, wave, precision="highest") for wave in column_waves)
-
-    def along_rows(wave: np.ndarray, planes: jax.Array) -> jax.Array:
-        return jnp.einsum("rh,bchk->bcrk", wave, planes, precision="highest")
-
-    real = along_rows(row_waves[0], cos) - along_rows(row_waves[1], sin)
-    imaginary = along_rows(row_waves[1], cos) + along_rows(row_waves[0], sin)
+    real, imaginary = _at(windowed, rows, columns, (height, width))
     return jnp.square(real) + jnp.square(imaginary)
 
 
@@ -91,6 +81,18 @@ def _hann(size: int) -> np.ndarray:
     return np.hanning(size + 2)[1:-1].astype(np.float32)
 
 
+def _at(
+    planes: jax.Array, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, int]
+) -> tuple[jax.Array, jax.Array]:
+    """Both parts of the transform of `planes` [B, C, h, w], with zeros to `shape`, at frequencies: [B, C, R, K]."""
+    height, width = planes.shape[2:]
+    row_cos, row_sin = _waves(rows, np.arange(height), shape[0])
+    column_waves = _waves(columns, np.arange(width), shape[1])
+    cos, sin = (jnp.einsum("bchw,kw->bchk", planes, wave, precision="highest") for wave in column_waves)
+    real = _along_rows(row_cos, cos) - _along_rows(row_sin, sin)
+    return real, -_along_rows(row_sin, cos) - _along_rows(row_cos, sin)
+
+
 def _waves(frequencies: np.ndarray, places: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cosines and sines [frequencies, places] of a transform over `size`."""
     angle = 2 * np.pi / size * (np.outer(frequencies, places) % size)
@@ -98,4 +100,4 @@ def _waves(frequencies: np.ndarray, places: np.ndarray, size: int) -> tuple[np.n
 
 
 def _along_rows(wave: np.ndarray, planes: jax.Array) -> jax.Array:
-    return jnp.einsum("kh,chw->ckw", wave, planes, precision="highest")
+    return jnp.einsum("rh,bchk->bcrk", wave, planes, precision="highest")

@@ -3,8 +3,8 @@
 One U-Net for all damage shares its few channels at the fine scales among tasks that want opposite things of them;
 trained on one kind alone, the same network mends that much better (docs/experts.md). So networks that were trained on
 from one, each on its kind and at the two finest scales alone, are put together here: what they share is held once. Each
-image passes through one of them, so it costs what one network costs (a mixture of experts with hard routing, Shazeer et
-al. 2017, but of experts that were trained apart).
+image passes through one of them, so it costs what one network costs, and what it takes to undo a blur first where its
+expert does (a mixture of experts with hard routing, Shazeer et al. 2017, but of experts that were trained apart).
 """
 
 import functools

@@ -76,17 +76,15 @@ class _Damage:
         is_faint = draw(keys[6], index, 0.5)
         strength = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(keys[7], i), maxval=0.5))(index)
 
-        def faint(images: jax.Array) -> jax.Array:
-            return degradations.degrade(keys[8], images, index, _NOISE, strength)[0]
-
         exact = degradations.drawn(keys[2], index, self._groups, self._label)
         whole = degradations.drawn(keys[2], index, self._groups, lambda task: self._label(_of_all(task)))
         is_noisy = degradations.drawn(keys[2], index, self._groups, lambda task: int(task.name in _NOISY)) > 0
         is_firsts = is_clean | is_twice & ~(is_faint & is_noisy)
         expert = jnp.where(is_firsts, 0, jnp.where(is_stretched, whole, exact))
         pick = lambda chosen, one, other: jnp.where(chosen[:, None, None, None], one, other)  # noqa: E731
-        again, undamaged = pick(is_faint, faint(once), again), pick(is_faint, faint(clean), clean)
-        degraded = pick(is_clean, undamaged, pick(is_twice, again, once))
+        shown = pick(is_clean, clean, once)
+        faint = degradations.degrade(keys[8], shown, index, _NOISE, strength)[0]
+        degraded = pick(is_clean | is_twice, pick(is_faint, faint, pick(is_clean, clean, again)), once)
         return degraded, pick(is_clean, jnp.zeros_like(mask), mask), expert
 
 
