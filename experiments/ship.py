@@ -128,11 +128,11 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
     """
     from faceflax.training import trained, workdir
 
-    if config.init_from:
+    if config.init_from and not config.experts.start:
         return _chain(folder, config.init_from, workdir.read_origin(folder))
     runs = []
-    for origin in config.experts.start:
-        chain = _chain(folder, origin, trained.load_restorer(origin).info["step"])
+    for origin in filter(None, (*config.experts.start, config.init_from)):
+        chain = _chain(folder, origin, trained.load_plain(origin).info["step"])
         runs += [run for run in chain if run not in runs]
     return runs
 
@@ -140,8 +140,9 @@ def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
 def _chain(folder: Path, origin: str, step: int) -> list[dict[str, Any]]:
     """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it."""
     from faceflax.models import shipped
-    from faceflax.training import workdir
+    from faceflax.training import trained, workdir
 
+    origin = trained.split(origin)[0]
     if origin in shipped.names():
         last = shipped.manifest(origin)
         run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}

@@ -12,7 +12,7 @@ from faceflax import config as config_lib
 from faceflax import degradations, models
 from faceflax.errors import UserError
 from faceflax.files import write_text
-from faceflax.models import experts
+from faceflax.models import experts, shipped
 from faceflax.training import checkpoints, loop, trained, workdir
 from faceflax.training import experts as arm
 from faceflax.training.state import Collectives
@@ -125,7 +125,7 @@ def test_what_an_experts_training_starts_from(tmp_path):
     with pytest.raises(UserError, match="names 2 networks for 3"):
         checkpoints.load_first_params(config, abstract)
     config.experts.start, config.init_from = tuple(map(str, folders)), str(folders[0])
-    with pytest.raises(UserError, match="two beginnings"):
+    with pytest.raises(UserError, match=r"0 has a router between \(\), not between config.model.experts"):
         checkpoints.load_first_params(config, abstract)
     config.experts.start = ()
     with pytest.raises(UserError, match=r"init_from .*0 holds another model \(config.model.experts was"):
@@ -134,6 +134,24 @@ def test_what_an_experts_training_starts_from(tmp_path):
     abstract = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), SIDE))
     with pytest.raises(UserError, match=r"experts.start holds another model \(config.model.width was 8, now 16\)"):
         checkpoints.load_first_params(config, abstract)
+
+
+def test_one_expert_of_a_trained_restorer_is_trained_on_and_takes_its_place():
+    names = tuple(shipped.read("tiny")[0].model.experts)
+    whole = trained.load_restorer("tiny")
+    one = trained.load_plain(f"tiny:{names[2]}")
+    jax.tree.map(np.testing.assert_array_equal, one.params, experts.select(whole.params, 2))
+    assert one.config.model.experts == () and one.config.model.deblur == whole.config.model.deblur[2:3]
+    with pytest.raises(UserError, match=f"tiny has no expert \"fog\"; it has 'blind', '{names[1]}'"):
+        trained.load_plain("tiny:fog")
+
+    config = whole.config.copy_and_resolve_references()
+    config.init_from, config.experts.start = "tiny", tuple(f"tiny:{name}" for name in (*names[1:], names[0]))
+    config.model.deblur = (*whole.config.model.deblur[1:], "")
+    abstract = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
+    start = checkpoints.load_first_params(config, abstract).params
+    jax.tree.map(np.testing.assert_array_equal, start[experts.ROUTER], whole.params[experts.ROUTER])
+    jax.tree.map(np.testing.assert_array_equal, experts.select(start, 1), one.params)
 
 
 def test_what_blur_a_start_undid_is_undone_on(tmp_path):

@@ -145,10 +145,10 @@ def select(params: Params, expert: jax.Array | int) -> Params:
     return params[SHARED] | jax.tree.map(lambda stack: stack[expert], params[EXPERTS])
 
 
-def plain(config: ConfigDict) -> ConfigDict:
-    """Returns an experiment's configuration with the first of its experts as a network of its own."""
+def plain(config: ConfigDict, expert: int = 0) -> ConfigDict:
+    """Returns an experiment's configuration with one of its experts as a network of its own."""
     config = config.copy_and_resolve_references()
-    config.model.experts, config.model.deblur = (), config.model.deblur[:1]
+    config.model.experts, config.model.deblur = (), config.model.deblur[expert : expert + 1]
     return config
 
 

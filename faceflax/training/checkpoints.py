@@ -15,7 +15,7 @@ from orbax.checkpoint.checkpoint_managers import preservation_policy
 from faceflax import config as config_lib
 from faceflax import models
 from faceflax.errors import UserError
-from faceflax.models import discriminator
+from faceflax.models import discriminator, experts
 from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
@@ -157,8 +157,8 @@ def load_face_encoder(workdir: Path) -> Trained:
 def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     """Reads what training starts from: the parameters of `config.init_from`, or of the `config.experts.start`.
 
-    Of a face encoder they are all of another training's; of a restorer with experts, where one without is wanted, the
-    first's. `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other
+    Of a face encoder they are all of another training's; of a restorer with experts, where one without is wanted, those
+    of one expert (`load_plain`); beside `config.experts.start`, the router's alone. `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other
     shapes.
     """
     if config.arm == "experts":
@@ -180,13 +180,23 @@ def _load_experts(config: ConfigDict) -> Trained:
     if not config.experts.start:
         return load_restorer(config.init_from)
     names, start = config.model.experts, config.experts.start
-    if config.init_from:
-        raise UserError("config.init_from and config.experts.start are two beginnings: leave one of them empty")
     if len(start) != len(names):
         raise UserError(f"config.experts.start names {len(start)} networks for {len(names)} config.model.experts")
     trained = load_experts(start)
     trained.config.model.experts = names
+    if config.init_from:
+        trained.params[experts.ROUTER] = _load_router(config)
     return trained
+
+
+def _load_router(config: ConfigDict) -> Any:
+    known = load_restorer(config.init_from)
+    if known.config.model.experts != config.model.experts:
+        raise UserError(
+            f"config.init_from {config.init_from} has a router between {known.config.model.experts}, not between "
+            f"config.model.experts, {config.model.experts}; leave it empty for a new one"
+        )
+    return known.params[experts.ROUTER]
 
 
 def _check_blurs(config: ConfigDict, start: ConfigDict) -> None:

@@ -40,11 +40,27 @@ def load_restorer(model: str | Path, step: int | None = None) -> Trained:
 
 
 def load_plain(model: str | Path, step: int | None = None) -> Trained:
-    """As `load_restorer`; of a restorer with experts the first of them, which is a network for all damage."""
-    trained = load_restorer(model, step)
-    if not trained.config.model.experts:
+    """As `load_restorer`; of a restorer with experts one of them, as a network of its own.
+
+    "cnn:sr 4" is the one whose tasks are "sr 4" (`config.model.experts`); without tasks it is the first, which is for
+    all damage. Raises `UserError` for tasks that no expert has.
+    """
+    name, tasks = split(model)
+    trained = load_restorer(name, step)
+    names = tuple(trained.config.model.experts)
+    if tasks and tasks not in names:
+        raise UserError(f'{name} has no expert "{tasks}"; it has {", ".join(map(repr, names)) or "none"}')
+    if not names:
         return trained
-    return trained._replace(config=experts.plain(trained.config), params=experts.select(trained.params, 0))
+    number = names.index(tasks) if tasks else 0
+    config = experts.plain(trained.config, number)
+    return trained._replace(config=config, params=experts.select(trained.params, number))
+
+
+def split(model: str | Path) -> tuple[str, str]:
+    """Returns the model's name or workdir, and the tasks of the expert that is meant, "" where none is named."""
+    name, colon, tasks = str(model).rpartition(":")
+    return (name, tasks) if colon and not Path(model).exists() else (str(model), "")
 
 
 def load_experts(named: Sequence[str]) -> Trained:
