@@ -7,13 +7,12 @@ explained, and of how many the independent judge (`pip install 'faceflax[judge]'
 vector alone shows the same person, at dlib's own threshold.
 """
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
-from experiments import program
+from experiments import numbered_faces, program
 
 _FACES = flags.DEFINE_string("faces", None, "The folder of the faces.")
 _OUT = flags.DEFINE_string("out", None, "The file to write.")
@@ -21,9 +20,8 @@ _JUDGED = flags.DEFINE_integer("judged", 200, "Held-out faces that the judge see
 _SAVED = flags.DEFINE_string("vectors", "", "A .npy that keeps the vectors [5000, 1024], to go on with.")
 flags.mark_flags_as_required(["faces", "out"])
 
-_SEED, _COUNT, _HELD_OUT = 2026, 5000, 4700
+_HELD_OUT = 4700
 _PENALTY = 1500.0  # in units of one standardised observation; chosen on the faces held out: 300 to 3000 differ by 0.03
-_SIZE = 256
 
 
 def main() -> int:
@@ -47,11 +45,7 @@ def main() -> int:
     manifest = {
         "kind": "map from faceres vectors to styles of the face prior",
         "config": {"encoder": encoder.name, "encoder_version": encoder.version, "penalty": _PENALTY},
-        "dataset": {
-            "name": f"synthetic_faces/{_COUNT}-{_SIZE}px-seed{_SEED}",
-            "split": f"0-{_HELD_OUT}",
-            "fingerprint": _fingerprint(),
-        },
+        "dataset": numbered_faces.describe(_FACES.value, range(_HELD_OUT)) | {"split": f"0-{_HELD_OUT}"},
         "step": 0,
         "metrics": measured,
         "commit": workdir.provenance()["commit"],
@@ -63,27 +57,6 @@ def main() -> int:
     return 0
 
 
-def _fingerprint() -> str:
-    """12 hex digits over the files of the faces that the map is fitted to."""
-    files = (_path(number).read_bytes() for number in range(_HELD_OUT))
-    return hashlib.sha256(b"".join(hashlib.sha256(file).digest() for file in files)).hexdigest()[:12]
-
-
-def _face(number: int) -> np.ndarray:
-    from faceflax.datasets import images
-
-    return images.square(images.decode(_path(number).read_bytes()), _SIZE)
-
-
-def _path(number: int) -> Path:
-    from faceflax.errors import UserError
-
-    path = Path(_FACES.value, f"{number:05d}.jpg")
-    if not path.is_file():
-        raise UserError(f"{path} is missing: name a folder with the {_COUNT} synthetic faces of seed {_SEED}")
-    return path
-
-
 def _vectors(devices, encoder, params) -> np.ndarray:
     from faceflax.files import atomic_path
 
@@ -91,7 +64,8 @@ def _vectors(devices, encoder, params) -> np.ndarray:
         return np.load(_SAVED.value)
     embed = devices.compile_batched(lambda params, images: encoder.embed(params, images / 255.0))
     params = devices.replicate(params)
-    vectors = [np.asarray(embed(params, _face(number)[None]))[0] for number in range(_COUNT)]
+    faces = (numbered_faces.read(_FACES.value, number) for number in range(numbered_faces.COUNT))
+    vectors = [np.asarray(embed(params, face[None]))[0] for face in faces]
     if _SAVED.value:
         with atomic_path(_SAVED.value) as temporary:
             np.save(temporary, vectors)
@@ -102,7 +76,7 @@ def _styles() -> np.ndarray:
     from faceflax.datasets.synthetic_faces import recipe
     from faceflax.training import prior_styles
 
-    drawn = [recipe.draw(_SEED, number) for number in range(_COUNT)]
+    drawn = [recipe.draw(numbered_faces.SEED, number) for number in range(numbered_faces.COUNT)]
     return prior_styles.styles(np.concatenate([z for z, _ in drawn]), np.float32([psi for _, psi in drawn]))
 
 
@@ -120,7 +94,8 @@ def _judge(devices, prior, styles: np.ndarray) -> dict[str, float]:
 
     make = devices.compile_batched(lambda params, styles: sampling.make_faces(params, styles, 128))
     made = np.concatenate([np.asarray(make(devices.replicate(prior), style[None])) for style in styles])
-    found = DlibJudge().same_people(made, np.stack([_face(_HELD_OUT + number) for number in range(len(styles))]))
+    faces = [numbered_faces.read(_FACES.value, _HELD_OUT + number) for number in range(len(styles))]
+    found = DlibJudge().same_people(made, np.stack(faces))
     print(found)
     return {"same_person": round(found.same, 4), "confused": round(found.confused, 4), "judged": found.count}
 

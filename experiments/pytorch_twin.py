@@ -26,12 +26,17 @@ class ResidualBlock(nn.Module):
 
 
 class EncoderDecoder(nn.Module):
-    """`faceflax.models.encoder_decoder.EncoderDecoder` over NCHW images; raises `UserError` for other blocks."""
+    """`faceflax.models.encoder_decoder.EncoderDecoder` over NCHW images, smooth fill included.
+
+    Raises `UserError` for other blocks, and other fills.
+    """
 
     def __init__(self, model: ConfigDict):
         super().__init__()
         if model.block != "residual":
             raise UserError(f'the PyTorch twin has residual blocks only, not "{model.block}"')
+        if model.fill != "smooth":
+            raise UserError(f'the PyTorch twin fills holes smoothly, not as config.model.fill = "{model.fill}"')
         self.patch = model.patch
         widths = [model.width * 2**scale for scale in range(len(model.encoder_blocks) + 1)]
         pairs = list(zip(widths[:-1], widths[1:], strict=True))

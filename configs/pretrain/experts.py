@@ -53,13 +53,14 @@ KINDS = {
 
 
 def get_config(what="join"):
-    return choose(KINDS, "cnn", cnn.get_config("128"), what)
+    return choose(KINDS, "cnn", cnn.get_config("128"), what, "face")
 
 
-def choose(kinds, shipped, config, what):
+def choose(kinds, shipped, config, what, fill="smooth"):
     """The training of one of the `kinds` of experts of the model `shipped`, or of its router ("join,KIND,...")."""
     config.data.tones = 0.15
     config.data.grey = 0.1
+    config.model.fill = fill
     name, *trained = what.split(",")
     if name != "join":
         return expert(kinds[name], shipped, config)

@@ -3,7 +3,7 @@
 As configs/pretrain/experts.py; the expert for all else is the last training of configs/pretrain/tiny.py:
 
 python -m experiments.train --config=configs/pretrain/tiny_experts.py:KIND --workdir=runs/pretrain/expert_KIND
-python -m experiments.train --config=configs/pretrain/tiny_experts.py:join,KIND,KIND --workdir=runs/pretrain/tiny_experts
+python -m experiments.train --config=configs/pretrain/tiny_experts.py:join,KIND --workdir=runs/pretrain/tiny_experts
 python -m experiments.ship --workdir=runs/pretrain/tiny_experts --name=tiny --eight_bits
 
 The router took 2,000 steps from nothing, 8 minutes on one core, and tells 97% of the damage; on 17 photographs of

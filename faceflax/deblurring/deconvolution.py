@@ -5,19 +5,17 @@ The sharp image goes on beyond the border, as far as a blur reaches, and what it
 something, mirrored or repeated, makes rings through the whole image.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from faceflax import conjugate_gradients
 from faceflax.deblurring import fourier
 from faceflax.deblurring.kinds import Kind
 
 _ITERATIONS = 5  # more gain less than a network does from what is left
 _MARGIN = 32  # pixels beyond the border, of 128
-_TINY = 1e-20  # a plane of one value has nothing to seek
 _START = 4.0  # of the filter to start from: its smoothness, as a multiple
 
 
@@ -47,40 +45,14 @@ def deconvolve(kind: Kind, image: jax.Array, blur: jax.Array) -> jax.Array:
     )  # weak: the border is not what it takes it for
     spectrum = start * fourier.forward(_joined(_joined(planes, 1, shape[0]), 2, shape[1]), shape)
     wanted = transfer * fourier.forward(planes, shape)
-    filtered = 1 / (jnp.square(transfer) + smoothness)
-    spectrum = _conjugate_gradients(normal, wanted, spectrum, filtered, fourier.both_halves(shape))
-    return (fourier.inverse(spectrum, shape, corner) + mean).transpose(1, 2, 0)
-
-
-def _conjugate_gradients(
-    normal: Callable[[jax.Array], jax.Array],
-    wanted: jax.Array,
-    start: jax.Array,
-    preconditioner: jax.Array,
-    weights: np.ndarray,
-) -> jax.Array:
-    """Improves `start` towards `normal(found) == wanted`, for each plane of spectra [2, C, H, W] by itself.
-
-    `weights` [W] are those of the columns in scalar products.
-    """
+    weights = fourier.both_halves(shape)
 
     def dot(left: jax.Array, right: jax.Array) -> jax.Array:
         return (weights * left * right).sum((0, -2, -1), keepdims=True)
 
-    def improve(state: tuple[jax.Array, ...], _: None) -> tuple[tuple[jax.Array, ...], None]:
-        found, residual, direction, size = state
-        turned = normal(direction)
-        step = size / (dot(direction, turned) + _TINY)
-        found, residual = found + step * direction, residual - step * turned
-        filtered = preconditioner * residual
-        following = dot(residual, filtered)
-        return (found, residual, filtered + following / (size + _TINY) * direction, following), None
-
-    residual = wanted - normal(start)
-    direction = preconditioner * residual
-    state = start, residual, direction, dot(residual, direction)
-    state, _ = lax.scan(improve, state, length=_ITERATIONS)  # exporters know no other loop over what is traced
-    return state[0]
+    filtered = 1 / (jnp.square(transfer) + smoothness)
+    spectrum = conjugate_gradients.solve(normal, wanted, spectrum, dot, _ITERATIONS, filtered)
+    return (fourier.inverse(spectrum, shape, corner) + mean).transpose(1, 2, 0)
 
 
 def _joined(planes: jax.Array, axis: int, size: int) -> jax.Array:

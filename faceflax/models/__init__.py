@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from faceflax import by_device, deblurring
 from faceflax.errors import UserError
-from faceflax.models import experts, segmenter
+from faceflax.models import experts, inpainting, segmenter
 from faceflax.models.blocks import BLOCKS
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.face_prior import restorer as prior_restorer
@@ -56,6 +56,7 @@ def create(config: ConfigDict) -> Model:
     Raises `UserError` when it names something that is no restorer, or asks for sizes that make no network.
     """
     _check_choice("name", config.name, ("encoder_decoder", "face_prior"))
+    _check_choice("fill", config.fill, tuple(inpainting.FILLS))
     if config.name != "encoder_decoder":
         for field in ("experts", "deblur"):
             if config[field]:
@@ -89,32 +90,26 @@ def complete(config: ConfigDict, params: Params, image_size: int) -> Params:
 def _encoder_decoder(config: ConfigDict) -> Model:
     unet, multiple = _unet(config)
     network = EncoderDecoder(**unet)
-    undone = blurs(config)
-    if config.experts:
-        return _with_experts(network, tuple(config.experts), undone, multiple)
+    undone, names = blurs(config), tuple(config.experts)
 
     def init(key: jax.Array, image_size: int) -> Params:
         _check_multiple(image_size, image_size, multiple)
+        if names:
+            return experts.init(network, names, key, image_size)
         shape = (1, image_size, image_size)
         return network.init(key, jnp.zeros((*shape, 3)), jnp.zeros((*shape, 1)))["params"]
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
+        """In an image with a hole known pixels come back as they are; what it shows in the hole has no influence."""
         _check_multiple(*degraded.shape[1:3], multiple)
-        if undone[0]:
-            degraded = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), degraded, mask)
-        return network.apply({"params": params}, degraded, mask)
-
-    return Model(init, apply, multiple)
-
-
-def _with_experts(network: EncoderDecoder, names: tuple[str, ...], undone: tuple[str, ...], multiple: int) -> Model:
-    def init(key: jax.Array, image_size: int) -> Params:
-        _check_multiple(image_size, image_size, multiple)
-        return experts.init(network, names, key, image_size)
-
-    def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
-        _check_multiple(*degraded.shape[1:3], multiple)
-        return experts.restore(network, names, undone, params, degraded, mask)
+        filled = inpainting.FILLS[config.fill](degraded.astype(jnp.float32), mask)
+        if names:
+            restored = experts.restore(network, names, undone, params, filled, mask)
+        else:
+            if undone[0]:
+                filled = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), filled, mask)
+            restored = network.apply({"params": params}, filled, mask)
+        return inpainting.keep_known_pixels(restored, degraded, mask)
 
     return Model(init, apply, multiple)
 

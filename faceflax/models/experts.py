@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from faceflax.deblurring import deblur, fourier
 from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
+from faceflax.models import resampling
 from faceflax.models.encoder_decoder import EncoderDecoder
 from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
 
@@ -81,18 +82,11 @@ def log_spectrum(images: jax.Array) -> jax.Array:
     planes = jnp.einsum("bhwc,cd->bdhw", images, _LUMA_CHROMA)
     power = fourier.power(planes, np.arange(height // 2), np.arange(width) - width // 2) / (height * width)
     levels = jnp.log(power + 1e-6)  # about that of rounding to 8 bits
-    return jnp.einsum("ru,bduv,cv->brcd", _averages(32, height // 2), levels, _averages(64, width))
+    rows, columns = resampling.averages(32, height // 2), resampling.averages(64, width)
+    return jnp.einsum("ru,bduv,cv->brcd", rows, levels, columns)
 
 
 _LUMA_CHROMA = np.array([[0.299, 0.5, -0.169], [0.587, -0.419, -0.331], [0.114, -0.081, 0.5]], np.float32)
-
-
-def _averages(count: int, size: int) -> np.ndarray:
-    """The matrix [count, size] that averages `size` places to `count`, or repeats them where they are fewer."""
-    edges = np.linspace(0, size, count + 1)
-    places = np.arange(size)
-    overlap = np.minimum(edges[1:, None], places + 1) - np.maximum(edges[:-1, None], places)
-    return (np.clip(overlap, 0, None) * count / size).astype(np.float32)
 
 
 def init(network: EncoderDecoder, names: tuple[str, ...], key: jax.Array, image_size: int) -> Params:

@@ -158,8 +158,8 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     """Reads what training starts from: the parameters of `config.init_from`, or of the `config.experts.start`.
 
     Of a face encoder they are all of another training's; of a restorer with experts, where one without is wanted, those
-    of one expert (`load_plain`); beside `config.experts.start`, the router's alone. `abstract_params` are the shapes that are wanted. Raises `UserError` as `load_restorer`, and for other
-    shapes.
+    of one expert (`load_plain`); beside `config.experts.start`, the router's alone. `abstract_params` are the shapes
+    that are wanted. Raises `UserError` as `load_restorer`, and for other shapes.
     """
     if config.arm == "experts":
         trained = _load_experts(config)

@@ -1,8 +1,9 @@
-"""Missing pixels: a smooth first guess, from which a network goes on, and what is kept of those that are known."""
+"""Holes filled smoothly, by nothing but the pixels around them."""
 
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
+
+from faceflax.models import resampling
 
 
 def fill_holes(images: Array, mask: Array) -> Array:
@@ -33,27 +34,12 @@ def fill_holes(images: Array, mask: Array) -> Array:
     return filled
 
 
-def keep_known_pixels(restored: Array, degraded: Array, mask: Array) -> Array:
-    """Returns `restored` [B, H, W, C], where an image has a hole (`mask` [B, H, W, 1] > 0) with its known pixels."""
-    has_hole = jnp.any(mask > 0, axis=(1, 2, 3), keepdims=True)
-    return jnp.where(has_hole, mask * restored + (1 - mask) * degraded, restored)
-
-
 def _sum_squares(images: Array) -> Array:
     batch, height, width, channels = images.shape
     return images.reshape(batch, height // 2, 2, width // 2, 2, channels).sum((2, 4))
 
 
 def _double(images: Array) -> Array:
-    """Enlarges twice by linear interpolation: [B, H, W, C] -> [B, 2 * H, 2 * W, C].
-
-    The same sums as `jax.image.resize`, spelt out, since exporters know that function for fixed batches alone.
-    """
-    rows, columns = (_doubling(side) for side in images.shape[1:3])
-    return jnp.einsum("bhwc,hy,wx->byxc", images, rows, columns, precision=lax.Precision.HIGHEST)
-
-
-def _doubling(side: int) -> np.ndarray:
-    """Weights [side, 2 * side] of each pixel in each pixel of the double; beyond the border the last one goes on."""
-    place = np.clip((np.arange(2 * side) + 0.5) / 2 - 0.5, 0, side - 1)
-    return np.maximum(1 - np.abs(place - np.arange(side)[:, None]), 0).astype(np.float32)
+    """Enlarges twice by linear interpolation: [B, H, W, C] -> [B, 2 * H, 2 * W, C]."""
+    rows, columns = (resampling.linear(2 * side, side) for side in images.shape[1:3])
+    return jnp.einsum("bhwc,yh,xw->byxc", images, rows, columns, precision=lax.Precision.HIGHEST)
