@@ -4,10 +4,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import fit_faces
 from faceflax import metrics
 from faceflax.datasets import registry, stream
 from faceflax.degradations import Task, degrade_for_evaluation
-from faceflax.models.inpainting import fill_holes
+from faceflax.evaluation.comparison import mean_face
+from faceflax.evaluation.comparison.damage import Known
+from faceflax.models.inpainting import FILLS, fill_holes, fill_with_face, likely
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +21,10 @@ def occluded():
     return image, np.asarray(degraded), np.asarray(mask)
 
 
-def test_known_pixels_stay_and_hidden_ones_do_not_matter(occluded):
+@pytest.mark.parametrize("name", FILLS)
+def test_known_pixels_stay_and_hidden_ones_do_not_matter(occluded, name):
     image, degraded, mask = occluded
-    fill = jax.jit(fill_holes)
+    fill = jax.jit(FILLS[name])
     filled = np.asarray(fill(degraded, mask))
     np.testing.assert_array_equal(filled[(mask == 0)[..., 0]], degraded[(mask == 0)[..., 0]])
     np.testing.assert_array_equal(filled, fill(image, mask))
@@ -41,6 +45,53 @@ def test_holes_come_closer_than_by_teleas_method(severity):
         for filled in (jax.jit(fill_holes)(degraded, mask), telea.astype(np.float32) / 255)
     )
     assert ours > theirs
+
+
+def test_the_likeliest_face_is_the_mean_of_the_gaussian_given_what_is_seen():
+    """Against the textbook's formula (Bishop 2006, 2.81), by the covariance of all pixels, where cells are whole."""
+    faces, rng = likely.load(), np.random.default_rng(3)
+    small = rng.random((likely.SIZE, likely.SIZE, 3))
+    hole = np.zeros(small.shape, bool)
+    hole[8:24, 6:20] = True
+    covariance = (faces.components * faces.variances) @ faces.components.T + 0.01 * np.eye(small.size)
+    seen, hidden = ~hole.ravel(), hole.ravel()
+    weights = np.linalg.solve(covariance[np.ix_(seen, seen)], (small - faces.mean).ravel()[seen])
+    expected = faces.mean.ravel()[hidden] + covariance[np.ix_(hidden, seen)] @ weights
+
+    images, mask = (np.kron(part[None], np.ones((1, 2, 2, 1))) for part in (small, hole[..., :1]))
+    found = np.asarray(likely._likeliest(jnp.asarray(images, jnp.float32), jnp.asarray(mask, jnp.float32)))[0]
+    np.testing.assert_allclose(found[hole], expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("severity", [10, 25, 50])
+def test_the_likeliest_face_comes_closer_than_the_mean_face(severity):
+    source = registry.load("mini_faces", "test")
+    image = next(stream.eval_stream(source, image_size=128, batch_size=60))["image"]
+    degrade = jax.jit(degrade_for_evaluation, static_argnums=2)
+    degraded, mask = map(np.asarray, degrade(image / np.float32(255), np.arange(60), Task("occlude", severity)))
+    mean = mean_face.mean_of(registry.load("mini_faces", "train"), 128)
+    blended = [mean_face.blend(mean, face, hole[..., 0], Known()) for face, hole in zip(image, mask, strict=True)]
+    ours, theirs = (
+        metrics.masked_psnr(filled, image / np.float32(255), mask).mean()
+        for filled in (jax.jit(fill_with_face)(degraded, mask), np.float32(blended) / 255)
+    )
+    assert ours > theirs + 1
+
+
+def test_a_face_of_which_nothing_is_known_is_the_mean_face_at_any_size():
+    filled = jax.jit(fill_with_face)(jnp.ones((1, 96, 64, 3)), jnp.ones((1, 96, 64, 1)))
+    mean = cv2.resize(likely.load().mean, (64, 96), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(filled[0], mean, atol=1e-5)
+
+
+def test_components_are_those_of_the_faces_and_their_mirror_images():
+    faces = np.random.default_rng(0).random((7, 4, 4, 3)) ** 3
+    mean, components, variances = fit_faces.fit(faces, 9)
+    both = np.concatenate([faces, faces[:, :, ::-1]]).reshape(14, -1)
+    np.testing.assert_allclose(mean.ravel(), both.mean(0))
+    deviations, directions = np.linalg.svd((both - both.mean(0)) / np.sqrt(14))[1:]
+    np.testing.assert_allclose(variances, deviations[:9] ** 2)
+    np.testing.assert_allclose(np.abs((directions[:9] * components.T).sum(1)), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 7), (6, 10), (48, 32)])

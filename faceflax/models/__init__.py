@@ -126,7 +126,9 @@ def _with_prior(config: ConfigDict) -> Model:
 
     def restore(params: Params, degraded: jax.Array, mask: jax.Array) -> prior_restorer.Restored:
         _check_multiple(*degraded.shape[1:3], multiple)
-        return prior_restorer.restore(network, _stop(params, frozen), degraded, mask)
+        filled = inpainting.FILLS[config.fill](degraded.astype(jnp.float32), mask)
+        restored = prior_restorer.restore(network, _stop(params, frozen), filled, mask)
+        return restored._replace(images=inpainting.keep_known_pixels(restored.images, degraded, mask))
 
     def apply(params: Params, degraded: jax.Array, mask: jax.Array) -> jax.Array:
         return restore(params, degraded, mask).images
@@ -142,8 +144,8 @@ def _stop(params: Params, frozen: tuple[str, ...]) -> Params:
 def create_segmenter(config: ConfigDict) -> Segmenter:
     """Returns the segmenter that `config` (the experiment's `config.model`) describes; raises as `create`."""
     _check_choice("name", config.name, ("segmenter",))
-    if config.deblur:
-        raise UserError("config.model.deblur is for restorers; a segmenter looks at images as they are")
+    if config.deblur or config.fill != "smooth":
+        raise UserError("config.model.deblur and fill are for restorers; a segmenter looks at images as they are")
     unet, multiple = _unet(config)
     network = segmenter.Segmenter(**unet)
 

@@ -57,19 +57,20 @@ class Router(nn.Module):
         hidden = jnp.concatenate([places, 4 * known.mean((1, 2))], -1)
         hidden = nn.relu(nn.Dense(self.width, name="hidden")(hidden))
         logits = nn.Dense(len(self.experts), name="logits")(hidden)
-        return _obeying(logits, np.array([_is_for_holes(tasks) for tasks in self.experts]), mask)
+        takes_holes = for_holes(self.experts)
+        if takes_holes.all():
+            return logits
+        has_hole = mask.max((1, 2)) > 0
+        return jnp.where(has_hole == takes_holes, logits, -jnp.inf)
 
 
-def _is_for_holes(tasks: str) -> bool:
-    return not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING)
+def for_holes(names: tuple[str, ...]) -> np.ndarray:
+    """Tells which experts of these `names` images with holes are left to, bool [experts]: all where none is for them.
 
-
-def _obeying(logits: jax.Array, for_holes: np.ndarray, mask: jax.Array) -> jax.Array:
-    """The logits, with holes left to the experts that are for them and all else to the others, where both exist."""
-    if for_holes.all() or not for_holes.any():
-        return logits
-    has_hole = mask.max((1, 2)) > 0
-    return jnp.where(has_hole == for_holes, logits, -jnp.inf)
+    Where some are, all other images are left to the others.
+    """
+    found = np.array([not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING) for tasks in names])
+    return found if found.any() else np.ones_like(found)
 
 
 def log_spectrum(images: jax.Array) -> jax.Array:

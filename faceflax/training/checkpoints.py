@@ -20,7 +20,7 @@ from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
-from faceflax.training.trained import Trained, load_experts, load_plain, load_restorer
+from faceflax.training.trained import Trained, load_experts, load_plain, load_restorer, read_config, split
 
 
 class Checkpoints:
@@ -173,6 +173,8 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     check_fits(config, abstract_params, trained.config, trained.params)
     if config.arm != "encoder":
         _check_blurs(config, trained.config)
+    if config.arm != "cnn":  # which may begin with holes that were filled otherwise
+        _check_fills(config)
     return trained
 
 
@@ -207,6 +209,18 @@ def _check_blurs(config: ConfigDict, start: ConfigDict) -> None:
             f"config.model.deblur is {config.model.deblur}, but what training starts from undoes {old} first; "
             "set it to that"
         )
+
+
+def _check_fills(config: ConfigDict) -> None:
+    """Raises `UserError` when what training starts from, and takes holes, was trained on holes filled otherwise."""
+    starts, takes_holes = config.experts.start or (config.init_from,), experts.for_holes(config.model.experts)
+    for start, is_meant in zip(starts, takes_holes if config.experts.start else [True], strict=True):
+        fill = read_config(split(start)[0]).model.fill
+        if is_meant and fill != config.model.fill:
+            raise UserError(
+                f'config.model.fill is "{config.model.fill}", but {start}, from which training starts, was trained '
+                f'with "{fill}"; set it to that'
+            )
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:

@@ -84,6 +84,8 @@ def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
     alike, and the router and the blurs that are undone first are the CNN's. At 0 it is the GAN itself,
     which undoes none.
     """
+    if cnn.config.model.fill != gan.config.model.fill:
+        raise UserError("the two networks fill holes differently (config.model.fill): they do not interpolate")
     names = cnn.config.model.experts
     if not names or gan.config.model.experts:
         if models.blurs(cnn.config.model) != models.blurs(gan.config.model):

@@ -17,7 +17,6 @@ from faceflax.errors import UserError
 from faceflax.models import face_prior
 from faceflax.models.face_prior import synthesis
 from faceflax.models.face_prior.network import DIMENSION, LEVELS, NUM_STYLES, Params, leaky_relu
-from faceflax.models.inpainting import fill_holes, keep_known_pixels
 from faceflax.models.layers import Conv1x1
 from faceflax.models.unet import UNet
 
@@ -99,20 +98,19 @@ def load_prior(size: int) -> dict[str, Any]:
     return {PRIOR: traverse_util.unflatten_dict(synthesis.needed(face_prior.load(), size), sep="/")}
 
 
-def restore(network: Callable[..., SteeringNetwork], params: Any, degraded: jax.Array, mask: jax.Array) -> Restored:
-    """Returns restored faces; takes what `models.Model.apply` takes, at the size that the parameters were made for.
+def restore(network: Callable[..., SteeringNetwork], params: Any, images: jax.Array, mask: jax.Array) -> Restored:
+    """Returns restored faces, known pixels too; takes images whose holes are filled, and where they were.
 
-    Raises `UserError` at other sizes.
+    As `models.Model.apply` otherwise, at the size that the parameters were made for; raises `UserError` at others.
     """
-    prior, (size, width) = prior_of(params), degraded.shape[1:3]
+    prior, (size, width) = prior_of(params), images.shape[1:3]
     steering = network(channels=lambda resolution: synthesis.channels(prior, resolution))
     if size != width or f"spatial{size // steering.patch}" not in params["steering"]:
         raise UserError(f"this model restores faces of the size that it was trained at, not of {size}x{width} pixels")
-    filled = fill_holes(degraded.astype(jnp.float32), mask)
-    offsets, spatial = steering.apply({"params": params["steering"]}, filled, mask)
+    offsets, spatial = steering.apply({"params": params["steering"]}, images, mask)
     styles = prior["mean"] + offsets
     made = synthesis.synthesise(prior, styles, size, spatial, steering.dtype, steering.remat)
-    return Restored(keep_known_pixels(made / 2 + 0.5, degraded, mask), styles)
+    return Restored(made / 2 + 0.5, styles)
 
 
 def prior_of(params: Any) -> Params:

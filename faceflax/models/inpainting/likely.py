@@ -75,7 +75,7 @@ def _likeliest(images: Array, mask: Array) -> Array:
     components = jnp.asarray(faces.components)
     share = _shrink(1 - mask)
     seen = _shrink(images * (1 - mask)) / jnp.maximum(share, 1e-6)
-    count = jnp.broadcast_to(share, seen.shape).reshape(len(images), -1)
+    count = jnp.repeat(share, 3, -1).reshape(-1, faces.mean.size)
     product = functools.partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
     def normal(scores: Array) -> Array:
