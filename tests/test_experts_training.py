@@ -179,6 +179,30 @@ def test_what_blur_a_start_undid_is_undone_on(tmp_path):
         trained.between(plain, deblurring, 0.5)
 
 
+def test_holes_are_filled_as_they_were_in_training(tmp_path):
+    folders = [untrained.make_workdir(tmp_path / str(number), SIDE) for number in range(3)]
+    config = workdir.read_config(folders[2])
+    config.model.fill = "face"
+    write_text(folders[2] / "config.json", config_lib.to_json(config))
+
+    def start(names, **fields):
+        config = workdir.read_config(folders[0])
+        config.update(fields)
+        config.model.experts, config.model.fill = names, "face" if names else "smooth"
+        abstract = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), SIDE))
+        return checkpoints.load_first_params(config, abstract)
+
+    joined = {"arm": "experts", "experts": {"start": tuple(map(str, folders))}}
+    start(("blind", "sr", "occlude"), **joined)  # the others never see a hole
+    with pytest.raises(UserError, match=r'fill is "face", but \S*1, from which training starts, was trained with "sm'):
+        start(("blind", "occlude", "facemask"), **joined)
+    with pytest.raises(UserError, match=r'fill is "smooth", but \S*2, from which training starts, was trained with "f'):
+        start((), arm="gan", init_from=str(folders[2]))
+    start((), init_from=str(folders[2]))
+    with pytest.raises(UserError, match="the two networks fill holes differently"):
+        trained.between(*map(trained.load_restorer, folders[1:]), 0.5)
+
+
 class _Source(list):
     fingerprint = "0" * 12
 

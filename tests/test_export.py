@@ -57,7 +57,7 @@ def inputs(count):
 _FAST = [(kind, block) for kind in KINDS for block in ("residual", "experts")]
 _SLOW = [
     pytest.param(each, marks=pytest.mark.slow)
-    for each in (("onnx", "nafnet"), ("stablehlo", "nafnet"), ("stablehlo", "deblurring"))
+    for each in (("onnx", "nafnet"), ("stablehlo", "nafnet"), ("stablehlo", "deblurring"), ("onnx", "face"))
 ]
 
 

@@ -81,13 +81,13 @@ def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
     """Returns the network between a GAN (0) and the CNN that it was trained from (1); raises as `interpolate`.
 
     From a GAN without experts the way leads to each expert of a CNN that has some: the GAN is then experts that are all
-    alike, and the router and the blurs that are undone first are the CNN's. At 0 it is the GAN itself,
-    which undoes none.
+    alike, and the router, the blurs that are undone first and how holes are filled are the CNN's. At 0 it is the GAN
+    itself, which undoes none.
     """
-    if cnn.config.model.fill != gan.config.model.fill:
-        raise UserError("the two networks fill holes differently (config.model.fill): they do not interpolate")
     names = cnn.config.model.experts
     if not names or gan.config.model.experts:
+        if cnn.config.model.fill != gan.config.model.fill:
+            raise UserError("the two networks fill holes differently (config.model.fill): they do not interpolate")
         if models.blurs(cnn.config.model) != models.blurs(gan.config.model):
             raise UserError("the two networks undo different blurs (config.model.deblur): they do not interpolate")
         return gan._replace(params=interpolate(cnn.params, gan.params, fidelity))
