@@ -56,6 +56,20 @@ def test_motion_is_the_line_that_opencv_draws(photograph, angle):
     assert psnr(ours, theirs) > 40 > psnr(other_way, theirs) + 5
 
 
+@pytest.mark.parametrize("length", [5, 9, 15, 25])
+def test_a_jagged_line_is_opencvs(length):
+    missed = []
+    for angle in np.linspace(0.05, 3.1, 23):
+        reach = np.round((length - 1) / 2 * np.array([np.cos(angle), np.sin(angle)])).astype(int)
+        drawn = cv2.line(np.zeros((29, 29), np.uint8), tuple(14 - reach), tuple(14 + reach), 1)
+        kernel = np.asarray(blur.jagged_line_kernel(14, length, angle))
+        assert (kernel > 0).sum() == drawn.sum()
+        np.testing.assert_allclose(kernel[kernel > 0], 1 / drawn.sum(), rtol=1e-6)
+        assert not (kernel[cv2.dilate(drawn, np.ones((3, 3))) == 0] > 0).any()
+        missed.append((drawn[kernel == 0] > 0).sum() / drawn.sum())
+    assert np.mean(missed) < 0.15  # where the line passes between two pixels, OpenCV takes one or the other
+
+
 @pytest.mark.parametrize(("before", "after"), [(96, 48), (96, 24), (96, 6), (96, 37), (24, 96)])
 def test_bicubic_is_pillows(photograph, before, after):
     image = photograph[:before, :before]

@@ -19,6 +19,7 @@ from configs.pretrain import cnn
 def get_config():
     config = adversarial(cnn.get_config("128"))
     config.init_from = "cnn"
+    config.model.fill = "face"
     # Minus the PSNR pulls about 17 times as hard as the Charbonnier loss that the other weights were balanced against.
     config.loss.psnr = 0.06
     config.gan.start = 1500

@@ -15,7 +15,7 @@ import numpy as np
 from jax import Array, lax
 
 from faceflax import by_device
-from faceflax.degradations.tasks import FUNCTIONS, Degraded, Task
+from faceflax.degradations.tasks import FUNCTIONS, TRAINING_FUNCTIONS, Degraded, Task
 
 _EVALUATION_SEED = 20260
 
@@ -47,7 +47,7 @@ def degrade(
     names = tuple(dict.fromkeys(task.name for group in groups for task in group))
     branches = np.array([[names.index(task.name) for task in row] for row in grid])
     severities = np.array([[task.severity for task in row] for row in grid], np.float32)
-    functions = [FUNCTIONS[name] for name in names]
+    functions = [TRAINING_FUNCTIONS[name] for name in names]
 
     def one(image: Array, index: Array, factor: Array) -> Degraded:
         task_key, group, place = _draw(groups, key, index)

@@ -97,6 +97,21 @@ def line_kernel(radius: int, length: Array | float, angle: Array | float) -> Arr
     return jnp.matmul(rows.T, columns, precision="highest") / count
 
 
+def jagged_line_kernel(radius: int, length: Array | float, angle: Array | float) -> Array:
+    """Returns the line of `line_kernel` without shading: of each column, or row where it is steep, the nearest pixel.
+
+    That is how `cv2.line` draws it, its ends rounded to pixels.
+    """
+    y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
+    end_x, end_y = (jnp.round((length - 1) / 2 * turn(angle)) for turn in (jnp.cos, jnp.sin))
+    is_steep = jnp.abs(end_y) > jnp.abs(end_x)
+    along, across = jnp.where(is_steep, y, x), jnp.where(is_steep, x, y)
+    reach, rise = jnp.where(is_steep, end_y, end_x), jnp.where(is_steep, end_x, end_y)
+    slope = rise / jnp.where(reach == 0, 1.0, reach)
+    kernel = ((jnp.abs(along) <= jnp.abs(reach)) & (across == jnp.round(slope * along))).astype(jnp.float32)
+    return kernel / kernel.sum()
+
+
 def gaussian_matrix(size: int, radius: int, sigma: Array | float) -> Array:
     """Returns the matrix [size, size] that blurs one axis as `filter2d` does with a round `gaussian_kernel`.
 

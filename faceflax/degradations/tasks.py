@@ -115,9 +115,21 @@ def gaussian_blur(key: Array, image: Array, severity: Array | float) -> Degraded
 
 def motion_blur(key: Array, image: Array, severity: Array | float) -> Degraded:
     """A line of `severity` pixels at any angle."""
+    return _whole(blur.filter2d(image, blur.line_kernel(*_line(key, image, severity))))
+
+
+def varied_motion_blur(key: Array, image: Array, severity: Array | float) -> Degraded:
+    """As `motion_blur`, but a quarter of the lines are jagged, as some programs draw them."""
+    angle_key, choice_key = jax.random.split(key)
+    line = _line(angle_key, image, severity)
+    is_jagged = jax.random.uniform(choice_key) < 0.25
+    return _whole(blur.filter2d(image, jnp.where(is_jagged, blur.jagged_line_kernel(*line), blur.line_kernel(*line))))
+
+
+def _line(key: Array, image: Array, severity: Array | float) -> tuple[int, Array | float, Array]:
+    """The radius, length and angle of a motion."""
     radius = int(np.ceil(max(TASKS["motion"]) * _unit(image) / 2)) + 1
-    angle = jax.random.uniform(key, maxval=np.pi)
-    return _whole(blur.filter2d(image, blur.line_kernel(radius, severity * _unit(image), angle)))
+    return radius, severity * _unit(image), jax.random.uniform(key, maxval=np.pi)
 
 
 def jpeg_compression(key: Array, image: Array, severity: Array | float) -> Degraded:
@@ -169,3 +181,7 @@ FUNCTIONS: dict[str, Callable[[Array, Array, Array | float], Degraded]] = {
     "facemask": face_mask,
     "blind": blind_degradation,
 }
+"""What each of `TASKS` does, in evaluation."""
+
+TRAINING_FUNCTIONS = FUNCTIONS | {"motion": varied_motion_blur}
+"""What each does in training, where there is more than evaluation shows: others draw damage in their own ways."""

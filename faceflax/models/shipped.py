@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.models import weights
+from faceflax.models.inpainting import likely
 
 FOLDER = Path(__file__).parent / "shipped"
 
@@ -30,6 +31,12 @@ def check(model: str | Path) -> None:
 def path(name: str) -> Path:
     """Returns where the weights of that name lie, or will lie, in the package."""
     return FOLDER / f"{name}.safetensors"
+
+
+def size(name: str) -> int:
+    """Returns the bytes of one of `names()`, and of what else in the package it needs: the faces that fill holes."""
+    fills = likely.FILE.stat().st_size if manifest(name)["config"]["model"].get("fill") == "face" else 0
+    return path(name).stat().st_size + fills
 
 
 def read(name: str) -> tuple[ConfigDict, dict[str, Any], dict[str, Any]]:

@@ -25,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
             shipped.kind(manifest),
             str(config.data.image_size),
             f"{count / 1e6:.2f}M",
-            f"{shipped.path(name).stat().st_size / 1e6:.1f}",
+            f"{shipped.size(name) / 1e6:.1f}",
             f"{manifest['step']:,}",
             f"{CARDS}/{name}.md",
         )

@@ -84,9 +84,9 @@ def network(trained: trained_lib.Trained) -> Restore:
 
 
 def _megabytes(name: str, trained: trained_lib.Trained) -> float:
-    """Of the shipped file, or what its parameters would take in one: two bytes each."""
+    """Of what ships, or what its parameters would take in one: two bytes each."""
     if name in shipped.names():
-        return shipped.path(name).stat().st_size / 1e6
+        return shipped.size(name) / 1e6
     return 2e-6 * sum(leaf.size for leaf in jax.tree.leaves(trained.params))
 
 
