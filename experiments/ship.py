@@ -142,12 +142,13 @@ def _chain(folder: Path, origin: str, step: int) -> list[dict[str, Any]]:
     from faceflax.models import shipped
     from faceflax.training import trained, workdir
 
-    origin = trained.split(origin)[0]
+    origin = trained.named_expert(origin)[0]
     if origin in shipped.names():
         last = shipped.manifest(origin)
         run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}
         runs = [*last["before"], run | {"tasks": last["config"]["tasks"]}]
-        while runs and runs[-1]["step"] != step:  # it has been trained on since
+        started = workdir.read_shipped_origins(folder).get(origin, {"step": step})
+        while runs and any(runs[-1][field] != value for field, value in started.items()):  # it was trained on since
             runs.pop()
         if not runs:
             raise UserError(

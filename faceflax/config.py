@@ -23,7 +23,9 @@ def default() -> ConfigDict:
     config = ConfigDict()
     config.seed = 0
     config.arm = "cnn"  # which network is trained, and so which step is run
-    config.init_from = ""  # the workdir, or name, of a model whose averaged parameters training starts from
+    config.init_from = (
+        ""  # the workdir or name of a model, NAME:TASKS for one of its experts, that training starts from
+    )
     config.profile = ""  # steps to trace with jax.profiler, as "100:110"; empty: none
     config.tasks = ("mixed",)  # degradations trained on: "mixed", "noise" (all severities) or "noise 50"
 
@@ -54,7 +56,7 @@ def default() -> ConfigDict:
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
     config.model.experts = ()  # tasks of each expert, as ("blind", "sr", "sr 4"); the first takes all else
     config.model.deblur = ()  # blur that each expert, or a network without experts, undoes first: "motion", "blur", ""
-    config.model.fill = "smooth"  # holes before the network sees them: smooth | face (likely ones of an aligned face)
+    config.model.fill = "smooth"  # of holes, before the network: smooth | face (as an aligned face most likely goes on)
     config.model.remat = False  # compute each block, and level of the prior, twice and keep nothing within: less memory
     config.model.dtype = "float32"  # of activations; parameters are float32 always
     config.model.frozen = True  # of name = "face_prior": the prior's own parameters stay as published

@@ -34,6 +34,8 @@ def network(block):
         config.experts, config.deblur = ("blind", "occlude", "blur", "motion"), ("", "", "blur", "motion")
     elif block == "deblurring":
         config.deblur = ("blur",)
+    elif block == "face":
+        config.fill = "face"
     else:
         config.block = block
     config.width, config.encoder_blocks, config.decoder_blocks, config.middle_blocks = 4, (1,), (1,), 0
@@ -57,7 +59,13 @@ def inputs(count):
 _FAST = [(kind, block) for kind in KINDS for block in ("residual", "experts")]
 _SLOW = [
     pytest.param(each, marks=pytest.mark.slow)
-    for each in (("onnx", "nafnet"), ("stablehlo", "nafnet"), ("stablehlo", "deblurring"), ("onnx", "face"))
+    for each in (
+        ("onnx", "nafnet"),
+        ("stablehlo", "nafnet"),
+        ("stablehlo", "deblurring"),
+        ("onnx", "face"),
+        ("stablehlo", "face"),
+    )
 ]
 
 

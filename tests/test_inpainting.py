@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 
 from experiments import fit_faces
-from faceflax import metrics
+from faceflax import config as config_lib
+from faceflax import metrics, models
 from faceflax.datasets import registry, stream
 from faceflax.degradations import Task, degrade_for_evaluation
+from faceflax.errors import UserError
 from faceflax.evaluation.comparison import mean_face
 from faceflax.evaluation.comparison.damage import Known
 from faceflax.models.inpainting import FILLS, fill_holes, fill_with_face, likely
@@ -47,20 +49,57 @@ def test_holes_come_closer_than_by_teleas_method(severity):
     assert ours > theirs
 
 
-def test_the_likeliest_face_is_the_mean_of_the_gaussian_given_what_is_seen():
+@pytest.mark.parametrize("rows", [slice(8, 24), slice(16, 32), slice(3, 32)], ids=["middle", "lower half", "most"])
+def test_the_likeliest_face_is_the_mean_of_the_gaussian_given_what_is_seen(rows):
     """Against the textbook's formula (Bishop 2006, 2.81), by the covariance of all pixels, where cells are whole."""
-    faces, rng = likely.load(), np.random.default_rng(3)
-    small = rng.random((likely.SIZE, likely.SIZE, 3))
-    hole = np.zeros(small.shape, bool)
-    hole[8:24, 6:20] = True
-    covariance = (faces.components * faces.variances) @ faces.components.T + 0.01 * np.eye(small.size)
+    faces = likely.load()
+    image = next(stream.eval_stream(registry.load("mini_faces", "test"), image_size=32, batch_size=1))["image"][0] / 255
+    hole = np.zeros(image.shape, bool)
+    hole[rows, 2:] = True
+    covariance = (faces.components * faces.variances) @ faces.components.T + 0.01 * np.eye(image.size)
     seen, hidden = ~hole.ravel(), hole.ravel()
-    weights = np.linalg.solve(covariance[np.ix_(seen, seen)], (small - faces.mean).ravel()[seen])
+    weights = np.linalg.solve(covariance[np.ix_(seen, seen)], (image - faces.mean).ravel()[seen])
     expected = faces.mean.ravel()[hidden] + covariance[np.ix_(hidden, seen)] @ weights
 
-    images, mask = (np.kron(part[None], np.ones((1, 2, 2, 1))) for part in (small, hole[..., :1]))
+    images, mask = (np.kron(part[None], np.ones((1, 2, 2, 1))) for part in (image, hole[..., :1]))
     found = np.asarray(likely._likeliest(jnp.asarray(images, jnp.float32), jnp.asarray(mask, jnp.float32)))[0]
-    np.testing.assert_allclose(found[hole], expected, atol=2e-3)
+    assert np.sqrt(np.mean((found[hole] - expected) ** 2)) < 0.02
+
+
+def test_each_image_is_filled_by_itself_and_no_gradient_passes(occluded):
+    _, degraded, mask = occluded
+    mask = mask * (np.arange(len(mask)) % 2)[:, None, None, None]
+    together = np.asarray(jax.jit(fill_with_face)(degraded, mask))
+    for number in (0, 1):
+        alone = jax.jit(fill_with_face)(degraded[number : number + 1], mask[number : number + 1])
+        np.testing.assert_allclose(together[number], alone[0], atol=1e-4)
+    np.testing.assert_array_equal(together[::2], degraded[::2])
+    assert not jax.grad(lambda images: fill_with_face(images, mask).sum())(degraded).any()
+
+
+@pytest.mark.parametrize("experts", [(), ("blind", "occlude")])
+def test_a_restorer_sees_holes_as_its_configuration_fills_them(occluded, experts):
+    _, degraded, mask = occluded
+    config = config_lib.default().model
+    config.width, config.encoder_blocks, config.decoder_blocks, config.experts = 4, (1,), (1,), experts
+    restored = {}
+    for name, fill in FILLS.items():
+        config.fill = name
+        model = models.create(config)
+        restored[name] = np.asarray(jax.jit(model.apply)(model.init(jax.random.key(0), 128), degraded, mask))
+        np.testing.assert_allclose(restored[name], jax.jit(fill)(degraded, mask), atol=1e-5)  # it changes nothing yet
+        np.testing.assert_array_equal(restored[name][(mask == 0)[..., 0]], degraded[(mask == 0)[..., 0]])
+    assert np.abs(restored["smooth"] - restored["face"]).max() > 0.1
+
+
+def test_a_fill_that_is_none_is_refused():
+    config = config_lib.default().model
+    config.fill = "fog"
+    with pytest.raises(UserError, match='fill = "fog" is not possible here: choose one of smooth, face'):
+        models.create(config)
+    config.fill, config.name = "face", "segmenter"
+    with pytest.raises(UserError, match="deblur and fill are for restorers"):
+        models.create_segmenter(config)
 
 
 @pytest.mark.parametrize("severity", [10, 25, 50])

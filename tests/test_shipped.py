@@ -142,3 +142,10 @@ def test_the_shipped_cnn_may_be_trained_on_but_not_be_another(tmp_path, package)
         networks.load_restorer("gan", 0.5)
     with pytest.raises(UserError, match='the shipped model "cnn" does not come from that which'):
         ship(gan, "gan", "")
+
+
+def test_a_gan_that_ships_leads_to_the_cnn_that_ships():
+    for name in shipped.names():
+        config = shipped.read(name)[0]
+        if config.arm == "gan":
+            networks.load_restorer(name, 0.5)

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from configs.pretrain import cnn
 from faceflax import degradations
+from faceflax.errors import UserError
 from faceflax.models import experts
 
 
@@ -61,10 +62,11 @@ def choose(kinds, shipped, config, what, fill="smooth"):
     config.data.tones = 0.15
     config.data.grey = 0.1
     config.model.fill = fill
-    name, *trained = what.split(",")
-    if name != "join":
-        return expert(kinds[name], shipped, config)
-    return router(kinds, shipped, {name: f"runs/pretrain/expert_{name}" for name in trained}, config)
+    first, *trained = what.split(",")
+    unknown = {*([] if first == "join" else [first]), *trained} - kinds.keys()
+    if unknown or (trained and first != "join"):
+        raise UserError(f"{what}: write one of {', '.join(kinds)}, or join and those that were trained, with commas")
+    return router(kinds, shipped, trained, config) if first == "join" else expert(kinds[first], shipped, config)
 
 
 def expert(kind, shipped, config):
@@ -72,6 +74,8 @@ def expert(kind, shipped, config):
     config.model.deblur = (kind.deblur,) if kind.deblur else ()
     config.tasks = kind.trained_on
     config.eval.tasks = tuple(kind.tasks.split(", "))
+    if kind.tasks.startswith("occlude"):
+        config.data.crop = 0.9  # likely faces are those of FFHQ's frame
     config.optim.modules = experts.OWN
     config.optim.lr = 5e-4
     config.train.eval_every = "500steps"
@@ -79,14 +83,14 @@ def expert(kind, shipped, config):
     return config
 
 
-def router(kinds, shipped, workdirs, config):
+def router(kinds, shipped, trained, config):
     config.arm = "experts"
     config.init_from = shipped
     config.model.experts = tuple(kind.tasks for kind in kinds.values())
     config.model.deblur = tuple(kind.deblur for kind in kinds.values())
-    config.experts.start = tuple(workdirs.pop(name, f"{shipped}:{kind.tasks}") for name, kind in kinds.items())
-    if workdirs:
-        raise ValueError(f"no kinds of experts: {', '.join(workdirs)}; choose among {', '.join(kinds)}")
+    config.experts.start = tuple(
+        f"runs/pretrain/expert_{name}" if name in trained else f"{shipped}:{kind.tasks}" for name, kind in kinds.items()
+    )
     # What takes all else comes twice: what is given to an expert for something else is mended worse. Motion, of which
     # nobody else mends much, comes four times: nothing else is taken for it.
     tasks = [task for kind in kinds.values() for task in kind.tasks.split(", ")]

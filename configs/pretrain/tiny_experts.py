@@ -1,6 +1,6 @@
 """The smallest restorer that ships, with experts: under 1 MB in eight bits (docs/experts.md).
 
-As configs/pretrain/experts.py; the expert for all else is the last training of configs/pretrain/tiny.py:
+As configs/pretrain/experts.py; the expert for all else was, at first, the last training of configs/pretrain/tiny.py:
 
 python -m experiments.train --config=configs/pretrain/tiny_experts.py:KIND --workdir=runs/pretrain/expert_KIND
 python -m experiments.train --config=configs/pretrain/tiny_experts.py:join,KIND --workdir=runs/pretrain/tiny_experts

@@ -57,17 +57,17 @@ class Router(nn.Module):
         hidden = jnp.concatenate([places, 4 * known.mean((1, 2))], -1)
         hidden = nn.relu(nn.Dense(self.width, name="hidden")(hidden))
         logits = nn.Dense(len(self.experts), name="logits")(hidden)
-        takes_holes = for_holes(self.experts)
+        takes_holes = take_holes(self.experts)
         if takes_holes.all():
             return logits
         has_hole = mask.max((1, 2)) > 0
         return jnp.where(has_hole == takes_holes, logits, -jnp.inf)
 
 
-def for_holes(names: tuple[str, ...]) -> np.ndarray:
-    """Tells which experts of these `names` images with holes are left to, bool [experts]: all where none is for them.
+def take_holes(names: tuple[str, ...]) -> np.ndarray:
+    """Tells which experts of these `names` take images with holes, bool [experts]: those for them, or else all.
 
-    Where some are, all other images are left to the others.
+    Where some are for holes, all other images are left to the others.
     """
     found = np.array([not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING) for tasks in names])
     return found if found.any() else np.ones_like(found)

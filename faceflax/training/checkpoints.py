@@ -20,7 +20,7 @@ from faceflax.models.face_encoder import compact
 from faceflax.training import parallel
 from faceflax.training import workdir as workdir_lib
 from faceflax.training.state import TrainState
-from faceflax.training.trained import Trained, load_experts, load_plain, load_restorer, read_config, split
+from faceflax.training.trained import Trained, load_experts, load_plain, load_restorer, named_expert, read_config
 
 
 class Checkpoints:
@@ -164,6 +164,8 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     if config.arm == "experts":
         trained = _load_experts(config)
         abstract_params = {name: shape for name, shape in abstract_params.items() if name in trained.params}
+    elif config.arm == "gan" and named_expert(config.init_from)[1]:
+        raise UserError(f"a GAN starts from a whole model: config.init_from names an expert of one, {config.init_from}")
     elif config.arm != "encoder":
         trained = load_plain(config.init_from)
     else:
@@ -173,7 +175,7 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     check_fits(config, abstract_params, trained.config, trained.params)
     if config.arm != "encoder":
         _check_blurs(config, trained.config)
-    if config.arm != "cnn":  # which may begin with holes that were filled otherwise
+    if config.arm in ("experts", "gan"):  # a CNN may go on with holes that are filled otherwise
         _check_fills(config)
     return trained
 
@@ -195,8 +197,8 @@ def _load_router(config: ConfigDict) -> Any:
     known = load_restorer(config.init_from)
     if known.config.model.experts != config.model.experts:
         raise UserError(
-            f"config.init_from {config.init_from} has a router between {known.config.model.experts}, not between "
-            f"config.model.experts, {config.model.experts}; leave it empty for a new one"
+            f"config.init_from {config.init_from} has no router between config.model.experts, "
+            f"{config.model.experts}; leave it empty for a new one"
         )
     return known.params[experts.ROUTER]
 
@@ -213,13 +215,16 @@ def _check_blurs(config: ConfigDict, start: ConfigDict) -> None:
 
 def _check_fills(config: ConfigDict) -> None:
     """Raises `UserError` when what training starts from, and takes holes, was trained on holes filled otherwise."""
-    starts, takes_holes = config.experts.start or (config.init_from,), experts.for_holes(config.model.experts)
-    for start, is_meant in zip(starts, takes_holes if config.experts.start else [True], strict=True):
-        fill = read_config(split(start)[0]).model.fill
-        if is_meant and fill != config.model.fill:
+    starts = config.experts.start or (config.init_from,)
+    takes_holes = experts.take_holes(config.model.experts) if config.experts.start else [True]
+    for start, will_take in zip(starts, takes_holes, strict=True):
+        name, tasks = named_expert(start)
+        old = read_config(name).model
+        took = not old.experts or experts.take_holes(old.experts)[old.experts.index(tasks) if tasks else 0]
+        if will_take and took and old.fill != config.model.fill:
             raise UserError(
                 f'config.model.fill is "{config.model.fill}", but {start}, from which training starts, was trained '
-                f'with "{fill}"; set it to that'
+                f'with "{old.fill}"; set it to that'
             )
 
 
@@ -231,7 +236,7 @@ def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params:
     if jax.tree.map(np.shape, params) == jax.tree.map(np.shape, start_params):
         return
     section = "encoder" if config.arm == "encoder" else "model"
-    origin = f"config.init_from {config.init_from}" if config.init_from else "config.experts.start"
+    origin = "config.experts.start" if config.experts.start else f"config.init_from {config.init_from}"
     old, new = ({section: json.loads(config_lib.to_json(each))[section]} for each in (start, config))
     changed = workdir_lib.describe(workdir_lib.differences(old, new), old, new)
     sizes = start.data.image_size, config.data.image_size

@@ -22,6 +22,7 @@ from faceflax.training.meter import Meter, NotFiniteError, device_memory
 from faceflax.training.profile import Profile, traced_steps
 from faceflax.training.state import Arm, TrainState
 from faceflax.training.tracking import Tracker
+from faceflax.training.trained import shipped_starts
 
 Evaluate = Callable[[Any], tuple[dict[str, float], np.ndarray]]
 
@@ -158,7 +159,7 @@ def _first_state(
         return devices.create_state(arm.init), 0
     params, info = load_first_params(config, abstract_state.params)[1:]
     if jax.process_index() == 0:
-        workdir_lib.write_origin(workdir, info["step"])
+        workdir_lib.write_origin(workdir, info["step"], shipped_starts(config))
 
     def start(params: Any) -> TrainState:
         state = arm.init()

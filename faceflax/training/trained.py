@@ -45,7 +45,7 @@ def load_plain(model: str | Path, step: int | None = None) -> Trained:
     "cnn:sr 4" is the one whose tasks are "sr 4" (`config.model.experts`); without tasks it is the first, which is for
     all damage. Raises `UserError` for tasks that no expert has.
     """
-    name, tasks = split(model)
+    name, tasks = named_expert(model)
     trained = load_restorer(name, step)
     names = tuple(trained.config.model.experts)
     if tasks and tasks not in names:
@@ -57,7 +57,7 @@ def load_plain(model: str | Path, step: int | None = None) -> Trained:
     return trained._replace(config=config, params=experts.select(trained.params, number))
 
 
-def split(model: str | Path) -> tuple[str, str]:
+def named_expert(model: str | Path) -> tuple[str, str]:
     """Returns the model's name or workdir, and the tasks of the expert that is meant, "" where none is named."""
     name, colon, tasks = str(model).rpartition(":")
     return (name, tasks) if colon and not Path(model).exists() else (str(model), "")
@@ -97,6 +97,13 @@ def between(cnn: Trained, gan: Trained, fidelity: float) -> Trained:
     config.model = cnn.config.model
     alike = experts.spread(gan.params, len(names)) | {experts.ROUTER: cnn.params[experts.ROUTER]}
     return gan._replace(config=config, params=interpolate(cnn.params, alike, fidelity))
+
+
+def shipped_starts(config: ConfigDict) -> dict[str, Any]:
+    """Returns, by name, what tells each model of the package that `config` starts from from earlier and later ones."""
+    names = (named_expert(start)[0] for start in (*config.experts.start, config.init_from))
+    known = {name: shipped.manifest(name) for name in names if name in shipped.names()}
+    return {name: {field: each[field] for field in ("step", "commit", "command")} for name, each in known.items()}
 
 
 def read_config(model: str | Path) -> ConfigDict:

@@ -8,7 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -93,9 +93,12 @@ def read_start_time(workdir: Path) -> float | None:
     return started and datetime.datetime.fromisoformat(started).timestamp()
 
 
-def write_origin(workdir: Path, step: int) -> None:
-    """Records the step of the checkpoint, of `config.init_from`, that the training started from."""
-    write_json(workdir / "origin.json", {"step": step})
+def write_origin(workdir: Path, step: int, shipped: Mapping[str, Any] | None = None) -> None:
+    """Records the step of the checkpoint, of `config.init_from`, that the training started from.
+
+    `shipped` has, by name, what tells each model of the package that it started from as it was then from later ones.
+    """
+    write_json(workdir / "origin.json", {"step": step, "shipped": dict(shipped or {})})
 
 
 def read_origin(workdir: Path) -> int:
@@ -104,6 +107,12 @@ def read_origin(workdir: Path) -> int:
         return json.loads((workdir / "origin.json").read_text(encoding="utf-8"))["step"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{workdir} does not say in origin.json which checkpoint its training started from") from error
+
+
+def read_shipped_origins(workdir: Path) -> dict[str, Any]:
+    """Returns what `write_origin` recorded of the package's models; empty where nothing says so."""
+    path = workdir / "origin.json"
+    return json.loads(path.read_text(encoding="utf-8")).get("shipped", {}) if path.is_file() else {}
 
 
 def write_start(workdir: Path, config: ConfigDict, manifest: dict[str, Any], *, active: bool) -> None:
