@@ -1,11 +1,16 @@
 """Experts: each image passes through one of them, they are put together from networks, and the router learns."""
 
+import functools
+import shutil
+from pathlib import Path
+
 import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments.follow import follow
 from experiments.ship import ship
 from faceflax import config as config_lib
 from faceflax import models
@@ -153,6 +158,26 @@ def test_a_network_without_experts_starts_from_the_first(workdirs):
     ship(workdirs / "gan", "gan", "")
     assert not shipped.read("gan")[0].model.experts
     assert shipped.manifest("gan")["before"][-1]["tasks"] == ["mixed"]
+
+
+def test_a_gan_follows_the_cnn_that_ships_anew(workdirs):
+    ship(workdirs / "gan", "gan", "", fidelity=0.25)
+    before = Path(shutil.copy(shipped.path("cnn"), workdirs / "cnn.safetensors"))
+    config, params, _ = checkpoints.load_for_inference(workdirs / "experts")
+    config.model.fill = "face"
+    moved = jax.tree.map(lambda leaf: leaf + 0.02 * np.sign(leaf), params)
+    untrained.save(workdirs / "moved", config, moved)
+    shutil.copy(workdirs / "experts" / "manifest.json", workdirs / "moved")
+    ship(workdirs / "moved", "cnn", "")
+    follow("gan", before, eight_bits=False)
+    followed = shipped.read("gan")
+    assert followed[0].model.fill == "face" and followed[2]["kind"] == "gan"
+    ship(workdirs / "gan", "gan", "", fidelity=0.25)  # from its workdir, it comes to the same
+    close = functools.partial(np.testing.assert_allclose, atol=2e-3)
+    jax.tree.map(close, followed[1], shipped.read("gan")[1])
+    ship(workdirs / "gan", "gan", "")
+    with pytest.raises(UserError, match="shipped without --fidelity"):
+        follow("gan", before, eight_bits=False)
 
 
 def test_fidelity_leads_from_a_gan_to_each_expert(workdirs):
