@@ -117,6 +117,14 @@ def test_the_likeliest_face_comes_closer_than_the_mean_face(severity):
     assert ours > theirs + 1
 
 
+def test_a_dark_face_is_filled_better_than_smoothly(occluded):
+    image, _, mask = occluded
+    light = 0.5
+    filled = (jax.jit(fill)(light * image, mask) for fill in (fill_with_face, fill_holes))
+    ours, smooth = (metrics.masked_psnr(each / light, image, mask).mean() for each in filled)
+    assert ours > smooth + 1
+
+
 def test_a_face_of_which_nothing_is_known_is_the_mean_face_at_any_size():
     filled = jax.jit(fill_with_face)(jnp.ones((1, 96, 64, 3)), jnp.ones((1, 96, 64, 1)))
     mean = cv2.resize(likely.load().mean, (64, 96), interpolation=cv2.INTER_LINEAR)
