@@ -9,7 +9,8 @@ perceptual and identity terms alone. On 17 photographs of people, all damage, th
 inside of holes; the CNN that it started from was at 24.85 dB. Four tenths of the way to that CNN, as it first shipped,
 it kept what it gained in likeness and lost much of its texture: docs/models/twins_shipped/report.md, and how the
 training went in docs/models/gan.md. As it ships now it lies four tenths of the way to each of the shipped
-CNN's experts, and undoes blur as they do; docs/comparison.md has what it reaches.
+CNN's experts (experiments.follow), and undoes blur and fills holes as they do, though it was trained on holes that were
+filled smoothly; docs/comparison.md has what it reaches.
 """
 
 from configs.gan import adversarial
