@@ -51,7 +51,8 @@ def follow(name: str, before: Path, *, eight_bits: bool) -> Path:
     if experts.ROUTER in params:
         params[experts.ROUTER] = new.params[experts.ROUTER]
     manifest["config"]["model"] = new.manifest["config"]["model"]
-    weights.write(shipped.path(name), params, manifest, dtype=np.int8 if eight_bits else np.float16)
+    dtype = np.int8 if eight_bits else np.float16
+    weights.write(shipped.path(name), params, manifest, dtype, finer=(experts.ROUTER,))
     return shipped.path(name)
 
 

@@ -26,6 +26,7 @@ _FIDELITY = flags.DEFINE_float(
     "fidelity", 0.0, "Of a GAN: how far its weights are moved towards the CNN that it was trained from.", 0, 1
 )
 _EIGHT_BITS = flags.DEFINE_bool("eight_bits", False, "Hold kernels in eight bits: half the file.")
+_FINE_ROUTER = flags.DEFINE_bool("fine_router", False, "With --eight_bits, hold the router between experts in 16.")
 _LICENCE = flags.DEFINE_string(
     "licence",
     "Apache-2.0; trained on faces made by a network that was distilled from a generator of FFHQ faces, whose own "
@@ -42,18 +43,33 @@ def main() -> None:
     from faceflax.training import runtime
 
     runtime.start()
-    path = ship(Path(_WORKDIR.value), _NAME.value, _LICENCE.value, _FIDELITY.value, eight_bits=_EIGHT_BITS.value)
+    path = ship(
+        Path(_WORKDIR.value),
+        _NAME.value,
+        _LICENCE.value,
+        _FIDELITY.value,
+        eight_bits=_EIGHT_BITS.value,
+        fine_router=_FINE_ROUTER.value,
+    )
     print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
 
 
-def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0, *, eight_bits: bool = False) -> Path:
+def ship(
+    folder: Path,
+    name: str,
+    licence: str,
+    fidelity: float = 0.0,
+    *,
+    eight_bits: bool = False,
+    fine_router: bool = False,
+) -> Path:
     """Writes the network of the workdir `folder` into the package under `name`, and returns the file.
 
     Of a GAN with a `fidelity` above 0 it writes the weights that lie so far on the way to its CNN. Raises `UserError`
     when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is shipped, a face
     encoder and the name is not `compact`, or no GAN and there is a `fidelity`.
     """
-    from faceflax.models import shipped, weights
+    from faceflax.models import experts, shipped, weights
     from faceflax.models.face_encoder import compact
     from faceflax.training import checkpoints, monitors, tracking, workdir
     from faceflax.training import trained as trained_lib
@@ -90,7 +106,8 @@ def ship(folder: Path, name: str, licence: str, fidelity: float = 0.0, *, eight_
         manifest["monitors"] = monitors.course(lines, trained.info["step"])
     manifest["config"]["data"]["folder"] = ""  # a place on the machine that trained it
     path = compact.FILE if is_encoder else shipped.path(name)
-    weights.write(path, params, manifest, dtype=np.int8 if eight_bits else np.float16)
+    finer = (experts.ROUTER,) if fine_router else ()
+    weights.write(path, params, manifest, np.int8 if eight_bits else np.float16, finer)
     return path
 
 

@@ -9,7 +9,7 @@ Those that were trained take the places of the shipped ones, the router learns o
 whole is shipped:
 
 python -m experiments.train --config=configs/pretrain/experts.py:join,KIND,KIND --workdir=runs/pretrain/experts
-python -m experiments.ship --workdir=runs/pretrain/experts --name=cnn --eight_bits
+python -m experiments.ship --workdir=runs/pretrain/experts --name=cnn --eight_bits --fine_router
 
 The first time each of them started from a network for all damage, the last training of configs/pretrain/cnn.py
 (--config.init_from=runs/pretrain/cnn4 --config.optim.lr=7e-4), those for one severity from that for the whole task,

@@ -6,7 +6,7 @@ be read without running anything of it. The only user of the library.
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,7 +33,13 @@ class Weights(NamedTuple):
     manifest: dict[str, Any]
 
 
-def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dtype: Any = np.float16) -> None:
+def write(
+    path: Path,
+    params: Mapping[str, Any],
+    manifest: Mapping[str, Any],
+    dtype: Any = np.float16,
+    finer: Collection[str] = (),
+) -> None:
     """Writes nested dicts of arrays to `path`, whole or not at all; equal arguments give equal bytes.
 
     Args:
@@ -42,6 +48,7 @@ def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dt
       manifest: what JSON can hold; has all of `FIELDS`.
       dtype: float16 halves the file; rounding is then to 11 bits. int8 makes it a quarter: kernels are held as `_round`
         makes them, all else as float16.
+      finer: names at the top of `params`; what is under them is float16 even where `dtype` is int8.
 
     Raises:
       UserError: the place cannot be written.
@@ -54,7 +61,7 @@ def write(path: Path, params: Mapping[str, Any], manifest: Mapping[str, Any], dt
     for keys, value in traverse_util.flatten_dict(params).items():
         if any("/" in key for key in keys):
             raise ValueError(f"{keys} holds a name with a slash")
-        name, is_rounded = "/".join(keys), dtype == np.int8 and keys[-1] == "kernel"
+        name, is_rounded = "/".join(keys), dtype == np.int8 and keys[-1] == "kernel" and keys[0] not in finer
         held = np.float32 if is_rounded else np.float16 if dtype == np.int8 else dtype
         with np.errstate(over="ignore"):  # what overflows is not finite, which is said below
             array = np.asarray(value).astype(held, order="C")
