@@ -117,6 +117,14 @@ def test_the_likeliest_face_comes_closer_than_the_mean_face(severity):
     assert ours > theirs + 1
 
 
+def test_a_face_without_colour_stays_without(occluded):
+    _, degraded, mask = occluded
+    grey = np.broadcast_to(degraded.mean(-1, keepdims=True), degraded.shape)
+    painted = np.where(mask > 0, np.float32([0.9, 0.1, 0.4]), grey)  # what the hole shows does not count
+    filled = np.asarray(jax.jit(fill_with_face)(painted, mask))
+    np.testing.assert_allclose(filled, np.broadcast_to(filled[..., :1], filled.shape), atol=1e-5)
+
+
 def test_a_dark_face_is_filled_better_than_smoothly(occluded):
     image, _, mask = occluded
     light = 0.5

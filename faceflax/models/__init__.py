@@ -104,12 +104,10 @@ def _encoder_decoder(config: ConfigDict) -> Model:
         _check_multiple(*degraded.shape[1:3], multiple)
         filled = inpainting.FILLS[config.fill](degraded.astype(jnp.float32), mask)
         if names:
-            restored = experts.restore(network, names, undone, params, filled, mask)
-        else:
-            if undone[0]:
-                filled = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), filled, mask)
-            restored = network.apply({"params": params}, filled, mask)
-        return inpainting.keep_known_pixels(restored, degraded, mask)
+            return experts.restore(network, names, undone, params, filled, mask)
+        if undone[0]:
+            filled = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), filled, mask)
+        return inpainting.keep_known_pixels(network.apply({"params": params}, filled, mask), filled, mask)
 
     return Model(init, apply, multiple)
 

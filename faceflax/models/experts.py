@@ -24,6 +24,7 @@ from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
 from faceflax.models import resampling
 from faceflax.models.encoder_decoder import EncoderDecoder
+from faceflax.models.inpainting import keep_known_pixels
 from faceflax.models.layers import Conv3x3, he_normal, space_to_depth
 
 Params = Any
@@ -130,7 +131,9 @@ def restore(
         for kind, is_undone in undone_by.items():  # exporters know choices between two alone
             undo = functools.partial(deblur, kind)
             degraded = lax.cond(is_undone[expert], undo, lambda image, mask: image, degraded, mask)
-        return network.apply({"params": select(params, expert)}, degraded[None], mask[None])[0]
+        batch = degraded[None], mask[None]
+        restored = network.apply({"params": select(params, expert)}, *batch)
+        return keep_known_pixels(restored, *batch)[0]  # not after the loop, where exporters lose the batch's size
 
     return lax.map(one, (degraded, mask, chosen))
 
