@@ -50,8 +50,8 @@ def fill_with_face(images: Array, mask: Array) -> Array:
     """Fills missing pixels with those of the likeliest face, fitted to what is around; known pixels stay, exactly.
 
     The difference between the known pixels and that face goes on into the hole smoothly (`fill_holes`), so that there
-    is no seam. A face without colour stays without. For faces in the frame that the Gaussian was fitted to (FFHQ's); of anything else it knows nothing. No
-    gradient passes.
+    is no seam. A face without colour stays without. For faces in the frame that the Gaussian was fitted to (FFHQ's); of
+    anything else it knows nothing. No gradient passes.
 
     Args:
       images: [B, H, W, 3] in [0, 1]; one without any known pixel becomes the mean face.
@@ -63,8 +63,10 @@ def fill_with_face(images: Array, mask: Array) -> Array:
 
     def fill(images: Array, mask: Array) -> Array:
         likely = _enlarge(_likeliest(images, mask), images.shape[1:3])
-        has_colour = jnp.any((images != images[..., :1]) & (mask == 0), axis=(1, 2, 3), keepdims=True)
-        likely = jnp.where(has_colour, likely, likely.mean(-1, keepdims=True))
+        known = mask == 0
+        colourless = jnp.all((images == images[..., :1]) | ~known, axis=(1, 2, 3), keepdims=True)
+        is_grey = colourless & known.any((1, 2, 3), keepdims=True)
+        likely = jnp.where(is_grey, likely.mean(-1, keepdims=True), likely)
         return jnp.where(mask > 0, likely + fill_holes(images - likely, mask), images)
 
     images = lax.stop_gradient(images.astype(jnp.float32))
