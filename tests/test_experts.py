@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs.pretrain import experts as recipes
+from configs.pretrain import tiny_experts as tiny_recipes
 from experiments.follow import follow
 from experiments.ship import ship
 from faceflax import config as config_lib
@@ -202,3 +204,44 @@ def test_what_came_before_experts_is_told_once(workdirs):
     ship(workdirs / "experts", "again", "")
     assert [(run["kind"], run["step"]) for run in shipped.manifest("again")["before"]] == [("cnn", 1)]
     assert shipped.manifest("again")["kind"] == "experts"
+
+
+def test_a_history_goes_through_the_model_that_a_training_started_from(workdirs):
+    config = workdir.read_config(workdirs / "plain")
+    config.init_from = f"cnn:{NAMES[1]}"
+    untrained.save(workdirs / "next", config, trained.load_plain(config.init_from).params)
+    workdir.write_origin(workdirs / "next", 1, trained.shipped_starts(config))
+    shutil.copy(workdirs / "plain" / "manifest.json", workdirs / "next")
+    ship(workdirs / "next", "next", "")
+    assert [(run["kind"], run["step"]) for run in shipped.manifest("next")["before"]] == [("experts", 1)]
+    manifest = workdir.read_manifest(workdirs / "experts")
+    workdir.write_json(workdirs / "experts" / "manifest.json", manifest | {"commit": "beef"})
+    ship(workdirs / "experts", "cnn", "")  # of as many steps, but another
+    with pytest.raises(UserError, match='"cnn" does not come from that which .*next was trained from'):
+        ship(workdirs / "next", "next", "")
+
+
+def test_the_router_may_be_held_finer_than_the_experts(workdirs):
+    sizes, routers = {}, {}
+    for fine in (False, True):
+        path = ship(workdirs / "experts", "cnn", "", eight_bits=True, fine_router=fine)
+        sizes[fine], routers[fine] = path.stat().st_size, shipped.read("cnn")[1][experts.ROUTER]["hidden"]["kernel"]
+    exact = checkpoints.load_for_inference(workdirs / "experts").params[experts.ROUTER]["hidden"]["kernel"]
+    errors = {fine: np.abs(router - exact).max() for fine, router in routers.items()}
+    assert sizes[True] > sizes[False] and errors[True] < errors[False] / 5
+
+
+def test_recipes_of_experts_name_what_ships():
+    for recipe, name in ((recipes, "cnn"), (tiny_recipes, "tiny")):
+        model = shipped.read(name)[0].model
+        joined = recipe.get_config()
+        assert joined.model.experts == tuple(model.experts) and models.blurs(joined.model) == models.blurs(model)
+        assert joined.model.fill == model.fill and joined.init_from == name
+        kinds = list(recipe.KINDS)
+        one = recipe.get_config(kinds[1])
+        assert one.init_from == f"{name}:{model.experts[1]}" and one.optim.modules == experts.OWN
+        start = recipe.get_config(f"join,{kinds[1]}").experts.start
+        assert start[:2] == (f"{name}:{model.experts[0]}", f"runs/pretrain/expert_{kinds[1]}")
+        for wrong in ("fog", "join,fog", f"{kinds[0]},{kinds[1]}"):
+            with pytest.raises(UserError, match="write one of .*, or join and those that were trained"):
+                recipe.get_config(wrong)
