@@ -13,8 +13,9 @@ from experiments import numbered_faces, program
 
 _FACES = flags.DEFINE_string("faces", None, "The folder of the faces.")
 _OUT = flags.DEFINE_string("out", None, "The file to write.")
-_COMPONENTS = flags.DEFINE_integer("components", 400, "Principal components.", 1)
 flags.mark_flags_as_required(["faces", "out"])
+
+_COMPONENTS = 400  # twice as many fill holes 0.03 dB better
 
 
 def main() -> int:
@@ -26,13 +27,14 @@ def main() -> int:
     from faceflax.training import workdir
 
     numbers = [number for number in range(numbered_faces.COUNT) if split_of(number) == "train"]
-    faces = [images.square(numbered_faces.read(_FACES.value, number), likely.SIZE) for number in numbers]
-    mean, components, variances = fit(np.stack(faces) / 255, _COMPONENTS.value)
-    explained = variances.sum() / np.square(np.stack(faces) / 255 - mean).sum((1, 2, 3)).mean()
-    print(f"{len(numbers)} faces; {_COMPONENTS.value} components explain {explained:.1%} of their variance")
+    read = (numbered_faces.read(_FACES.value, number) for number in numbers)
+    faces = np.stack([images.square(face, likely.SIZE) for face in read]) / 255
+    mean, components, variances = fit(faces, _COMPONENTS)
+    explained = variances.sum() / np.square(faces - mean).sum((1, 2, 3)).mean()
+    print(f"{len(numbers)} faces; {_COMPONENTS} components explain {explained:.1%} of their variance")
     manifest = {
         "kind": "Gaussian over aligned faces",
-        "config": {"size": likely.SIZE, "components": _COMPONENTS.value},
+        "config": {"size": likely.SIZE, "components": _COMPONENTS},
         "dataset": numbered_faces.describe(_FACES.value, numbers) | {"split": "train"},
         "step": 0,
         "metrics": {"explained_variance": round(float(explained), 4)},

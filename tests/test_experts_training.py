@@ -199,6 +199,11 @@ def test_holes_are_filled_as_they_were_in_training(tmp_path):
     with pytest.raises(UserError, match=r'fill is "smooth", but \S*2, from which training starts, was trained with "f'):
         start((), arm="gan", init_from=str(folders[2]))
     start((), init_from=str(folders[2]))
+    config = shipped.read("cnn")[0]
+    config.init_from, config.experts.start, config.model.fill = "cnn", (), "smooth"
+    abstract = jax.eval_shape(lambda: models.create(config.model).init(jax.random.key(0), config.data.image_size))
+    with pytest.raises(UserError, match='fill is "smooth", but cnn, from which'):  # its first takes no holes
+        checkpoints.load_first_params(config, abstract)
     with pytest.raises(UserError, match="the two networks fill holes differently"):
         trained.between(*map(trained.load_restorer, folders[1:]), 0.5)
 

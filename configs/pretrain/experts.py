@@ -32,6 +32,9 @@ class Kind(NamedTuple):
     tasks: str
     trained_on: tuple[str, ...]
     deblur: str = ""
+    crop: float = (
+        0.8  # as configs/pretrain/cnn.py; likely faces are those of FFHQ's frame, so those for holes keep nearer
+    )
 
 
 KINDS = {
@@ -50,7 +53,7 @@ KINDS = {
     "jpeg10": Kind("jpeg 10", ("jpeg 10",)),
     "lowlight": Kind("lowlight", ("lowlight", "lowlight 2")),
     "lowlight2": Kind("lowlight 2", ("lowlight 2",)),
-    "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask")),
+    "holes": Kind("occlude, facemask", ("occlude", "occlude", "facemask"), crop=0.9),
 }
 
 
@@ -75,8 +78,7 @@ def expert(kind, shipped, config):
     config.model.deblur = (kind.deblur,) if kind.deblur else ()
     config.tasks = kind.trained_on
     config.eval.tasks = tuple(kind.tasks.split(", "))
-    if kind.tasks.startswith("occlude"):
-        config.data.crop = 0.9  # likely faces are those of FFHQ's frame
+    config.data.crop = kind.crop
     config.optim.modules = experts.OWN
     config.optim.lr = 5e-4
     config.train.eval_every = "500steps"

@@ -107,7 +107,7 @@ def _encoder_decoder(config: ConfigDict) -> Model:
             return experts.restore(network, names, undone, params, filled, mask)
         if undone[0]:
             filled = by_device.map_each(functools.partial(deblurring.deblur, undone[0]), filled, mask)
-        return inpainting.keep_known_pixels(network.apply({"params": params}, filled, mask), filled, mask)
+        return inpainting.keep_known_pixels(network.apply({"params": params}, filled, mask), degraded, mask)
 
     return Model(init, apply, multiple)
 
