@@ -1,10 +1,9 @@
-"""Fits the faces that fill holes: python -m experiments.fit_faces --faces=FOLDER --out=faces.safetensors.
+"""Fits the faces that fill holes: python -m experiments.fit_faces --faces=FOLDER --fill=face.
 
-FOLDER holds the 5,000 synthetic faces of seed 2026 (experiments/numbered_faces.py). A mean and 400 principal components
-of those that are for training, and of their mirror images, at the size of `inpainting.likely`; 20 seconds on one core.
+FOLDER holds the 5,000 synthetic faces of seed 2026 (experiments/numbered_faces.py). Writes a mean and principal
+components of those that are for training, and of their mirror images, into the package, as `config.model.fill` names
+them; 20 seconds on one core.
 """
-
-from pathlib import Path
 
 import numpy as np
 from absl import flags
@@ -12,10 +11,9 @@ from absl import flags
 from experiments import numbered_faces, program
 
 _FACES = flags.DEFINE_string("faces", None, "The folder of the faces.")
-_OUT = flags.DEFINE_string("out", None, "The file to write.")
-flags.mark_flags_as_required(["faces", "out"])
-
-_COMPONENTS = 400  # twice as many fill holes 0.03 dB better
+_SHAPES = {"face": (32, 400), "coarse_face": (16, 56)}  # pixels and components; 800 fill holes 0.03 dB better than 400
+_FILL = flags.DEFINE_enum("fill", "face", list(_SHAPES), "Which of them.")
+flags.mark_flag_as_required("faces")
 
 
 def main() -> int:
@@ -28,13 +26,14 @@ def main() -> int:
 
     numbers = [number for number in range(numbered_faces.COUNT) if split_of(number) == "train"]
     read = (numbered_faces.read(_FACES.value, number) for number in numbers)
-    faces = np.stack([images.square(face, likely.SIZE) for face in read]) / 255
-    mean, components, variances = fit(faces, _COMPONENTS)
+    size, count = _SHAPES[_FILL.value]
+    faces = np.stack([images.square(face, size) for face in read]) / 255
+    mean, components, variances = fit(faces, count)
     explained = variances.sum() / np.square(faces - mean).sum((1, 2, 3)).mean()
-    print(f"{len(numbers)} faces; {_COMPONENTS} components explain {explained:.1%} of their variance")
+    print(f"{len(numbers)} faces; {count} components explain {explained:.1%} of their variance")
     manifest = {
         "kind": "Gaussian over aligned faces",
-        "config": {"size": likely.SIZE, "components": _COMPONENTS},
+        "config": {"size": size, "components": count},
         "dataset": numbered_faces.describe(_FACES.value, numbers) | {"split": "train"},
         "step": 0,
         "metrics": {"explained_variance": round(float(explained), 4)},
@@ -42,9 +41,10 @@ def main() -> int:
         "licence": "Apache-2.0; fitted to faces made by a network that was distilled from a generator of FFHQ faces, "
         "whose own licence (CC BY-NC-SA 4.0) is non-commercial",
     }
-    params = {"mean": mean, "components": {"kernel": components}, "variances": variances}
-    weights.write(Path(_OUT.value), params, manifest, np.int8)
-    print(_OUT.value)
+    left, signs = likely.halve(components, size)
+    params = {"mean": mean, "components": {"kernel": left}, "signs": signs, "variances": variances}
+    weights.write(likely.FILES[_FILL.value], params, manifest, np.int8)
+    print(likely.FILES[_FILL.value])
     return 0
 
 

@@ -14,7 +14,7 @@ from configs.pretrain import experts, tiny
 from configs.pretrain.experts import Kind
 
 KINDS = {
-    "tiny_blind": Kind("blind", ("blind", "blind 2", "mixed")),
+    "tiny_blind": Kind("blind", ("blind", "blind 2", "mixed", "occlude", "facemask"), crop=0.9),  # and all holes
     "tiny_srjpeg": Kind("sr, jpeg", ("sr", "sr 4", "jpeg", "jpeg 10")),
     "tiny_blur": Kind("blur", ("blur", "blur 3"), "blur"),
     "tiny_motion": Kind("motion", ("motion", "motion 15"), "motion"),
@@ -22,4 +22,4 @@ KINDS = {
 
 
 def get_config(what="join"):
-    return experts.choose(KINDS, "tiny", tiny.get_config("128"), what)
+    return experts.choose(KINDS, "tiny", tiny.get_config("128"), what, "coarse_face")

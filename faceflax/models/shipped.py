@@ -35,8 +35,8 @@ def path(name: str) -> Path:
 
 def size(name: str) -> int:
     """Returns the bytes of one of `names()`, and of what else in the package it needs: the faces that fill holes."""
-    fills = likely.FILE.stat().st_size if manifest(name)["config"]["model"].get("fill") == "face" else 0
-    return path(name).stat().st_size + fills
+    faces = likely.FILES.get(manifest(name)["config"]["model"].get("fill"))
+    return path(name).stat().st_size + (faces.stat().st_size if faces else 0)
 
 
 def read(name: str) -> tuple[ConfigDict, dict[str, Any], dict[str, Any]]:

@@ -47,16 +47,18 @@ def load_restorer(model: str | Path, fidelity: float | None) -> trained_lib.Trai
             f"--fidelity chooses between a GAN and the CNN that it was trained from, and {model} is no such GAN; "
             "leave it out or pass --model gan"
         )
-    if origin not in shipped.names() and not Path(origin).is_dir():
+    name, expert = trained_lib.named_expert(origin)
+    if name not in shipped.names() and not Path(name).is_dir():
         raise UserError(
             f"--fidelity: the CNN that {model} was trained from is not at {origin}; bring it back, or start this "
             "command where the training was started"
         )
-    if trained_lib.read_config(origin).arm == "inversion":
+    if trained_lib.read_config(name).arm == "inversion":
         raise UserError(
             f"--fidelity: {model} was trained from a network that only finds styles, not a CNN; leave it out"
         )
-    cnn = trained_lib.load_restorer(origin, None if _is_trained_on(origin, model) else _origin_step(model))
+    load = trained_lib.load_plain if expert else trained_lib.load_restorer
+    cnn = load(origin, None if _is_trained_on(origin, model) else _origin_step(model))
     return trained_lib.between(cnn, trained, fidelity)
 
 

@@ -164,8 +164,6 @@ def load_first_params(config: ConfigDict, abstract_params: Any) -> Trained:
     if config.arm == "experts":
         trained = _load_experts(config)
         abstract_params = {name: shape for name, shape in abstract_params.items() if name in trained.params}
-    elif config.arm == "gan" and named_expert(config.init_from)[1]:
-        raise UserError(f"a GAN starts from a whole model: config.init_from names an expert of one, {config.init_from}")
     elif config.arm != "encoder":
         trained = load_plain(config.init_from)
     else:

