@@ -9,7 +9,6 @@ A face encoder can have the name `compact` alone, and lies where `faceflax.model
 """
 
 import math
-import re
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 from absl import flags
 
-from experiments import program
+from experiments import history, program
 from faceflax.errors import UserError
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder that the network was trained in.")
@@ -81,7 +80,7 @@ def ship(
     made, config, params = workdir.read_manifest(folder), trained.config, trained.params
     if fidelity and config.arm != "gan":
         raise UserError(f"--fidelity lies between a GAN and its CNN; {folder} holds no GAN: leave it out")
-    manifest = _last_start(made) | {
+    manifest = history.last_start(made) | {
         "starts": 1 + len(made.get("resumed", [])),
         "kind": config.arm,
         "config": config.to_dict(),
@@ -89,7 +88,7 @@ def ship(
         "step": trained.info["step"],
         "metrics": trained.info["metrics"],
         "licence": licence,
-        "before": _before(folder, config),
+        "before": history.before(folder, config),
         **_seconds(folder),
     }
     if config.model.name == "face_prior":
@@ -123,64 +122,12 @@ def _without_published(config: Any, params: Any) -> tuple[Any, str]:
     return params, "among the weights"
 
 
-def _last_start(made: dict[str, Any]) -> dict[str, Any]:
-    """What the manifest of a workdir says of the code that took the last step."""
-    last = [made, *made.get("resumed", [])][-1]
-    command = re.sub(r"=/\S*/", "=", last["command"])  # places on the machine that trained it
-    return {name: last[name] for name in ("commit", "versions", "device", "seed")} | {"command": command}
-
-
 def _seconds(folder: Path) -> dict[str, float]:
     """How long the steps of the workdir took, where it says so; what it started from had its own."""
     from faceflax.evaluation.benchmark.efficiency import training_seconds
 
     took = training_seconds(folder)
     return {} if math.isnan(took) else {"seconds": took}
-
-
-def _before(folder: Path, config: Any) -> list[dict[str, Any]]:
-    """The trainings behind that of the workdir `folder`, oldest first, as far as `init_from` leads back, each once.
-
-    Raises `UserError` when a workdir that it started from is no longer there.
-    """
-    from faceflax.training import trained, workdir
-
-    if config.init_from and not config.experts.start:
-        return _chain(folder, config.init_from, workdir.read_origin(folder))
-    runs = []
-    for origin in filter(None, (*config.experts.start, config.init_from)):
-        chain = _chain(folder, origin, trained.load_plain(origin).info["step"])
-        runs += [run for run in chain if run not in runs]
-    return runs
-
-
-def _chain(folder: Path, origin: str, step: int) -> list[dict[str, Any]]:
-    """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it."""
-    from faceflax.models import shipped
-    from faceflax.training import trained, workdir
-
-    origin = trained.named_expert(origin)[0]
-    if origin in shipped.names():
-        last = shipped.manifest(origin)
-        run = {name: last[name] for name in ("kind", "step", "dataset", "commit", "command")}
-        runs = [*last["before"], run | {"tasks": last["config"]["tasks"]}]
-        started = workdir.read_shipped_origins(folder).get(origin, {"step": step})
-        while runs and any(runs[-1][field] != value for field, value in started.items()):  # it was trained on since
-            runs.pop()
-        if not runs:
-            raise UserError(
-                f'the shipped model "{origin}" does not come from that which {folder} was trained from; ship that first'
-            )
-        return runs
-    made = workdir.read_manifest(Path(origin))
-    if not made:
-        raise UserError(
-            f"{folder} was trained from {origin}, which is not here; bring that workdir back, or start there"
-        )
-    start = _last_start(made)
-    known = workdir.read_config(Path(origin))
-    run = {"kind": known.arm, "step": step, "dataset": made["dataset"], "tasks": list(known.tasks)}
-    return [*_before(Path(origin), known), run | {name: start[name] for name in ("commit", "command")}]
 
 
 def _origin(folder: Path, config: Any) -> tuple[Any, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import functools
 import shutil
-from pathlib import Path
 
 import cv2
 import jax
@@ -12,11 +11,12 @@ import pytest
 
 from configs.pretrain import experts as recipes
 from configs.pretrain import tiny_experts as tiny_recipes
-from experiments.follow import follow
 from experiments.ship import ship
+from experiments.ship_gan import ship as ship_gan
 from faceflax import config as config_lib
 from faceflax import models
 from faceflax.errors import UserError
+from faceflax.files import write_text
 from faceflax.models import experts, shipped
 from faceflax.restoration import networks
 from faceflax.training import checkpoints, trained, workdir
@@ -162,24 +162,43 @@ def test_a_network_without_experts_starts_from_the_first(workdirs):
     assert shipped.manifest("gan")["before"][-1]["tasks"] == ["mixed"]
 
 
-def test_a_gan_follows_the_cnn_that_ships_anew(workdirs):
-    ship(workdirs / "gan", "gan", "", fidelity=0.25)
-    before = Path(shutil.copy(shipped.path("cnn"), workdirs / "cnn.safetensors"))
-    config, params, _ = checkpoints.load_for_inference(workdirs / "experts")
-    config.model.fill = "face"
-    moved = jax.tree.map(lambda leaf: leaf + 0.02 * np.sign(leaf), params)
-    untrained.save(workdirs / "moved", config, moved)
-    shutil.copy(workdirs / "experts" / "manifest.json", workdirs / "moved")
-    ship(workdirs / "moved", "cnn", "")
-    follow("gan", before, eight_bits=False)
-    followed = shipped.read("gan")
-    assert followed[0].model.fill == "face" and followed[2]["kind"] == "gan"
-    ship(workdirs / "gan", "gan", "", fidelity=0.25)  # from its workdir, it comes to the same
-    close = functools.partial(np.testing.assert_allclose, atol=2e-3)
-    jax.tree.map(close, followed[1], shipped.read("gan")[1])
-    ship(workdirs / "gan", "gan", "")
-    with pytest.raises(UserError, match="shipped without --fidelity"):
-        follow("gan", before, eight_bits=False)
+def test_experts_that_were_trained_as_gans_make_a_gan_of_the_cnn(workdirs):
+    for number in (1, 2):
+        plain = trained.load_plain(f"cnn:{NAMES[number]}")
+        plain.config.arm, plain.config.init_from = "gan", f"cnn:{NAMES[number]}"
+        own = {name: part for name, part in plain.params.items() if name.startswith(experts.OWN)}
+        untrained.save(workdirs / str(number), plain.config, plain.params | jax.tree.map(lambda leaf: leaf + 0.04, own))
+        workdir.write_origin(workdirs / str(number), 1)
+        shutil.copy(workdirs / "gan" / "manifest.json", workdirs / str(number))
+        write_text(workdirs / str(number) / "metrics.jsonl", "")
+    config, cnn, known = shipped.read("cnn")
+
+    def check(changed):
+        found, gan, manifest = shipped.read("gan")
+        assert found.model == config.model and found.arm == manifest["kind"] == "gan"
+        moved = cnn | {experts.EXPERTS: jax.tree.map(lambda leaf: leaf + 0.04, cnn[experts.EXPERTS])}
+        for number in range(3):
+            expected = experts.select(moved if number in changed else cnn, number)
+            close = functools.partial(np.testing.assert_allclose, atol=5e-3)  # eight bits
+            jax.tree.map(close, experts.select(gan, number), expected)
+        assert [run["expert"] for run in manifest["experts"]] == [NAMES[number] for number in changed]
+        assert manifest["before"][-1]["step"] == known["step"] == manifest["origin"]
+
+    ship_gan([str(workdirs / "1")])
+    check([1])
+    ship_gan([str(workdirs / "2"), f"gan:{NAMES[1]}"])
+    check([2, 1])
+    whole, alone = (networks.load_restorer("gan", fidelity).params for fidelity in (1.0, 0.0))
+    jax.tree.map(np.testing.assert_array_equal, (whole, alone), (cnn, shipped.read("gan")[1]))
+    one = workdirs / "1"
+    jax.tree.map(np.testing.assert_array_equal, networks.load_restorer(one, 1.0).params, experts.select(cnn, 1))
+    for named, message in (
+        ([str(one), f"gan:{NAMES[1]}"], "two of --experts are for the same damage"),
+        ([f"gan:{NAMES[0]}"], f'the gan that ships has no expert "{NAMES[0]}" that was trained as a GAN'),
+        ([str(workdirs / "gan")], "holds no GAN that was trained from an expert of the shipped cnn"),
+    ):
+        with pytest.raises(UserError, match=message):
+            ship_gan(named)
 
 
 def test_fidelity_leads_from_a_gan_to_each_expert(workdirs):

@@ -75,11 +75,17 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
         f"| trained | {manifest['step']:,} steps of {config['data']['batch_size']} faces, seed {manifest['seed']} |",
         f"| after | {'; '.join(before) or 'nothing: from random weights'} |",
         *([moved] if fidelity else []),
+        *([_experts(manifest)] if "experts" in manifest else []),
         f"| data | {data['name']}, split {data['split']}, fingerprint {data['fingerprint']} |",
         f"| code | commit {manifest['commit']} |",
         f"| command | `{manifest['command']}` |",
         f"| licence | {manifest['licence']} |",
     ]
+
+
+def _experts(manifest: Mapping[str, Any]) -> str:
+    runs = "; ".join(f"{run['expert']}, {run['step']:,} steps" for run in manifest["experts"])
+    return f"| trained against a discriminator | {runs}; all other experts, and the router, are the CNN's |"
 
 
 def _run(run: Mapping[str, Any]) -> str:
@@ -89,13 +95,17 @@ def _run(run: Mapping[str, Any]) -> str:
 
 def course(manifest: Mapping[str, Any]) -> list[str]:
     """Returns the card's section on how the two networks of a GAN did against each other; of another model, nothing."""
-    if not manifest.get("monitors"):
+    courses = {run["expert"]: run["monitors"] for run in manifest.get("experts", ())}
+    courses |= {"": manifest["monitors"]} if manifest.get("monitors") else {}
+    if not courses:
         return []
-    rows = [[str(row["step"]), *(f"{row[name]:.3f}" for name in _MONITORS)] for row in manifest["monitors"]]
     config = manifest["config"]
-    title = f"Means over train.log_every={config['train']['log_every']}, {config['data']['batch_size']} faces a step"
-    table = to_markdown(Table(title, ["step", *_MONITORS.values()], rows))
-    return ["## How the training went", "", _COURSE.format(start=config["gan"]["start"]), "", table]
+    title = f"means over train.log_every={config['train']['log_every']}, {config['data']['batch_size']} faces a step"
+    parts = ["## How the training went", "", _COURSE.format(start=config["gan"]["start"])]
+    for tasks, seen in courses.items():
+        rows = [[str(row["step"]), *(f"{row[name]:.3f}" for name in _MONITORS)] for row in seen]
+        parts += ["", to_markdown(Table(f"{tasks}: {title}" if tasks else title, ["step", *_MONITORS.values()], rows))]
+    return parts
 
 
 def typology_angle(image: np.ndarray) -> float:

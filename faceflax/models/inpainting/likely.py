@@ -1,6 +1,6 @@
 """Holes filled with the likeliest face: the mean of a Gaussian over aligned faces, given the pixels that are known.
 
-Faces at 32x32, or 16x16, are a mean, plus components with a variance each, plus white noise (after the probabilistic principal
+Small faces are a mean, plus components with a variance each, plus white noise (after the probabilistic principal
 components of Tipping & Bishop, J. R. Stat. Soc. B 1999), fitted to faces by `experiments.fit_faces`. What a hole hides
 follows from what is seen by a linear system for each image; no network has to learn how parts of a face go together.
 """

@@ -1,0 +1,113 @@
+"""Puts a GAN made of experts into the package: python -m experiments.ship_gan --experts="FOLDER,FOLDER,gan:TASKS".
+
+It is the shipped CNN with some of its experts trained on as GANs: FOLDER is a workdir of
+configs/pretrain/gan_experts.py, and gan:TASKS the expert for these TASKS that ships already. All others, and the
+router, are the CNN's.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from absl import flags
+
+from experiments import history, program
+from faceflax.errors import UserError
+
+_EXPERTS = flags.DEFINE_list("experts", None, 'Workdirs of experts, and "gan:TASKS" for those that ship already.')
+flags.mark_flag_as_required("experts")
+
+NAME = "gan"
+"""Of the GAN that ships."""
+
+
+class Expert(NamedTuple):
+    """An expert that was trained on as a GAN: its parameters (of one that ships its own alone), and its history."""
+
+    params: Any
+    config: dict[str, Any]
+    run: dict[str, Any]  # as those of `history`, with "expert", the tasks that it is for, and "monitors"
+
+
+def main() -> None:
+    """Ships by the flags."""
+    path = ship(_EXPERTS.value)
+    print(f"wrote {path}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def ship(named: Sequence[str]) -> Path:
+    """Writes the shipped GAN anew, kernels in eight bits, and returns the file.
+
+    Raises `UserError` when one of `named` is no expert of the shipped CNN that was trained on as a GAN, is named twice,
+    or does not share with the CNN what all experts share.
+    """
+    from faceflax.models import experts, shipped, weights
+
+    cnn, params, known = shipped.read("cnn")
+    names = tuple(cnn.model.experts)
+    networks = [experts.select(params, number) for number in range(len(names))]
+    trained = [_kept(name, names) if name.startswith(f"{NAME}:") else _trained(Path(name), names) for name in named]
+    places = [names.index(expert.run["expert"]) for expert in trained]
+    if len(set(places)) < len(places):
+        raise UserError("two of --experts are for the same damage; name one of them")
+    for place, expert in zip(places, trained, strict=True):
+        networks[place] |= expert.params
+    joined = experts.assemble(networks) | {experts.ROUTER: params[experts.ROUTER]}
+    config = trained[0].config
+    config |= {"model": cnn.model.to_dict(), "init_from": "cnn"}
+    config["tasks"] = list(dict.fromkeys(task for expert in trained for task in expert.run["tasks"]))
+    manifest = {field: known[field] for field in ("licence", "versions", "device", "seed")} | {
+        "kind": "gan",
+        "config": config,
+        "dataset": trained[0].run["dataset"],
+        "step": sum(expert.run["step"] for expert in trained),
+        "metrics": {},
+        "commit": trained[-1].run["commit"],
+        "command": trained[-1].run["command"],
+        "before": history.of_shipped("cnn"),
+        "origin": known["step"],
+        "experts": [expert.run for expert in trained],
+    }
+    weights.write(shipped.path(NAME), joined, manifest, np.int8, finer=(experts.ROUTER,))
+    return shipped.path(NAME)
+
+
+def _trained(folder: Path, names: tuple[str, ...]) -> Expert:
+    """An expert by its workdir."""
+    from faceflax.training import checkpoints, monitors, tracking, trained, workdir
+
+    config, params, info = checkpoints.load_for_inference(folder)
+    config = config.copy_and_resolve_references()
+    origin, tasks = trained.named_expert(config.init_from)
+    if config.arm != "gan" or origin != "cnn" or tasks not in names:
+        raise UserError(
+            f"{folder} holds no GAN that was trained from an expert of the shipped cnn; train one with "
+            "configs/pretrain/gan_experts.py"
+        )
+    made, step = workdir.read_manifest(folder), info["step"]
+    run = {"kind": "gan", "step": step, "tasks": list(dict.fromkeys(config.tasks)), "expert": tasks}
+    run["dataset"] = made["dataset"] | {"split": config.data.train_split}
+    run["monitors"] = monitors.course(tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}"), step)
+    start = history.last_start(made)
+    config.data.folder = ""  # a place on the machine that trained it
+    return Expert(params, config.to_dict(), run | {name: start[name] for name in ("commit", "command")})
+
+
+def _kept(name: str, names: tuple[str, ...]) -> Expert:
+    """An expert of the GAN that ships already, by gan:TASKS."""
+    from faceflax.models import experts, shipped
+    from faceflax.training import trained
+
+    tasks = trained.named_expert(name)[1]
+    manifest = shipped.manifest(NAME)
+    run = next((run for run in manifest.get("experts", []) if run["expert"] == tasks), None)
+    if run is None or tasks not in names:
+        raise UserError(f'the {NAME} that ships has no expert "{tasks}" that was trained as a GAN; leave it out')
+    params = trained.load_plain(name).params  # what is shared has been rounded twice
+    own = {module: part for module, part in params.items() if module.startswith(experts.OWN)}
+    return Expert(own, dict(manifest["config"]), run)
+
+
+if __name__ == "__main__":
+    program.run(main)
