@@ -17,7 +17,7 @@ KINDS = {
     "tiny_blind": Kind("blind", ("blind", "blind 2", "mixed", "occlude", "facemask"), crop=0.9),  # and all holes
     "tiny_srjpeg": Kind("sr, jpeg", ("sr", "sr 4", "jpeg", "jpeg 10")),
     "tiny_blur": Kind("blur", ("blur", "blur 3"), "blur"),
-    "tiny_motion": Kind("motion", ("motion", "motion 15"), "motion"),
+    "tiny_motion": Kind("motion", ("motion", "motion 15", "motion 15"), "motion"),
 }
 
 

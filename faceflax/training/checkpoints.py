@@ -214,18 +214,24 @@ def _check_blurs(config: ConfigDict, start: ConfigDict) -> None:
 def _check_fills(config: ConfigDict) -> None:
     """Raises `UserError` when what training starts from, and takes holes, was trained on holes filled otherwise."""
     starts = config.experts.start or (config.init_from,)
-    takes_holes = experts.take_holes(config.model.experts) if config.experts.start else [True]
+    takes_holes = _mend_holes(config.model.experts) if config.experts.start else [True]
     is_whole = config.arm == "experts" and not config.experts.start
     for start, will_take in zip(starts, takes_holes, strict=True):
         name, tasks = named_expert(start)
         old = read_config(name).model
         is_part = old.experts and not is_whole
-        took = not is_part or experts.take_holes(old.experts)[old.experts.index(tasks) if tasks else 0]
+        took = not is_part or _mend_holes(old.experts)[old.experts.index(tasks) if tasks else 0]
         if will_take and took and old.fill != config.model.fill:
             raise UserError(
                 f'config.model.fill is "{config.model.fill}", but {start}, from which training starts, was trained '
                 f'with "{old.fill}"; set it to that'
             )
+
+
+def _mend_holes(names: tuple[str, ...]) -> np.ndarray:
+    """Tells which experts were trained on holes, bool [experts]: where none is for them the first, as on all else."""
+    found = experts.take_holes(names)
+    return np.arange(len(names)) == 0 if found.all() else found
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:
