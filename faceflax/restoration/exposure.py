@@ -6,7 +6,7 @@ picture, and its noise with it; so a gain, not a curve, makes a dark face one th
 
 import numpy as np
 
-from faceflax.restoration.aligned import HOLE_COLOUR
+from faceflax.restoration import holes
 
 # Mean luminance of a face, below which it is brightened to that. Of 16 synthetic faces it is 0.34 to 0.66, median
 # 0.55; at 0.65 of their light the shipped network lights nearly all of them up.
@@ -29,7 +29,7 @@ def gain(image: np.ndarray, weight: np.ndarray) -> float:
 
 def brighten(image: np.ndarray, missing: np.ndarray, factor: float) -> np.ndarray:
     """Returns `image` [S, S, 3] times `factor`, at most white, and holes, `missing` [S, S, 1] of 1, in their colour."""
-    return np.where(missing > 0, np.float32(HOLE_COLOUR), np.minimum(image * np.float32(factor), 1))
+    return np.where(missing > 0, np.float32(holes.COLOUR), np.minimum(image * np.float32(factor), 1))
 
 
 def darken(restored: np.ndarray, image: np.ndarray, missing: np.ndarray, factor: float) -> np.ndarray:
