@@ -140,7 +140,7 @@ def find(
 def _surest(faces: list[Located]) -> list[Located]:
     """The faces, largest first, without those that are one with a face of which the mesh is surer.
 
-    The mesh tells a face whose points are wrong better than the detector does (docs/restoring.md has the measurement).
+    Of two of which it is as sure, the first one counts: around a small hole, what is painted shows more than a fill.
     """
     kept: list[Located] = []
     for located in sorted(faces, key=_sureness, reverse=True):
@@ -149,8 +149,8 @@ def _surest(faces: list[Located]) -> list[Located]:
     return sorted(kept, key=lambda located: -located.face.side)
 
 
-def _sureness(located: Located) -> tuple[float, float]:
-    return (0.0 if located.mesh is None else located.mesh.score), located.face.score
+def _sureness(located: Located) -> float:
+    return 0.0 if located.mesh is None else round(located.mesh.score, 4)  # nearer to 1 it tells nothing
 
 
 def _are_one(one: Face, other: Face) -> bool:
