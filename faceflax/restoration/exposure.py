@@ -1,8 +1,8 @@
 """Dark faces are shown to a network in the light that it knows, and what it makes of them is darkened as much again.
 
 A network that learned to light up faces does so wherever it sees a dark one, and adds to their contrast. Light scales a
-picture, and its noise with it; so a gain, not a curve, makes a dark face one that was taken in better light. Crops that are restored whole (`aligned`)
-have no surroundings to match, and are lit up as the network does it.
+picture, and its noise with it; so a gain, not a curve, makes a dark face one that was taken in better light. Crops that
+are restored whole (`aligned`) have no surroundings to match, and are lit up as the network does it.
 """
 
 import numpy as np
