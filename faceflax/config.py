@@ -282,10 +282,12 @@ _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(steps?|epochs?)")
 
 
 def num_steps(duration: str, steps_per_epoch: int | None) -> int:
-    """Returns the number of steps (at least 0) of "500steps" or "2epochs".
+    """Returns the number of steps (at least 0) of "500steps" or "2epochs"; "0" needs no unit.
 
     Raises `UserError` for another form, and for epochs where `steps_per_epoch` is None: there are none.
     """
+    if duration.strip() == "0":
+        return 0
     match = _DURATION.fullmatch(duration.strip())
     if not match:
         raise UserError(f'"{duration}" is not a duration: write "500steps" or "2epochs"')

@@ -19,7 +19,7 @@ from faceflax import cli, models
 from faceflax import config as config_lib
 from faceflax.errors import UserError
 from faceflax.preprocessing.images import Photograph, read, write
-from faceflax.restoration import aligned, exported, exporting, networks, restorers
+from faceflax.restoration import exported, exporting, holes, networks, restorers
 from tests import commands, faces, untrained
 
 SIZE = 16
@@ -253,4 +253,4 @@ def test_fidelity_is_settled_in_a_file(files):
 def test_holes_have_the_colour_of_training():
     from faceflax.degradations.occlusion import HOLE_COLOUR
 
-    assert aligned.HOLE_COLOUR == HOLE_COLOUR
+    assert holes.COLOUR == HOLE_COLOUR

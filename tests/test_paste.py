@@ -163,7 +163,7 @@ def test_a_face_without_damage_is_not_softened(step):
     place = turned(1 / step, 0, (step * SIZE / 2, step * SIZE / 2))
     located = subjects.Crop(place, crop, np.zeros((SIZE, SIZE, 1), np.float32), MASK, crop, b"")
     result = pixels.copy()
-    subjects.put_back(result, located, softened(crop), None, 1)
+    subjects.put_back(result, located, softened(crop), 1)
     assert np.abs(result.astype(int) - pixels).max() <= 3
     plain = pixels.copy()
     paste.paste(plain, softened(crop), MASK, place)
@@ -185,7 +185,7 @@ def test_noise_that_a_shrunk_crop_hides_is_not_put_back(kind):
     restored = np.broadcast_to(restored.reshape(SIZE, SIZE, -1), crop.image.shape)
     assert paste.spared(restored, crop.image, MASK) > 0.5  # by the crop alone it would hardly be mended
     result = pixels.copy()
-    assert subjects.put_back(result, crop, restored, None, 1) == 0
+    assert subjects.put_back(result, crop, restored, 1) == 0
     inner = slice(2 * SIZE, 4 * SIZE)
     errors = [np.abs(each[inner, inner] / unit - clean.squeeze()[inner, inner]).mean() for each in (pixels, result)]
     assert errors[1] < errors[0] / 3

@@ -11,7 +11,7 @@ from PIL import Image
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import paste, photographs, results, seam, subjects
+from faceflax.restoration import paste, photographs, results, subjects
 from faceflax.restoration.photographs import Options
 from faceflax.restoration.subjects import Located
 from tests import faces
@@ -153,55 +153,6 @@ def test_depth_greyness_and_alpha_are_kept(tmp_path, kind):
     assert (result.pixels != photograph.pixels).any()
     if "alpha" in kind:
         np.testing.assert_array_equal(result.alpha, photograph.alpha)
-
-
-def test_of_a_photograph_with_a_mask_the_holes_alone_change(tmp_path, monkeypatch):
-    monkeypatch.setattr(seam, "meet", lambda fill, *_: fill)
-    (job,) = jobs(tmp_path, 1)
-    mask = np.zeros((110, 120), np.uint8)
-    mask[20:30, 15:30] = 1  # in the first face; any number but 0 counts
-    mask[0:3, 100:] = 255  # in none
-    write(tmp_path / "mask.png", Photograph(mask, None))
-    job = Job(job.source, job.output, tmp_path / "mask.png")
-    seen = []
-
-    def fill(image, missing):
-        seen.append((image, missing))
-        return np.where(missing > 0, np.float32([1, 0, 0]), image)
-
-    counts, _ = run([job], always(*CORNERS), fill)
-    assert counts == (1, 1)
-    before, after = read(job.source).pixels, read(job.output).pixels
-    hole = np.zeros_like(mask, bool)
-    hole[20:30, 15:30] = True
-    np.testing.assert_array_equal(after[~hole], before[~hole])
-    assert np.abs(after[hole].astype(int) - (255, 0, 0)).max() <= 1
-    ((image, missing),) = seen
-    assert (image[0][missing[0, ..., 0] > 0] == 0.5).all() and 0 < missing.mean() < 0.3
-    reasons = [face.get("reason") for face in json.loads(job.output.with_suffix(".json").read_text())["faces"]]
-    assert reasons == [None, "no hole of the mask lies in it", "no hole of the mask lies in it"]
-
-
-def test_masks_that_leave_nothing_to_fill_or_nothing_to_fill_it_by(tmp_path):
-    empty = np.zeros((110, 120), np.uint8)
-    beside, over = empty.copy(), empty.copy()
-    beside[:3] = 255
-    over[:] = 255
-    sentences = ("its mask {mask} is empty", "no hole of the mask lies in it", "hardly anything of it is known")
-    for job, mask, sentence in zip(jobs(tmp_path, 3), (empty, beside, over), sentences, strict=True):
-        file = tmp_path / "masks" / job.output.name
-        write(file, Photograph(mask, None))
-        counts, (failure,) = run([Job(job.source, job.output, file)], always(*CORNERS))
-        assert counts == (0, 0) and sentence.format(mask=file) in failure and "; draw" in failure
-        assert not job.output.exists()
-
-
-def test_a_face_that_is_covered_but_for_its_mouth_is_filled(tmp_path):
-    (job,) = jobs(tmp_path, 1)
-    mask = np.zeros((110, 120), np.uint8)
-    mask[: CORNERS[0][1] + round(0.65 * SIDE), :] = 255
-    write(tmp_path / "mask.png", Photograph(mask, None))
-    assert run([Job(job.source, job.output, tmp_path / "mask.png")], always(CORNERS[0])) == ((1, 1), [])
 
 
 def test_memory_is_bounded_by_pixels(tmp_path, monkeypatch):

@@ -41,7 +41,7 @@ def of_a_photograph(restorer, photograph, hole):
     (subject,) = subjects.find(photograph, lambda pixels: [face], restorer.size, hole)
     crop, result = subject.crop, photograph.pixels.copy()
     restored = crop.in_own_light(restorer.restore(crop.shown[None], crop.missing[None])[0])
-    subjects.put_back(result, crop, restored, hole, 1)
+    subjects.fill_in(result, crop, restored, hole, 1)
     return result
 
 

@@ -14,7 +14,7 @@ _OUTPUTS = ("537", "538", "539", "540")
 _STRIDE = 4
 _MULTIPLE = 32  # the network halves its input five times
 _LEAST_SCORE = 0.35
-_MOST_OVERLAP = 0.3  # intersection over union of two faces
+MOST_OVERLAP = 0.3  # intersection over union of two faces
 _SIDES = (1280, 2560)  # longer side of what the network looks at: at first, and where faces seem small
 _SMALL = 48  # pixels; where a face is no larger there may be some that the network is too coarse for
 _SURE = 0.75  # a score that a face seldom has whose points are wrong
@@ -99,7 +99,7 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """The faces without those that overlap one of a higher score."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face.box, other.box) < _MOST_OVERLAP for other in kept):
+        if all(overlap(face.box, other.box) < MOST_OVERLAP for other in kept):
             kept.append(face)
     return kept
 

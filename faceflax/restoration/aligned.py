@@ -15,12 +15,10 @@ from faceflax.preprocessing import colour, images
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import restorers, results, seam
+from faceflax.restoration import holes, restorers, results, seam
 from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.restorers import RestoreBatch
 
-HOLE_COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
-LEAST_KNOWN = 0.1  # share of a face's pixels; of less, with not even a mouth in it, networks make a blot
 # images float32 [n, S, S, 3] -> what covers the faces, bool [n, S, S]
 FindBatch = Callable[[np.ndarray], np.ndarray]
 
@@ -75,7 +73,7 @@ def prepare(photograph: Photograph, missing: np.ndarray | None, size: int) -> Pr
         mask = (_resize(missing.astype(np.float32), inner, cv2.INTER_LINEAR) > 0).astype(np.float32)
     image = image.astype(np.float32) / np.iinfo(pixels.dtype).max
     own = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
-    image = np.where(mask[..., None] > 0, np.float32(HOLE_COLOUR), colour.to_srgb(own, photograph.profile))
+    image = np.where(mask[..., None] > 0, np.float32(holes.COLOUR), colour.to_srgb(own, photograph.profile))
     top, left = ((size - side) // 2 for side in inner)
     return Prepared(
         image=_pad(image, size, top, left),
@@ -220,7 +218,7 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         if is_searched:
             return prepare(photograph, np.zeros(shape, bool), size)
         missing = None if job.mask is None else images.read_mask(job.mask, shape)
-        if missing is not None and 1 - missing.mean() < LEAST_KNOWN:
+        if missing is not None and 1 - missing.mean() < holes.LEAST_KNOWN:
             raise UserError(
                 f"{job.source}: hardly anything of it is known beside its mask; leave more of the face bare"
             )

@@ -1,12 +1,13 @@
 """Dark faces are shown to a network in the light that it knows, and what it makes of them is darkened as much again.
 
 A network that learned to light up faces does so wherever it sees a dark one, and adds to their contrast. Light scales a
-picture, and its noise with it; so a gain, not a curve, makes a dark face one that was taken in better light.
+picture, and its noise with it; so a gain, not a curve, makes a dark face one that was taken in better light. Crops that
+are restored whole (`aligned`) have no surroundings to match, and are lit up as the network does it.
 """
 
 import numpy as np
 
-from faceflax.restoration.aligned import HOLE_COLOUR
+from faceflax.restoration import holes
 
 # Mean luminance of a face, below which it is brightened to that. Of 16 synthetic faces it is 0.34 to 0.66, median
 # 0.55; at 0.65 of their light the shipped network lights nearly all of them up.
@@ -29,7 +30,7 @@ def gain(image: np.ndarray, weight: np.ndarray) -> float:
 
 def brighten(image: np.ndarray, missing: np.ndarray, factor: float) -> np.ndarray:
     """Returns `image` [S, S, 3] times `factor`, at most white, and holes, `missing` [S, S, 1] of 1, in their colour."""
-    return np.where(missing > 0, np.float32(HOLE_COLOUR), np.minimum(image * np.float32(factor), 1))
+    return np.where(missing > 0, np.float32(holes.COLOUR), np.minimum(image * np.float32(factor), 1))
 
 
 def darken(restored: np.ndarray, image: np.ndarray, missing: np.ndarray, factor: float) -> np.ndarray:

@@ -45,6 +45,11 @@ def soft_mask(hull: np.ndarray, size: int) -> np.ndarray:
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
+def square(size: int) -> np.ndarray:
+    """As `soft_mask`, of all of a crop: 1 but for its border, where it falls to 0."""
+    return soft_mask(size * np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64), size)
+
+
 def match_colour(restored: np.ndarray, crop: np.ndarray) -> np.ndarray:
     """Gives a restored crop the colour and light that the photograph has there.
 

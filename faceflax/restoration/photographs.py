@@ -14,7 +14,7 @@ from faceflax.preprocessing import images, sizes
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import paste, report, results, subjects
+from faceflax.restoration import holes, paste, report, results, subjects
 from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.restorers import Restorer
@@ -49,12 +49,17 @@ class Options:
 
 @dataclasses.dataclass(eq=False)
 class _Work:
-    """A photograph on its way, and what the network has made of its faces so far."""
+    """A photograph on its way, and what the network has made of its faces so far.
+
+    Where a mask was given, `missing` are its holes, bool [H, W], and `filled` are the pixels with something smooth
+    in them.
+    """
 
     job: Job
     photograph: Photograph
     missing: np.ndarray | None
     subjects: list[Subject]
+    filled: np.ndarray
     restored: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
@@ -63,7 +68,8 @@ class _Work:
 
     @property
     def num_pixels(self) -> int:
-        return self.photograph.pixels.shape[0] * self.photograph.pixels.shape[1]
+        pictures = 1 if self.missing is None else 2
+        return pictures * self.photograph.pixels.shape[0] * self.photograph.pixels.shape[1]
 
 
 def restore_files(
@@ -153,17 +159,20 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
     if missing is not None and not missing.any():
         raise UserError(f"{job.source}: its mask {job.mask} is empty; draw what is missing in any colour but black")
-    found = subjects.find(photograph, locate, size, missing, only_centre=options.only_centre)
+    filled = None
+    if missing is not None:
+        filled = dataclasses.replace(photograph, pixels=holes.fill(photograph.pixels, missing))
+    found = subjects.find(photograph, locate, size, missing, filled=filled, only_centre=options.only_centre)
     if not found:
         raise UserError(
             f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 "
             "pixels at least"
         )
-    if all(subject.crop is None for subject in found):
-        reason = next(subject.skipped for subject in found if subject.skipped != subjects.NOT_CENTRE)
+    reasons = [subject.skipped for subject in found if subject.skipped not in (subjects.NOT_CENTRE, subjects.NO_HOLE)]
+    if all(subject.crop is None for subject in found) and reasons:
         advice = "cut the face out and pass --aligned" if missing is None else "draw its mask anew"
-        raise UserError(f"{job.source}: nothing to restore: {reason}; {advice}, or leave it out")
-    return _Work(job, photograph, missing, found)
+        raise UserError(f"{job.source}: nothing to restore: {reasons[0]}; {advice}, or leave it out")
+    return _Work(job, photograph, missing, found, photograph.pixels if filled is None else filled.pixels)
 
 
 def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:
@@ -173,16 +182,10 @@ def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -
 
 
 def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:
-    before = paste.enlarge(work.photograph.pixels, options.times)
-    after, missing = before.copy(), work.missing
-    if missing is not None:
-        missing = paste.enlarge(missing.view(np.uint8), options.times) > 0
-    taken_back = []
-    for crop, restored in zip(work.crops, work.restored, strict=True):
-        try:
-            taken_back.append(subjects.put_back(after, crop, restored, missing, options.times))
-        except ValueError as error:
-            raise UserError(f"{work.job.source}: {error}") from error
+    try:
+        after, taken_back, beside = _pasted(work, options.times)
+    except ValueError as error:
+        raise UserError(f"{work.job.source}: {error}") from error
     alpha = work.photograph.alpha
     alpha = None if alpha is None else paste.enlarge(alpha, options.times)
     output = work.job.output
@@ -190,9 +193,28 @@ def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[s
     results.write(output, dataclasses.replace(work.photograph, pixels=after, alpha=alpha), taken)
     shape = work.photograph.pixels.shape[:2]
     faces = report.faces(work.subjects, taken_back)
-    told = report.photograph(work.job.source, output, shape, faces, model, pair)
+    told = report.photograph(work.job.source, output, shape, faces, beside, model, pair)
     write_json(results.report_path(output), told)  # before the comparison, which a later run finds by it
     if pair is not None:
-        beside = None if alpha is None else np.hstack([alpha, alpha])
-        images.write(pair, dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=beside))
+        doubled = None if alpha is None else np.hstack([alpha, alpha])
+        before = paste.enlarge(work.photograph.pixels, options.times)
+        images.write(pair, dataclasses.replace(work.photograph, pixels=np.hstack([before, after]), alpha=doubled))
     return len(work.crops)
+
+
+def _pasted(work: _Work, times: int) -> tuple[np.ndarray, list[float | None], int | None]:
+    """The photograph, enlarged, with its faces put back, and what was taken back of each; the third is for the report.
+
+    Where a mask was given nothing is taken back; the third is the number of pixels in its holes that no face reaches,
+    which stay as they were filled. Raises `ValueError` where what the network made is not finite.
+    """
+    # What is filled is enlarged, so that a hole's paint does not reach over its rim.
+    after, missing = paste.enlarge(work.filled, times).copy(), work.missing
+    faces = list(zip(work.crops, work.restored, strict=True))
+    if missing is None:
+        return after, [subjects.put_back(after, *face, times) for face in faces], None
+    missing = paste.enlarge(missing.view(np.uint8), times) > 0
+    beside = missing.copy()
+    for face in faces:
+        beside &= subjects.fill_in(after, *face, missing, times) == 0
+    return after, [None] * len(faces), int(beside.sum())

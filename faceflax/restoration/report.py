@@ -13,12 +13,19 @@ _KNOWN_OF_MODEL = ("model", "fingerprint", "size", "arm", "step", "fidelity", "m
 
 
 def photograph(
-    source: Path, output: Path, shape: tuple[int, int], faces_done: list[dict], model: dict, comparison: Path | None
+    source: Path,
+    output: Path,
+    shape: tuple[int, int],
+    faces_done: list[dict],
+    beside: int | None,
+    model: dict,
+    comparison: Path | None,
 ) -> dict:
     """Returns the report on a photograph of `shape` (H, W) in pixels, with these faces, made with that model.
 
     It names the comparison that lies beside `output`, or null. Boxes are x0, y0, x1, y1 and points x, y, in pixels from
-    the photograph's upper left corner.
+    the photograph's upper left corner. `beside` is how many of the result's pixels, in holes of a mask and of no face,
+    were filled smoothly; None where no mask was given.
     """
     return {
         "source": str(source),
@@ -27,6 +34,7 @@ def photograph(
         "width": shape[1],
         "height": shape[0],
         "faces": faces_done,
+        **({} if beside is None else {"filled_beside_faces": beside}),
         **origin(model),
     }
 
@@ -49,7 +57,7 @@ def _without_secrets(argument: str) -> str:
 
 
 def faces(subjects: list[Subject], taken_back: list[float | None]) -> list[dict[str, Any]]:
-    """Returns what was done to each face; `taken_back` is of those with a crop, as `subjects.put_back` returns it."""
+    """Returns what was done to each face; `taken_back` is of those with a crop, None where only holes were filled."""
     shares = iter(taken_back)
     return [_face(subject, None if subject.crop is None else next(shares)) for subject in subjects]
 

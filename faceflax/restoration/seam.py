@@ -49,7 +49,7 @@ def _meet(fill: np.ndarray, around: np.ndarray, hole: np.ndarray, known: np.ndar
     if not held.any():
         return fill
     held = held[..., None].astype(np.float32)
-    return fill + hole[..., None] * _membrane(step * held, held)
+    return fill + hole[..., None] * membrane(step * held, held)
 
 
 def _grown(region: np.ndarray) -> np.ndarray:
@@ -67,15 +67,18 @@ def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
     return blurred.reshape(values.shape)
 
 
-def _membrane(values: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """The smoothest [H, W, C] that has `values` where `held` [H, W, 1] is 1: of half the size first, then relaxed."""
+def membrane(values: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Returns the smoothest float32 [H, W, C] that has `values` where `held`, float32 [H, W, 1], is 1 and not 0.
+
+    It must be 1 somewhere. One of half the size is made first, and relaxed.
+    """
     height, width = held.shape[:2]
     if min(height, width) < 2 or held.all():
         return np.where(held > 0, values, values.sum((0, 1)) / held.sum())
     half = ((width + 1) // 2, (height + 1) // 2)
     weight = cv2.resize(held, half, interpolation=cv2.INTER_AREA)[..., None]
     coarse = cv2.resize(values * held, half, interpolation=cv2.INTER_AREA).reshape(*half[::-1], -1)
-    smooth = _membrane(coarse / np.maximum(weight, 1e-6), (weight > 0).astype(np.float32))
+    smooth = membrane(coarse / np.maximum(weight, 1e-6), (weight > 0).astype(np.float32))
     smooth = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR).reshape(values.shape)
     is_held = np.broadcast_to(held > 0, values.shape)
     for _ in range(_SWEEPS):

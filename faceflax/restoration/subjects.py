@@ -11,12 +11,12 @@ from faceflax.preprocessing.alignment import Alignment
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.mesh import Mesh
-from faceflax.restoration import exposure, noisiness, paste, restorers
-from faceflax.restoration.aligned import HOLE_COLOUR, LEAST_KNOWN
+from faceflax.restoration import exposure, holes, noisiness, paste, restorers
 
 _LEAST_MISSING = 1e-3  # share of a crop's pixel that is missing, from which all of it is
 MOST_YAW = 60.0  # degrees; beyond, half of the face that the network would draw is not seen
 NOT_CENTRE = "another face is nearer to the centre"
+NO_HOLE = "no hole of the mask lies in it"
 # By which a mesh's outline is enlarged, as the mesh ends below the hair and the blend before the outline.
 _MARGIN = 1.12
 
@@ -106,7 +106,13 @@ class Subject:
 
 
 def find(
-    photograph: Photograph, locate: Locate, size: int, missing: np.ndarray | None = None, *, only_centre: bool = False
+    photograph: Photograph,
+    locate: Locate,
+    size: int,
+    missing: np.ndarray | None = None,
+    *,
+    filled: Photograph | None = None,
+    only_centre: bool = False,
 ) -> list[Subject]:
     """Returns the faces in a photograph, largest first, cut out at `size`.
 
@@ -115,9 +121,12 @@ def find(
       locate: finds faces.
       size: side of the crops.
       missing: bool [H, W], the holes to be filled, or None to restore faces whole.
+      filled: the photograph with something smooth in its holes, in which faces are looked for as well.
       only_centre: whether only the face nearest to the photograph's middle is restored.
     """
     faces = locate(images.to_srgb8(photograph))
+    if filled is not None:
+        faces = _surest(faces + locate(images.to_srgb8(filled)))
     chosen = nearest_to_middle(faces, photograph.pixels.shape) if only_centre else faces
     subjects = []
     for located in faces:
@@ -128,32 +137,56 @@ def find(
     return subjects
 
 
+def _surest(faces: list[Located]) -> list[Located]:
+    """The faces, largest first, without those that are one with a face of which the mesh is surer.
+
+    Of two of which it is as sure, the first one counts: around a small hole, what is painted shows more than a fill.
+    """
+    kept: list[Located] = []
+    for located in sorted(faces, key=_sureness, reverse=True):
+        if not any(_are_one(located.face, other.face) for other in kept):
+            kept.append(located)
+    return sorted(kept, key=lambda located: -located.face.side)
+
+
+def _sureness(located: Located) -> float:
+    return 0.0 if located.mesh is None else round(located.mesh.score, 4)  # nearer to 1 it tells nothing
+
+
+def _are_one(one: Face, other: Face) -> bool:
+    return detection.are_one(one, other) or detection.overlap(one.box, other.box) > detection.MOST_OVERLAP
+
+
 def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Located]:
     """Returns the face, if there is one, that is nearest to the middle of a picture of `shape` (H, W, ...)."""
     return sorted(faces, key=lambda found: np.hypot(*(found.face.box[:2] + found.face.box[2:] - shape[1::-1])))[:1]
 
 
 def _cut(photograph: Photograph, located: Located, size: int, missing: np.ndarray | None) -> Subject:
-    if located.yaw is not None and abs(located.yaw) > MOST_YAW:
-        return Subject(located, None, f"the face is seen from the side, turned by {abs(located.yaw):.0f} degrees")
     try:
         place = alignment.align(located.face.points, size)
     except ValueError:
         return Subject(located, None, "its five points do not lie like a face's")
+    hidden = None if missing is None else _hidden(missing, place)
+    if hidden is not None and not hidden.any():
+        return Subject(located, None, NO_HOLE)
+    if located.yaw is not None and abs(located.yaw) > MOST_YAW:
+        return Subject(located, None, f"the face is seen from the side, turned by {abs(located.yaw):.0f} degrees")
     crop = cut(photograph, place, paste.soft_mask(hull(located.mesh, place), size))
-    if missing is None:
+    if hidden is None:
         return Subject(located, crop)
-    holes = alignment.warp(missing.astype(np.float32), place.matrix, (size, size), cv2.BORDER_CONSTANT)
-    holes = (np.abs(holes) > _LEAST_MISSING).astype(np.float32)
-    if not holes.any():
-        return Subject(located, None, "no hole of the mask lies in it")
-    if (1 - holes)[crop.mask > 0].mean() < LEAST_KNOWN:
+    if (1 - hidden)[crop.mask > 0].mean() < holes.LEAST_KNOWN:
         return Subject(located, None, "hardly anything of it is known beside the mask's holes")
-    image = np.where(holes[..., None] > 0, np.float32(HOLE_COLOUR), crop.image)
-    gain = exposure.gain(crop.image, crop.mask * (1 - holes))
-    everywhere = np.ones_like(holes)
-    filled = dataclasses.replace(crop, image=image, missing=holes[..., None], mask=everywhere, gain=gain)
+    image = np.where(hidden[..., None] > 0, np.float32(holes.COLOUR), crop.image)
+    gain = exposure.gain(crop.image, crop.mask * (1 - hidden))
+    filled = dataclasses.replace(crop, image=image, missing=hidden[..., None], mask=paste.square(size), gain=gain)
     return Subject(located, filled)
+
+
+def _hidden(missing: np.ndarray, place: Alignment) -> np.ndarray:
+    """float32 [S, S], 1 in the crop's pixels of which any part is missing."""
+    share = alignment.warp(missing.astype(np.float32), place.matrix, (place.size, place.size), cv2.BORDER_CONSTANT)
+    return (np.abs(share) > _LEAST_MISSING).astype(np.float32)
 
 
 def hull(measured: Mesh | None, place: Alignment) -> np.ndarray:
@@ -179,36 +212,51 @@ def put_back(
     pixels: np.ndarray,
     crop: Crop,
     restored: np.ndarray,
-    missing: np.ndarray | None,
     times: int,
     steady: Callable[[float], float] = lambda spared: spared,
-) -> float | None:
-    """Puts what the network made of a crop into `pixels`, in place.
+) -> float:
+    """Puts what the network made of a whole crop into `pixels`, in place.
 
     Args:
       pixels: the photograph, enlarged `times` times.
       crop: what was restored.
       restored: float32 [S, S, 3], in the light of the crop.
-      missing: bool, as `pixels`: where holes were given they alone change; None: the face changes.
       times: how much `pixels` were enlarged.
       steady: of a video, makes of what this frame would spare what is spared with regard to the frames before.
 
     Returns:
-      the share of the network's change that was taken back, as `paste.spared` says and `noisiness.cleanness` allows;
-      None where holes were given, of which nothing is.
+      the share of the network's change that was taken back, as `paste.spared` says and `noisiness.cleanness` allows.
+
+    Raises:
+      ValueError: `restored` is not finite.
+    """
+    restorers.check_finite(restored)
+    clean = noisiness.cleanness(crop.noise * crop.gain)  # in the light in which the network sees it
+    spared = steady(clean * paste.spared(restored, crop.image, crop.mask))
+    restored = restored + np.float32(spared) * (crop.image - restored)
+    kept = clean * paste.kept_detail(restored, crop.image, crop.mask, crop.step)
+    matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
+    place = paste.enlarged(crop.place, times)
+    paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
+    return spared
+
+
+def fill_in(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.ndarray, times: int) -> np.ndarray:
+    """Puts what the network made of the holes of a crop into `pixels`, in place, and nothing else.
+
+    Args:
+      pixels: the photograph, enlarged `times` times.
+      crop: what was restored.
+      restored: float32 [S, S, 3], in the light of the crop.
+      missing: bool, as `pixels`: the holes.
+      times: how much `pixels` were enlarged.
+
+    Returns:
+      float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
 
     Raises:
       ValueError: `restored` is not finite.
     """
     restorers.check_finite(restored)
     place = paste.enlarged(crop.place, times)
-    if missing is not None:
-        paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
-        return None
-    clean = noisiness.cleanness(crop.noise * crop.gain)  # in the light in which the network sees it
-    spared = steady(clean * paste.spared(restored, crop.image, crop.mask))
-    restored = restored + np.float32(spared) * (crop.image - restored)
-    kept = clean * paste.kept_detail(restored, crop.image, crop.mask, crop.step)
-    matched = paste.match_colour(colour.put_back(restored, crop.image, crop.own, crop.profile), crop.own)
-    paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
-    return spared
+    return paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)

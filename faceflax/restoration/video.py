@@ -185,7 +185,7 @@ def _put_back(frame: _Frame, steady: _Steady, times: int) -> np.ndarray:
     pixels = pixels if pixels is not frame.pixels else pixels.copy()
     for track, crop, restored in zip(frame.tracks, frame.crops, frame.restored, strict=True):
         shown, spare = steady(track, restored), functools.partial(steady.spare, track)
-        subjects.put_back(pixels, crop, shown, None, times, spare)
+        subjects.put_back(pixels, crop, shown, times, spare)
     steady.forget_all_but(frame.tracks)
     return pixels
 
