@@ -196,6 +196,9 @@ def test_holes_are_filled_as_they_were_in_training(tmp_path):
     start(("blind", "sr", "occlude"), **joined)  # the others never see a hole
     with pytest.raises(UserError, match=r'fill is "face", but \S*1, from which training starts, was trained with "sm'):
         start(("blind", "occlude", "facemask"), **joined)
+    with pytest.raises(UserError, match=r'fill is "face", but \S*0, from which training starts, was trained with "sm'):
+        start(("blind", "sr", "noise"), **joined)  # where none is for holes, they are the first's
+    start(("blind", "sr", "noise"), arm="experts", experts={"start": tuple(map(str, reversed(folders)))})
     with pytest.raises(UserError, match=r'fill is "smooth", but \S*2, from which training starts, was trained with "f'):
         start((), arm="gan", init_from=str(folders[2]))
     start((), init_from=str(folders[2]))
