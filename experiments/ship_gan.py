@@ -1,8 +1,8 @@
-"""Puts a GAN made of experts into the package: python -m experiments.ship_gan --experts="FOLDER,FOLDER,gan:TASKS".
+"""Puts a GAN made of experts into the package: python -m experiments.ship_gan --experts="FOLDER@0.3,gan:TASKS".
 
 It is the shipped CNN with some of its experts trained on as GANs: FOLDER is a workdir of
-configs/pretrain/gan_experts.py, and gan:TASKS the expert for these TASKS that ships already. All others, and the
-router, are the CNN's.
+configs/pretrain/gan_experts.py, of which @0.3 ships what lies three tenths of the way to the CNN's expert, and
+gan:TASKS the expert for these TASKS that ships already. All others, and the router, are the CNN's.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,9 @@ from absl import flags
 from experiments import history, program
 from faceflax.errors import UserError
 
-_EXPERTS = flags.DEFINE_list("experts", None, 'Workdirs of experts, and "gan:TASKS" for those that ship already.')
+_EXPERTS = flags.DEFINE_list(
+    "experts", None, 'Workdirs of experts, with "@FIDELITY" where one is meant, and "gan:TASKS" for what ships already.'
+)
 flags.mark_flag_as_required("experts")
 
 NAME = "gan"
@@ -47,7 +49,7 @@ def ship(named: Sequence[str]) -> Path:
     cnn, params, known = shipped.read("cnn")
     names = tuple(cnn.model.experts)
     networks = [experts.select(params, number) for number in range(len(names))]
-    trained = [_kept(name, names) if name.startswith(f"{NAME}:") else _trained(Path(name), names) for name in named]
+    trained = [_kept(name, names) if name.startswith(f"{NAME}:") else _trained(name, names) for name in named]
     places = [names.index(expert.run["expert"]) for expert in trained]
     if len(set(places)) < len(places):
         raise UserError("two of --experts are for the same damage; name one of them")
@@ -73,25 +75,42 @@ def ship(named: Sequence[str]) -> Path:
     return shipped.path(NAME)
 
 
-def _trained(folder: Path, names: tuple[str, ...]) -> Expert:
-    """An expert by its workdir."""
+def _trained(name: str, names: tuple[str, ...]) -> Expert:
+    """An expert by its workdir, FOLDER or FOLDER@FIDELITY."""
     from faceflax.training import checkpoints, monitors, tracking, trained, workdir
 
-    config, params, info = checkpoints.load_for_inference(folder)
-    config = config.copy_and_resolve_references()
+    folder, fidelity = _parse(name)
+    own = checkpoints.load_for_inference(folder)
+    config = own.config.copy_and_resolve_references()
     origin, tasks = trained.named_expert(config.init_from)
     if config.arm != "gan" or origin != "cnn" or tasks not in names:
         raise UserError(
             f"{folder} holds no GAN that was trained from an expert of the shipped cnn; train one with "
             "configs/pretrain/gan_experts.py"
         )
-    made, step = workdir.read_manifest(folder), info["step"]
+    made, step = workdir.read_manifest(folder), own.info["step"]
     run = {"kind": "gan", "step": step, "tasks": list(dict.fromkeys(config.tasks)), "expert": tasks}
+    run["fidelity"] = fidelity
     run["dataset"] = made["dataset"] | {"split": config.data.train_split}
     run["monitors"] = monitors.course(tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}"), step)
     start = history.last_start(made)
     config.data.folder = ""  # a place on the machine that trained it
-    return Expert(params, config.to_dict(), run | {name: start[name] for name in ("commit", "command")})
+    params = trained.between(trained.load_plain(config.init_from), own, fidelity).params
+    return Expert(params, config.to_dict(), run | {field: start[field] for field in ("commit", "command")})
+
+
+def _parse(name: str) -> tuple[Path, float]:
+    """Returns the folder and the fidelity of FOLDER@FIDELITY; raises `UserError` for one that is not from 0 to 1."""
+    folder, at, share = name.rpartition("@")
+    if not at:
+        return Path(name), 0.0
+    try:
+        fidelity = float(share)
+    except ValueError:
+        fidelity = -1.0
+    if not 0 <= fidelity <= 1:
+        raise UserError(f"--experts: {name}: after the @ goes a fidelity from 0 (the GAN) to 1 (the CNN), as @0.3")
+    return Path(folder), fidelity
 
 
 def _kept(name: str, names: tuple[str, ...]) -> Expert:

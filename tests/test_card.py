@@ -66,8 +66,9 @@ def test_the_card_of_a_gan_made_of_experts_tells_of_each():
     manifest |= {"commit": "c0ffee", "command": "train", "licence": "free", "before": []}
     seen = [{"step": 50} | dict.fromkeys(monitors.NAMES, 0.5)]
     manifest["experts"] = [
-        {"expert": name, "step": step, "monitors": seen} for name, step in (("occlude", 3000), ("sr 8", 2000))
+        {"expert": name, "step": step, "monitors": seen, "fidelity": fidelity}
+        for name, step, fidelity in (("occlude", 3000, 0.3), ("sr 8", 2000, 0))
     ]
     text = card.write("gan", manifest, {"Faces": [result(Task("noise", 15), [30, 31, 32])]}, np.arange(3.0))
-    assert "| trained against a discriminator | occlude, 3,000 steps; sr 8, 2,000 steps; all other experts" in text
+    assert "discriminator | occlude, 3,000 steps, 30% of the way back; sr 8, 2,000 steps; all other experts" in text
     assert text.count("means over train.log_every=50steps") == 2 and "**sr 8: means" in text

@@ -192,7 +192,14 @@ def test_experts_that_were_trained_as_gans_make_a_gan_of_the_cnn(workdirs):
     jax.tree.map(np.testing.assert_array_equal, (whole, alone), (cnn, shipped.read("gan")[1]))
     one = workdirs / "1"
     jax.tree.map(np.testing.assert_array_equal, networks.load_restorer(one, 1.0).params, experts.select(cnn, 1))
+    ship_gan([f"{one}@0.25"])
+    quarter = {n: jax.tree.map(lambda leaf: leaf[1] + 0.03, part) for n, part in cnn[experts.EXPERTS].items()}
+    found = {n: jax.tree.map(lambda leaf: leaf[1], p) for n, p in shipped.read("gan")[1][experts.EXPERTS].items()}
+    jax.tree.map(functools.partial(np.testing.assert_allclose, atol=5e-3), found, quarter)
+    assert shipped.manifest("gan")["experts"][0]["fidelity"] == 0.25
     for named, message in (
+        ([f"{one}@2"], "after the @ goes a fidelity from 0"),
+        ([f"{one}@half"], "after the @ goes a fidelity from 0"),
         ([str(one), f"gan:{NAMES[1]}"], "two of --experts are for the same damage"),
         ([f"gan:{NAMES[0]}"], f'the gan that ships has no expert "{NAMES[0]}" that was trained as a GAN'),
         ([str(workdirs / "gan")], "holds no GAN that was trained from an expert of the shipped cnn"),

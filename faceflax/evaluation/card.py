@@ -84,8 +84,12 @@ def _origin(manifest: Mapping[str, Any]) -> list[str]:
 
 
 def _experts(manifest: Mapping[str, Any]) -> str:
-    runs = "; ".join(f"{run['expert']}, {run['step']:,} steps" for run in manifest["experts"])
-    return f"| trained against a discriminator | {runs}; all other experts, and the router, are the CNN's |"
+    def told(run: Mapping[str, Any]) -> str:
+        back = f", {run['fidelity']:.0%} of the way back" if run["fidelity"] else ""
+        return f"{run['expert']}, {run['step']:,} steps{back}"
+
+    runs = map(told, manifest["experts"])
+    return f"| trained on from the CNN's against a discriminator | {'; '.join(runs)}; all other experts are the CNN's |"
 
 
 def _run(run: Mapping[str, Any]) -> str:
