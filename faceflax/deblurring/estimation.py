@@ -78,19 +78,19 @@ class _Expected(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def _candidates(kind: Kind, shape: tuple[int, int]) -> tuple[np.ndarray, _Expected]:
-    """The candidates in images of `shape`, and what they make expected: constants of a program."""
+    """The candidates in images of `shape`, and what they make expected: constants of a program, so made by numpy."""
     band = _Band.of(shape)
     candidates = kind.candidates * np.array([band.unit, 1, 1], np.float32)
-    with jax.ensure_compile_time_eval():
-        return candidates, _Expected(*map(np.asarray, _expect(kind, band, candidates)))
+    return candidates, _expect(kind, band, candidates)
 
 
 def _expect(kind: Kind, band: _Band, blurs: jax.Array | np.ndarray) -> _Expected:
+    xp = blurs.__array_namespace__()
     fy, fx = (band.rows / band.shape[0])[:, None], (band.columns / band.shape[1])[None]
     frequency = np.maximum(band.unit * np.hypot(fy, fx), 1 / 64)
     sharp = (band.unit**2 * _LEVEL * frequency**_SLOPE).astype(np.float32)
-    power = sharp * jnp.square(kind.transfer(blurs, fy.astype(np.float32), fx.astype(np.float32)))
+    power = sharp * xp.square(kind.transfer(blurs, fy.astype(np.float32), fx.astype(np.float32)))
     power = (power[:, :-2] + 4 * power[:, 1:-1] + power[:, 2:]) / 6  # what a Hann window makes of it
     power = (power[..., :-2] + 4 * power[..., 1:-1] + power[..., 2:]) / 6
     power = power[:, band.is_used] + kind.noise
-    return _Expected(1 / power, jnp.log(power).sum(-1))
+    return _Expected(1 / power, xp.log(power).sum(-1))

@@ -9,8 +9,9 @@ import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+
+Blurs = jax.Array | np.ndarray
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -19,36 +20,39 @@ class Kind:
 
     Attributes:
       transfer: `transfer(blurs, fy, fx)` returns the Fourier transforms, real as these blurs are symmetric, of `blurs`
-        [..., 3] at frequencies `fy` [H, 1] and `fx` [1, W] in cycles a pixel: float32 [..., H, W].
+        [..., 3] at frequencies `fy` [H, 1] and `fx` [1, W] in cycles a pixel: float32 [..., H, W], by the library that
+        `blurs` are of.
       candidates: [N, 3], blurs of images of 128 pixels, close enough together to find any from, and first that of none.
       around: [M, 3], what to try about a blur: factors of its size, angles to add, and factors of its share.
       noise: the power of what was added after the blur, the image's range being 1.
       smoothness: the weight of squared differences between neighbours against squared errors.
     """
 
-    transfer: Callable[[jax.Array, np.ndarray, np.ndarray], jax.Array]
+    transfer: Callable[[Blurs, np.ndarray, np.ndarray], Blurs]
     candidates: np.ndarray
     around: np.ndarray
     noise: float
     smoothness: float
 
 
-def _line(blurs: jax.Array, fy: np.ndarray, fx: np.ndarray) -> jax.Array:
+def _line(blurs: Blurs, fy: np.ndarray, fx: np.ndarray) -> Blurs:
+    xp = blurs.__array_namespace__()
     length, angle = np.pi * blurs[..., 0, None, None], blurs[..., 1, None, None]
-    x, y = length * jnp.cos(angle) * fx, length * jnp.sin(angle) * fy
+    x, y = length * xp.cos(angle) * fx, length * xp.sin(angle) * fy
     # The sine of a sum by those of its parts, of which there are fewer: `estimate` takes less than half of the time.
-    phase, sine = x + y, jnp.sin(x) * jnp.cos(y) + jnp.cos(x) * jnp.sin(y)
-    is_zero = jnp.abs(phase) < 0.01
-    sinc = jnp.where(is_zero, 1.0, sine / jnp.where(is_zero, 1.0, phase))
+    phase, sine = x + y, xp.sin(x) * xp.cos(y) + xp.cos(x) * xp.sin(y)
+    is_zero = xp.abs(phase) < 0.01
+    sinc = xp.where(is_zero, 1.0, sine / xp.where(is_zero, 1.0, phase))
     pixel = (np.sinc(fx) * np.sinc(fy)).astype(np.float32)  # the line is a pixel wide
-    return jnp.where(length > 0, sinc * pixel, 1.0)
+    return xp.where(length > 0, sinc * pixel, 1.0)
 
 
-def _gaussian(blurs: jax.Array, fy: np.ndarray, fx: np.ndarray) -> jax.Array:
+def _gaussian(blurs: Blurs, fy: np.ndarray, fx: np.ndarray) -> Blurs:
+    xp = blurs.__array_namespace__()
     sigma, angle, share = (blurs[..., number, None, None] for number in range(3))
-    along = fx * jnp.cos(angle) + fy * jnp.sin(angle)
-    across = fy * jnp.cos(angle) - fx * jnp.sin(angle)
-    return jnp.exp(-2 * np.pi**2 * jnp.square(sigma) * (jnp.square(along) + jnp.square(share * across)))
+    along = fx * xp.cos(angle) + fy * xp.sin(angle)
+    across = fy * xp.cos(angle) - fx * xp.sin(angle)
+    return xp.exp(-2 * np.pi**2 * xp.square(sigma) * (xp.square(along) + xp.square(share * across)))
 
 
 def _spaced(first: float, last: float, factor: float) -> np.ndarray:
