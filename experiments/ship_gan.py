@@ -95,7 +95,8 @@ def _trained(name: str, names: tuple[str, ...]) -> Expert:
     run["monitors"] = monitors.course(tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}"), step)
     start = history.last_start(made)
     config.data.folder = ""  # a place on the machine that trained it
-    params = trained.between(trained.load_plain(config.init_from), own, fidelity).params
+    moved = trained.between(trained.load_plain(config.init_from), own, fidelity).params
+    params = own.params | _own(moved)  # what is shared stays as it was trained, to be compared with the CNN's
     return Expert(params, config.to_dict(), run | {field: start[field] for field in ("commit", "command")})
 
 
@@ -115,7 +116,7 @@ def _parse(name: str) -> tuple[Path, float]:
 
 def _kept(name: str, names: tuple[str, ...]) -> Expert:
     """An expert of the GAN that ships already, by gan:TASKS."""
-    from faceflax.models import experts, shipped
+    from faceflax.models import shipped
     from faceflax.training import trained
 
     tasks = trained.named_expert(name)[1]
@@ -123,9 +124,15 @@ def _kept(name: str, names: tuple[str, ...]) -> Expert:
     run = next((run for run in manifest.get("experts", []) if run["expert"] == tasks), None)
     if run is None or tasks not in names:
         raise UserError(f'the {NAME} that ships has no expert "{tasks}" that was trained as a GAN; leave it out')
-    params = trained.load_plain(name).params  # what is shared has been rounded twice
-    own = {module: part for module, part in params.items() if module.startswith(experts.OWN)}
-    return Expert(own, dict(manifest["config"]), run)
+    params = _own(trained.load_plain(name).params)  # what is shared has been rounded twice
+    return Expert(params, dict(manifest["config"]), run)
+
+
+def _own(params: Any) -> Any:
+    """What each expert has for itself, of a network's parameters."""
+    from faceflax.models import experts
+
+    return {name: part for name, part in params.items() if name.startswith(experts.OWN)}
 
 
 if __name__ == "__main__":
