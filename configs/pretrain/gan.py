@@ -7,10 +7,8 @@ The data are those of configs/pretrain/cnn.py; it starts from the shipped CNN (o
 For the first 1,500 steps the discriminator learns what the network makes, and the network learns by PSNR and by the
 perceptual and identity terms alone. On 17 photographs of people, all damage, this ended at 24.14 dB, and at 16.43 dB
 inside of holes; the CNN that it started from was at 24.85 dB. Four tenths of the way to that CNN, as it first shipped,
-it kept what it gained in likeness and lost much of its texture: docs/models/twins_shipped/report.md, and how the
-training went in docs/models/gan.md. As it ships now it lies four tenths of the way to each of the shipped
-CNN's experts (experiments.follow), and undoes blur and fills holes as they do, though it was trained on holes that were
-filled smoothly; docs/comparison.md has what it reaches.
+it kept what it gained in likeness and lost much of its texture: docs/models/twins_shipped/report.md. What ships now
+is made of experts instead (configs/pretrain/gan_experts.py), which are better on light damage and on large holes.
 """
 
 from configs.gan import adversarial
