@@ -152,6 +152,26 @@ def test_a_hole_over_the_border_of_a_face_has_no_edge_there(tmp_path, monkeypatc
     assert 10 * 28 <= report(job)["filled_beside_faces"] <= 10 * 30
 
 
+def test_paint_at_the_border_is_not_mirrored_into_what_is_known(tmp_path):
+    """A square that reaches beyond the photograph shows its mirror image there, paint and all."""
+    seen = []
+    for name, paint in (("white", 255), ("black", 0)):
+        (job,) = jobs(tmp_path / name, 1)
+        job, hole = masked(job, np.s_[18:34, :6])
+        pixels = read(job.source).pixels.copy()
+        pixels[hole] = paint
+        write(job.source, Photograph(pixels, None))
+
+        def look(image, missing):
+            seen.append((np.array(image), np.array(missing)))
+            return image
+
+        assert run([job], always((-8, 12)), look)[0] == (1, 1)
+    (white, missing), (black, _) = seen[0], seen[-1]
+    assert missing.any()
+    np.testing.assert_allclose(white, black, atol=0.01)  # what the rim rounds
+
+
 def test_two_faces_share_a_hole(tmp_path, monkeypatch):
     monkeypatch.setattr(seam, "meet", lambda fill, *_: fill)
     (job,) = jobs(tmp_path, 1)

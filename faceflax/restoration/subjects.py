@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 
 from faceflax.preprocessing import alignment, colour, detection, images, mesh
@@ -184,8 +183,8 @@ def _cut(photograph: Photograph, located: Located, size: int, missing: np.ndarra
 
 
 def _hidden(missing: np.ndarray, place: Alignment) -> np.ndarray:
-    """float32 [S, S], 1 in the crop's pixels of which any part is missing."""
-    share = alignment.warp(missing.astype(np.float32), place.matrix, (place.size, place.size), cv2.BORDER_CONSTANT)
+    """float32 [S, S], 1 where any part of a crop's pixel is missing; mirrored beyond the border, as crops are."""
+    share = alignment.warp(missing.astype(np.float32), place.matrix, (place.size, place.size))
     return (np.abs(share) > _LEAST_MISSING).astype(np.float32)
 
 
