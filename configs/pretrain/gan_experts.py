@@ -4,7 +4,7 @@ python -m experiments.train --config=configs/pretrain/gan_experts.py:KIND --work
 
 KIND is one of configs/pretrain/experts.py. As there, the finest scales alone are trained, on faces that are damaged in
 that one way; the discriminator learns for 400 steps before the network heeds it. 1,000 steps take 10 minutes on one
-core. Those that ship were trained for 2,500 steps (holes; of 6,000), 2,200 (sr8) and 1,200 (blind):
+core. Those that ship were trained for 2,000 steps (holes; of 6,000), 2,200 (sr8) and 1,200 (blind):
 
 python -m experiments.ship_gan
   --experts="runs/pretrain/gan_holes@0.3,runs/pretrain/gan_sr8@0.6,runs/pretrain/gan_blind@0.4"
