@@ -228,6 +228,24 @@ def test_holes_beside_the_faces_alone_are_filled_too(tmp_path):
     assert report(job)["filled_beside_faces"] == 60
 
 
+def test_a_hole_in_a_face_that_is_not_restored_stays_and_is_told(tmp_path):
+    """Of one that is hardly known beside one that is, and of one beside the middle one."""
+    second = np.s_[12:52, 60:100]
+    whole, central = jobs(tmp_path, 2)
+    whole, hole = masked(whole, IN_FIRST, second, IN_NONE)
+    counts, (failure,) = run([whole], always(*CORNERS[:2]), redden)
+    assert counts == (1, 1) and "a hole in a face stays, as hardly anything of it is known" in failure
+    before, after = read(whole.source).pixels, read(whole.output).pixels
+    np.testing.assert_array_equal(after[22:42, 70:90], before[22:42, 70:90])
+    assert (after[IN_NONE] != before[IN_NONE]).any() and (after[IN_FIRST] != before[IN_FIRST]).any()
+    np.testing.assert_array_equal(after[~hole], before[~hole])
+
+    central, _ = masked(central, np.s_[25:40, 20:30])  # of the second, nearer to the middle, nothing is hidden
+    counts, (failure,) = run([central], always(*CORNERS[:2]), redden, options=Options(only_centre=True))
+    assert counts == (0, 0) and "nothing to restore: another face is nearer to the centre; draw" in failure
+    assert not central.output.exists()
+
+
 def test_masks_that_leave_nothing_to_fill_or_nothing_to_fill_it_by(tmp_path):
     windows, sentences = ((), (np.s_[:],)), ("its mask {mask} is empty", "hardly anything of it is known")
     for job, places, sentence in zip(jobs(tmp_path, 2), windows, sentences, strict=True):

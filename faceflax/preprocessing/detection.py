@@ -14,7 +14,7 @@ _OUTPUTS = ("537", "538", "539", "540")
 _STRIDE = 4
 _MULTIPLE = 32  # the network halves its input five times
 _LEAST_SCORE = 0.35
-MOST_OVERLAP = 0.3  # intersection over union of two faces
+_MOST_OVERLAP = 0.3  # intersection over union of two faces
 _SIDES = (1280, 2560)  # longer side of what the network looks at: at first, and where faces seem small
 _SMALL = 48  # pixels; where a face is no larger there may be some that the network is too coarse for
 _SURE = 0.75  # a score that a face seldom has whose points are wrong
@@ -55,6 +55,11 @@ class Face:
 def are_one(one: Face, other: Face) -> bool:
     """Whether two faces, by boxes too far apart to be taken for one, turned out to have the same points."""
     return np.linalg.norm(one.points - other.points, axis=1).mean() < np.linalg.norm(one.points[1] - one.points[0]) / 2
+
+
+def do_overlap(one: Face, other: Face) -> bool:
+    """Whether the boxes of two faces have so much in common that they are one face's."""
+    return overlap(one.box, other.box) >= _MOST_OVERLAP
 
 
 Detect = Callable[[np.ndarray], list[Face]]
@@ -99,7 +104,7 @@ def _distinct(faces: list[Face]) -> list[Face]:
     """The faces without those that overlap one of a higher score."""
     kept: list[Face] = []
     for face in sorted(faces, key=lambda face: -face.score):
-        if all(overlap(face.box, other.box) < MOST_OVERLAP for other in kept):
+        if not any(do_overlap(face, other) for other in kept):
             kept.append(face)
     return kept
 

@@ -51,8 +51,8 @@ class Options:
 class _Work:
     """A photograph on its way, and what the network has made of its faces so far.
 
-    Where a mask was given, `missing` are its holes, bool [H, W], and `filled` are the pixels with something smooth
-    in them.
+    Where a mask was given, `missing` are the holes that are filled, bool [H, W], `filled` are the pixels with something
+    smooth in them, and `failure` says in one sentence which holes are not filled, if any.
     """
 
     job: Job
@@ -60,6 +60,7 @@ class _Work:
     missing: np.ndarray | None
     subjects: list[Subject]
     filled: np.ndarray
+    failure: str = ""
     restored: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
@@ -93,7 +94,8 @@ def restore_files(
       locate: finds faces; called in several threads.
       batch_size: faces restored at once.
       options: see there.
-      on_failure: called with one sentence for each photograph that could not be restored; the rest goes on.
+      on_failure: called with one sentence for each photograph that could not be restored, or has holes that could not
+        be filled; the rest goes on.
       advance: called once for every job, when it is done with.
 
     Raises:
@@ -104,8 +106,11 @@ def restore_files(
 
     def settle(future: Future) -> None:
         with reported(on_failure):
-            counts[1] += future.result()
+            faces, failure = future.result()
             counts[0] += 1
+            counts[1] += faces
+            if failure:
+                on_failure(failure)
         advance()
 
     def fail(failure: str) -> None:
@@ -145,12 +150,12 @@ def _works(
 
 
 def _claimed_pixels(job: Job) -> int:
-    """What a file's header says of its size; the most that is allowed where it does not say."""
+    """What a file's header says of its size, twice with a mask; the most that is allowed where it does not say."""
     try:
         width, height = sizes.claimed(job.source)
     except (OSError, ValueError):
         return images.MAX_PIXELS
-    return width * height
+    return width * height * (1 if job.mask is None else 2)
 
 
 def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
@@ -168,17 +173,41 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
             f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 "
             "pixels at least"
         )
-    reasons = [subject.skipped for subject in found if subject.skipped not in (subjects.NOT_CENTRE, subjects.NO_HOLE)]
-    if all(subject.crop is None for subject in found) and reasons:
-        advice = "cut the face out and pass --aligned" if missing is None else "draw its mask anew"
-        raise UserError(f"{job.source}: nothing to restore: {reasons[0]}; {advice}, or leave it out")
-    return _Work(job, photograph, missing, found, photograph.pixels if filled is None else filled.pixels)
+    if filled is not None:
+        return _with_holes(job, photograph, missing, filled, found)
+    if all(subject.crop is None for subject in found):
+        reason = f"{_reason(found)}; cut the face out and pass --aligned, or leave it out"
+        raise UserError(f"{job.source}: nothing to restore: {reason}")
+    return _Work(job, photograph, None, found, photograph.pixels)
 
 
-def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:
-    """Writes the photograph with its faces put back; returns their number. `taken` is as in `results.forget`."""
+def _with_holes(
+    job: Job, photograph: Photograph, missing: np.ndarray, filled: Photograph, found: list[Subject]
+) -> _Work:
+    """A photograph whose holes are filled but for those in faces that are not restored."""
+    left = subjects.holes_left(found, missing)
+    if not left.any():
+        return _Work(job, photograph, missing, found, filled.pixels)
+    if all(subject.crop is None for subject in found):
+        raise UserError(f"{job.source}: nothing to restore: {_reason(found)}; draw its mask anew, or leave it out")
+    filled.pixels[left] = photograph.pixels[left]
+    failure = f"{job.source}: a hole in a face stays, as {_reason(found)}; draw its mask anew, or none there"
+    return _Work(job, photograph, missing & ~left, found, filled.pixels, failure)
+
+
+def _reason(found: list[Subject]) -> str:
+    """Why a face is not restored: rather what is wrong with one than that another was asked for."""
+    reasons = [subject.skipped for subject in found if subject.skipped not in ("", subjects.NO_HOLE)]
+    return min(reasons, key=lambda reason: reason == subjects.NOT_CENTRE)
+
+
+def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> tuple[int, str]:
+    """Writes the photograph with its faces put back; returns their number, and `_Work.failure`.
+
+    `taken` is as in `results.forget`.
+    """
     with told_of(str(work.job.source)):
-        return _put_together(work, model, options, taken)
+        return _put_together(work, model, options, taken), work.failure
 
 
 def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:

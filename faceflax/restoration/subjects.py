@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import cv2
 import numpy as np
 
 from faceflax.preprocessing import alignment, colour, detection, images, mesh
@@ -143,7 +144,8 @@ def _surest(faces: list[Located]) -> list[Located]:
     """
     kept: list[Located] = []
     for located in sorted(faces, key=_sureness, reverse=True):
-        if not any(_are_one(located.face, other.face) for other in kept):
+        face = located.face
+        if not any(detection.are_one(face, other.face) or detection.do_overlap(face, other.face) for other in kept):
             kept.append(located)
     return sorted(kept, key=lambda located: -located.face.side)
 
@@ -152,8 +154,25 @@ def _sureness(located: Located) -> float:
     return 0.0 if located.mesh is None else round(located.mesh.score, 4)  # nearer to 1 it tells nothing
 
 
-def _are_one(one: Face, other: Face) -> bool:
-    return detection.are_one(one, other) or detection.overlap(one.box, other.box) > detection.MOST_OVERLAP
+def holes_left(found: Sequence[Subject], missing: np.ndarray) -> np.ndarray:
+    """Returns which of the holes, both bool [H, W], lie in a face that is not restored, and in none that is."""
+    left = np.zeros(missing.shape, np.uint8)
+    for is_restored in (False, True):
+        for subject in found:
+            if subject.skipped != NO_HOLE and (subject.crop is not None) == is_restored:
+                cv2.fillConvexPoly(left, _outline(subject.located), 0 if is_restored else 1)
+    return missing & (left > 0)
+
+
+def _outline(located: Located) -> np.ndarray:
+    """int32 [N, 1, 2], a convex polygon around a face in its photograph."""
+    try:
+        place = alignment.align(located.face.points, 1)
+        points = place.to_photograph(hull(located.mesh, place))
+    except ValueError:
+        left, top, right, bottom = located.face.box
+        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+    return cv2.convexHull(np.round(points).astype(np.int32))
 
 
 def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Located]:
