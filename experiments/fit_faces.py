@@ -1,8 +1,8 @@
-"""Fits the faces that fill holes: python -m experiments.fit_faces --faces=FOLDER --fill=face.
+"""Fits the faces that fill holes: python -m experiments.fit_faces --faces=FOLDER --fill=FILL.
 
 FOLDER holds the 5,000 synthetic faces of seed 2026 (experiments/numbered_faces.py). Writes a mean and principal
 components of those that are for training, and of their mirror images, into the package, as `config.model.fill` names
-them; 20 seconds on one core.
+them, face or coarse_face; 20 seconds on one core.
 """
 
 import numpy as np

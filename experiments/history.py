@@ -6,6 +6,9 @@ from typing import Any
 
 from faceflax.errors import UserError
 
+OF_A_START = ("commit", "versions", "device", "seed", "command")
+"""What `last_start` tells."""
+
 
 def before(folder: Path, config: Any) -> list[dict[str, Any]]:
     """The trainings behind that of the workdir `folder`, oldest first, as far as `init_from` leads back, each once.
@@ -24,7 +27,10 @@ def before(folder: Path, config: Any) -> list[dict[str, Any]]:
 
 
 def until(folder: Path, origin: str, step: int) -> list[dict[str, Any]]:
-    """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it."""
+    """The training of `origin`, up to the `step` that the workdir `folder` started from, and those behind it.
+
+    Raises `UserError` when `origin` is not here, or ships as what `folder` was not trained from.
+    """
     from faceflax.models import shipped
     from faceflax.training import trained, workdir
 
@@ -63,4 +69,4 @@ def last_start(made: dict[str, Any]) -> dict[str, Any]:
     """What the manifest of a workdir says of the code that took the last step."""
     last = [made, *made.get("resumed", [])][-1]
     command = re.sub(r"=/\S*/", "=", last["command"])  # places on the machine that trained it
-    return {name: last[name] for name in ("commit", "versions", "device", "seed")} | {"command": command}
+    return {name: last[name] for name in OF_A_START} | {"command": command}

@@ -65,8 +65,8 @@ def ship(
     """Writes the network of the workdir `folder` into the package under `name`, and returns the file.
 
     Of a GAN with a `fidelity` above 0 it writes the weights that lie so far on the way to its CNN. Raises `UserError`
-    when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is shipped, a face
-    encoder and the name is not `compact`, or no GAN and there is a `fidelity`.
+    when the workdir holds neither restorer nor face encoder, a GAN whose CNN is not the one that is shipped or of which
+    it is one expert, a face encoder and the name is not `compact`, or no GAN and there is a `fidelity`.
     """
     from faceflax.models import experts, shipped, weights
     from faceflax.models.face_encoder import compact
@@ -78,6 +78,8 @@ def ship(
         raise UserError(f'"{compact.NAME}" is the name of the face encoder and of nothing else; choose another --name')
     trained = (checkpoints.load_face_encoder if is_encoder else checkpoints.load_for_inference)(folder)
     made, config, params = workdir.read_manifest(folder), trained.config, trained.params
+    if config.arm == "gan" and trained_lib.named_expert(config.init_from)[1]:
+        raise UserError(f"{folder} holds one expert of a GAN; ship it with experiments.ship_gan --experts={folder}")
     if fidelity and config.arm != "gan":
         raise UserError(f"--fidelity lies between a GAN and its CNN; {folder} holds no GAN: leave it out")
     manifest = history.last_start(made) | {

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from absl import flags
 
@@ -59,14 +60,13 @@ def ship(named: Sequence[str]) -> Path:
     config = trained[0].config
     config |= {"model": cnn.model.to_dict(), "init_from": "cnn"}
     config["tasks"] = list(dict.fromkeys(task for expert in trained for task in expert.run["tasks"]))
-    manifest = {field: known[field] for field in ("licence", "versions", "device", "seed")} | {
+    first = trained[0].run
+    manifest = {field: first[field] for field in ("dataset", *history.OF_A_START)} | {
+        "licence": known["licence"],
         "kind": "gan",
         "config": config,
-        "dataset": trained[0].run["dataset"],
         "step": sum(expert.run["step"] for expert in trained),
         "metrics": {},
-        "commit": trained[-1].run["commit"],
-        "command": trained[-1].run["command"],
         "before": history.of_shipped("cnn"),
         "origin": known["step"],
         "experts": [expert.run for expert in trained],
@@ -93,11 +93,10 @@ def _trained(name: str, names: tuple[str, ...]) -> Expert:
     run["fidelity"] = fidelity
     run["dataset"] = made["dataset"] | {"split": config.data.train_split}
     run["monitors"] = monitors.course(tracking.read_metrics(folder, f"train/{monitors.NAMES[0]}"), step)
-    start = history.last_start(made)
     config.data.folder = ""  # a place on the machine that trained it
     moved = trained.between(trained.load_plain(config.init_from), own, fidelity).params
     params = own.params | _own(moved)  # what is shared stays as it was trained, to be compared with the CNN's
-    return Expert(params, config.to_dict(), run | {field: start[field] for field in ("commit", "command")})
+    return Expert(params, config.to_dict(), run | history.last_start(made))
 
 
 def _parse(name: str) -> tuple[Path, float]:
@@ -116,7 +115,7 @@ def _parse(name: str) -> tuple[Path, float]:
 
 def _kept(name: str, names: tuple[str, ...]) -> Expert:
     """An expert of the GAN that ships already, by gan:TASKS."""
-    from faceflax.models import shipped
+    from faceflax.models import experts, shipped
     from faceflax.training import trained
 
     tasks = trained.named_expert(name)[1]
@@ -124,8 +123,15 @@ def _kept(name: str, names: tuple[str, ...]) -> Expert:
     run = next((run for run in manifest.get("experts", []) if run["expert"] == tasks), None)
     if run is None or tasks not in names:
         raise UserError(f'the {NAME} that ships has no expert "{tasks}" that was trained as a GAN; leave it out')
-    params = _own(trained.load_plain(name).params)  # what is shared has been rounded twice
-    return Expert(params, dict(manifest["config"]), run)
+    params, shared = trained.load_plain(name).params, shipped.read("cnn")[1][experts.SHARED]
+    if not all(map(_are_near, *map(jax.tree.leaves, ({part: params[part] for part in shared}, shared)))):
+        raise UserError(f"{name} belongs to a cnn of other coarse scales than the one that ships; train it again")
+    return Expert(_own(params), dict(manifest["config"]), run)
+
+
+def _are_near(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether they differ by no more than rounding to eight bits once more."""
+    return bool(np.abs(one - other).max() <= np.abs(other).max() / 127)
 
 
 def _own(params: Any) -> Any:

@@ -56,9 +56,8 @@ def default() -> ConfigDict:
     config.model.patch = 2  # side of the stem's pixel-unshuffle; 1: none
     config.model.experts = ()  # tasks of each expert, as ("blind", "sr", "sr 4"); the first takes all else
     config.model.deblur = ()  # blur that each expert, or a network without experts, undoes first: "motion", "blur", ""
-    config.model.fill = (
-        "smooth"  # of holes, before the network: smooth | face | coarse_face (as aligned faces most likely go on)
-    )
+    # Of holes, before the network: smooth | face, or coarse_face where there is no room (as aligned faces go on).
+    config.model.fill = "smooth"
     config.model.remat = False  # compute each block, and level of the prior, twice and keep nothing within: less memory
     config.model.dtype = "float32"  # of activations; parameters are float32 always
     config.model.frozen = True  # of name = "face_prior": the prior's own parameters stay as published

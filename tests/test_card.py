@@ -50,7 +50,7 @@ def test_the_card_of_a_gan_tells_how_its_training_went():
     config = {"train": {"log_every": "50steps"}, "data": {"batch_size": 4}, "gan": {"start": 1500}}
     seen = [{"step": step} | dict.fromkeys(monitors.NAMES, step / 8000) for step in (50, 7000)]
     text = "\n".join(card.course({"config": config, "monitors": seen}))
-    assert "**means over train.log_every=50steps, 4 faces a step**" in text and "from step 1,500 on" in text
+    assert "**Means over train.log_every=50steps, 4 faces a step**" in text and "from step 1,500 on" in text
     cells = [line.replace(" ", "").strip("|").split("|") for line in text.splitlines() if line.startswith("|")]
     assert cells[2:] == [["50", *["0.006"] * 5], ["7000", *["0.875"] * 5]]
 
@@ -71,4 +71,4 @@ def test_the_card_of_a_gan_made_of_experts_tells_of_each():
     ]
     text = card.write("gan", manifest, {"Faces": [result(Task("noise", 15), [30, 31, 32])]}, np.arange(3.0))
     assert "discriminator | occlude, 3,000 steps, 30% of the way back; sr 8, 2,000 steps; all other experts" in text
-    assert text.count("means over train.log_every=50steps") == 2 and "**sr 8: means" in text
+    assert text.count("Means over train.log_every=50steps") == 2 and "**sr 8. Means" in text

@@ -17,7 +17,7 @@ from faceflax import config as config_lib
 from faceflax import models
 from faceflax.errors import UserError
 from faceflax.files import write_text
-from faceflax.models import experts, shipped
+from faceflax.models import experts, shipped, weights
 from faceflax.restoration import networks
 from faceflax.training import checkpoints, trained, workdir
 from tests import untrained
@@ -197,6 +197,10 @@ def test_experts_that_were_trained_as_gans_make_a_gan_of_the_cnn(workdirs):
     found = {n: jax.tree.map(lambda leaf: leaf[1], p) for n, p in shipped.read("gan")[1][experts.EXPERTS].items()}
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=5e-3), found, quarter)
     assert shipped.manifest("gan")["experts"][0]["fidelity"] == 0.25
+    manifest = shipped.manifest("gan")
+    assert manifest["commit"] == "c0ffee" and manifest["seed"] == manifest["experts"][0]["seed"] == 0
+    with pytest.raises(UserError, match="holds one expert of a GAN; ship it with experiments.ship_gan"):
+        ship(one, "gan", "")
     for named, message in (
         ([f"{one}@2"], "after the @ goes a fidelity from 0"),
         ([f"{one}@half"], "after the @ goes a fidelity from 0"),
@@ -206,6 +210,13 @@ def test_experts_that_were_trained_as_gans_make_a_gan_of_the_cnn(workdirs):
     ):
         with pytest.raises(UserError, match=message):
             ship_gan(named)
+    params = shipped.read("cnn")[1]
+    params[experts.SHARED] = jax.tree.map(lambda leaf: leaf + 0.1, params[experts.SHARED])
+    weights.write(shipped.path("cnn"), params, shipped.manifest("cnn"))
+    with pytest.raises(UserError, match="belongs to a cnn of other coarse scales"):
+        ship_gan([f"gan:{NAMES[1]}"])
+    with pytest.raises(UserError, match="differs from the first in what all experts share"):
+        ship_gan([str(one)])
 
 
 def test_fidelity_leads_from_a_gan_to_each_expert(workdirs):

@@ -32,9 +32,8 @@ class Kind(NamedTuple):
     tasks: str
     trained_on: tuple[str, ...]
     deblur: str = ""
-    crop: float = (
-        0.8  # as configs/pretrain/cnn.py; likely faces are those of FFHQ's frame, so those for holes keep nearer
-    )
+    # As configs/pretrain/cnn.py; likely faces are those of FFHQ's frame, so experts for holes keep nearer to it.
+    crop: float = 0.8
 
 
 KINDS = {

@@ -16,14 +16,20 @@ from configs.pretrain import cnn
 
 
 def get_config():
-    config = adversarial(cnn.get_config("128"))
+    config = against_discriminator(cnn.get_config("128"))
     config.init_from = "cnn"
     config.model.fill = "face"
+    config.gan.start = 1500
+    config.train.duration = "7000steps"
+    return config
+
+
+def against_discriminator(config):
+    """Returns the `config` of a network that ships, a CNN's, with the changes that make it a GAN's."""
+    config = adversarial(config)
     # Minus the PSNR pulls about 17 times as hard as the Charbonnier loss that the other weights were balanced against.
     config.loss.psnr = 0.06
-    config.gan.start = 1500
     config.gan.lr_ratio = 2.0
     config.gan.augment = ()  # thousands of faces, each seen a few times: nothing to learn by heart
     config.data.batch_size = 4
-    config.train.duration = "7000steps"
     return config

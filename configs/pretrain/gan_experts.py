@@ -12,18 +12,13 @@ python -m experiments.ship_gan
 On 34 photographs of people the one for holes then has half of the CNN's KID-like distance under box 50, 0.1 dB lower.
 """
 
-from configs.gan import adversarial
 from configs.pretrain import experts
+from configs.pretrain.gan import against_discriminator
 
 
 def get_config(kind="holes"):
-    config = adversarial(experts.get_config(kind))
-    # Minus the PSNR pulls about 17 times as hard as the Charbonnier loss that the other weights were balanced against.
-    config.loss.psnr = 0.06
+    config = against_discriminator(experts.get_config(kind))
     config.gan.start = 400
-    config.gan.lr_ratio = 2.0
-    config.gan.augment = ()  # thousands of faces, each seen a few times: nothing to learn by heart
-    config.data.batch_size = 4
     config.train.eval_every = "1000steps"
     config.train.checkpoint_every = "500steps"
     config.train.duration = "6000steps"

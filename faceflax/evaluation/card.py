@@ -104,11 +104,11 @@ def course(manifest: Mapping[str, Any]) -> list[str]:
     if not courses:
         return []
     config = manifest["config"]
-    title = f"means over train.log_every={config['train']['log_every']}, {config['data']['batch_size']} faces a step"
-    parts = ["## How the training went", "", _COURSE.format(start=config["gan"]["start"])]
+    title = f"Means over train.log_every={config['train']['log_every']}, {config['data']['batch_size']} faces a step"
+    parts = ["## How the training went", "", _COURSE.format(start=config["gan"]["start"]), ""]
     for tasks, seen in courses.items():
         rows = [[str(row["step"]), *(f"{row[name]:.3f}" for name in _MONITORS)] for row in seen]
-        parts += ["", to_markdown(Table(f"{tasks}: {title}" if tasks else title, ["step", *_MONITORS.values()], rows))]
+        parts.append(to_markdown(Table(f"{tasks}. {title}" if tasks else title, ["step", *_MONITORS.values()], rows)))
     return parts
 
 

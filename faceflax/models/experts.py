@@ -70,8 +70,13 @@ def take_holes(names: tuple[str, ...]) -> np.ndarray:
 
     Where some are for holes, all other images are left to the others.
     """
-    found = np.array([not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING) for tasks in names])
+    found = are_for_holes(names)
     return found if found.any() else np.ones_like(found)
+
+
+def are_for_holes(names: tuple[str, ...]) -> np.ndarray:
+    """Tells which experts of these `names` have tasks that make holes, bool [experts]."""
+    return np.array([not {spec.split()[0] for spec in tasks.split(",")}.isdisjoint(OCCLUDING) for tasks in names])
 
 
 def log_spectrum(images: jax.Array) -> jax.Array:

@@ -230,8 +230,8 @@ def _check_fills(config: ConfigDict) -> None:
 
 def _mend_holes(names: tuple[str, ...]) -> np.ndarray:
     """Tells which experts were trained on holes, bool [experts]: where none is for them the first, as on all else."""
-    found = experts.take_holes(names)
-    return np.arange(len(names)) == 0 if found.all() else found
+    found = experts.are_for_holes(names)
+    return found if found.any() else np.arange(len(names)) == 0
 
 
 def check_fits(config: ConfigDict, params: Any, start: ConfigDict, start_params: Any) -> None:
