@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from skimage.metrics import peak_signal_noise_ratio
+from skimage.restoration import estimate_sigma
 
 from faceflax.degradations.tasks import FUNCTIONS
 from faceflax.preprocessing import chain, denoise, relight
@@ -41,6 +42,16 @@ def test_the_noise_is_estimated_and_removed(sigma):
     assert done["sigma"] == pytest.approx(sigma, rel=0.25)  # black and white cut strong noise off
     gain = peak_signal_noise_ratio(FACES[0], after) - peak_signal_noise_ratio(FACES[0], noisy)
     assert gain > (1 if sigma == 8 else 4)
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3), (41, 90, 3), (64, 64)])
+def test_the_noise_is_what_scikit_image_estimates(shape):
+    rng = np.random.default_rng(0)
+    noisy = np.clip(rng.normal(235, 12, shape), 0, 255).astype(np.uint8)  # partly cut off, where nothing changes
+    expected = estimate_sigma(
+        noisy.astype(np.float32), channel_axis=-1 if len(shape) == 3 else None, average_sigmas=True
+    )
+    assert denoise.estimate(noisy) == pytest.approx(expected, rel=1e-6)
 
 
 def test_tiny_and_flat_images_have_no_noise():
