@@ -152,6 +152,26 @@ def test_a_hole_over_the_border_of_a_face_has_no_edge_there(tmp_path, monkeypatc
     assert 10 * 28 <= report(job)["filled_beside_faces"] <= 10 * 30
 
 
+@pytest.mark.parametrize("corners", [((5, 10), (30, 10)), ((30, 10), (5, 10))])
+@pytest.mark.parametrize("times", [1, 2])
+def test_each_of_two_faces_side_by_side_draws_its_own_part_of_a_hole(tmp_path, monkeypatch, corners, times):
+    monkeypatch.setattr(seam, "meet", lambda fill, *_: fill)
+    (job,) = jobs(tmp_path, 1)
+    job, _ = masked(job, np.s_[25:35, 20:55])
+
+    def draw(image, missing):
+        return np.float32([(1, 0, 0), (0, 0, 1)])[: len(image), None, None] + np.zeros_like(image)
+
+    assert run([job], always(*corners), draw, options=Options(times=times)) == ((1, 2), [])
+    after = read(job.output).pixels[30 * times]
+    first, second = (after[(left + 15) * times : (left + 25) * times] for left, _ in corners)
+    first, second = (np.median(part, axis=0) for part in (first, second))
+    np.testing.assert_array_equal(first, (255, 0, 0))
+    np.testing.assert_array_equal(second, (0, 0, 255))
+    borders = np.abs(np.diff(after[20 * times : 55 * times].astype(int), axis=0)).sum(axis=1) > 255
+    assert abs(20 + np.flatnonzero(borders).mean() / times - 37) <= 1  # half way between them
+
+
 def test_paint_at_the_border_is_not_mirrored_into_what_is_known(tmp_path):
     """A square that reaches beyond the photograph shows its mirror image there, paint and all."""
     seen = []

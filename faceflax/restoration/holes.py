@@ -16,7 +16,7 @@ _LEAST_SHARE = 0.25  # of a shrunk pixel that is known, from which 8 bits tell i
 def fill(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:
     """Returns a photograph whose holes go on smoothly from their rims; known pixels stay, and all where none is known.
 
-    The time grows with the pixels to be filled, and little with the size of the photograph.
+    The time grows with the tiles of 512 pixels in which something is to be filled, be it a speck.
 
     Args:
       pixels: uint8 or uint16, [H, W] if grey, else [H, W, 3].

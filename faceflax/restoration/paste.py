@@ -45,6 +45,11 @@ def soft_mask(hull: np.ndarray, size: int) -> np.ndarray:
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
+def from_middle(points: np.ndarray) -> np.ndarray:
+    """Returns how far `points` [N, 2], in parts of the crop's side, lie from a face's middle: 1 on its `outline`."""
+    return np.hypot(*((points - _MIDDLE) / _RADII).T)
+
+
 def square(size: int) -> np.ndarray:
     """As `soft_mask`, of all of a crop: 1 but for its border, where it falls to 0."""
     return soft_mask(size * np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float64), size)
@@ -123,6 +128,7 @@ def paste(
     mask: np.ndarray,
     place: Alignment,
     allowed: np.ndarray | None = None,
+    known: np.ndarray | None = None,
     kept: float = 0.0,
 ) -> np.ndarray:
     """Blends a restored crop into `pixels`, in place.
@@ -132,7 +138,8 @@ def paste(
       restored: float32 [S, S, 3] in [0, 1].
       mask: float32 [S, S], how much of it shows.
       place: where the crop lies in `pixels`.
-      allowed: bool [H, W], the pixels that may change, as `seam.meet` brings them to the others; None: all.
+      allowed: bool [H, W], the pixels that may change; None: all.
+      known: bool [H, W], those of the others to which `seam.meet` brings them; None: all of the others.
       kept: share of `pixels` that is added to `restored`, which then is without it.
 
     Returns:
@@ -151,7 +158,7 @@ def paste(
     if allowed is not None:
         share *= allowed[window]
         around = np.atleast_3d(pixels[window]).astype(np.float32) / np.iinfo(pixels.dtype).max
-        colour = seam.meet(colour, around, share > 0, ~allowed[window])
+        colour = seam.meet(colour, around, share > 0, ~allowed[window] if known is None else known[window])
     weight[window] = share
     _blend(pixels[window], colour, share, kept)
     return weight

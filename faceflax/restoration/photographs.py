@@ -243,7 +243,10 @@ def _pasted(work: _Work, times: int) -> tuple[np.ndarray, list[float | None], in
     if missing is None:
         return after, [subjects.put_back(after, *face, times) for face in faces], None
     missing = paste.enlarge(missing.view(np.uint8), times) > 0
-    beside = missing.copy()
-    for face in faces:
-        beside &= subjects.fill_in(after, *face, missing, times) == 0
+    beside, known = missing.copy(), ~missing
+    owners = subjects.share_out(work.crops, missing, times)
+    for number, face in enumerate(faces):
+        own = owners == number
+        beside &= subjects.fill_in(after, *face, own, times, known) == 0
+        known |= own
     return after, [None] * len(faces), int(beside.sum())

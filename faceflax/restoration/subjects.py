@@ -259,7 +259,38 @@ def put_back(
     return spared
 
 
-def fill_in(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.ndarray, times: int) -> np.ndarray:
+def share_out(crops: Sequence[Crop], missing: np.ndarray, times: int) -> np.ndarray:
+    """Returns whose each hole is, int16 [H, W]: the number of the crop that fills it, or -1 where none reaches.
+
+    Where several crops reach a pixel it belongs to the face that it lies furthest inside of, or is least outside of,
+    in parts of that face's size: beside a cheek, each of two faces draws its own.
+
+    Args:
+      crops: the faces.
+      missing: bool [H, W], the holes, in the photograph enlarged `times` times.
+      times: how much it was enlarged.
+    """
+    owners = np.full(missing.shape, -1, np.int16)
+    rows, columns = np.nonzero(missing)
+    centres = np.column_stack([columns, rows]) + 0.5
+    nearest, owner = np.full(len(rows), np.inf, np.float32), np.full(len(rows), -1, np.int16)
+    for number, crop in enumerate(crops):
+        inside = paste.enlarged(crop.place, times).to_crop(centres) / crop.place.size
+        distance = np.where(((inside > 0) & (inside < 1)).all(axis=1), paste.from_middle(inside), np.inf)
+        owner[distance < nearest] = number
+        nearest = np.minimum(nearest, distance)
+    owners[rows, columns] = owner
+    return owners
+
+
+def fill_in(
+    pixels: np.ndarray,
+    crop: Crop,
+    restored: np.ndarray,
+    missing: np.ndarray,
+    times: int,
+    known: np.ndarray | None = None,
+) -> np.ndarray:
     """Puts what the network made of the holes of a crop into `pixels`, in place, and nothing else.
 
     Args:
@@ -268,6 +299,7 @@ def fill_in(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.nd
       restored: float32 [S, S, 3], in the light of the crop.
       missing: bool, as `pixels`: the holes.
       times: how much `pixels` were enlarged.
+      known: bool, as `pixels`: what the holes are brought to; None: all else.
 
     Returns:
       float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
@@ -277,4 +309,4 @@ def fill_in(pixels: np.ndarray, crop: Crop, restored: np.ndarray, missing: np.nd
     """
     restorers.check_finite(restored)
     place = paste.enlarged(crop.place, times)
-    return paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing)
+    return paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing, known)
