@@ -23,6 +23,15 @@ def test_a_file_of_no_known_kind_is_not_read_whole(tmp_path):
         sizes.claimed(path)
 
 
+def test_a_file_that_memory_may_not_hold_is_not_read(tmp_path):
+    path = tmp_path / "padded.png"
+    path.write_bytes(FILES["png"])
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UserError, match=r"more than the 1,000 MB that are allowed; make it smaller"):
+        images.read(path)
+
+
 @pytest.mark.parametrize("kind", FILES)
 def test_a_header_cut_short_is_said(kind):
     with pytest.raises(ValueError, match="damaged or cut short|not a JPEG"):
@@ -205,6 +214,13 @@ def test_a_small_file_of_very_many_parts_takes_no_time(tmp_path, data, reason):
     with pytest.raises(UserError, match=reason):
         images.read(path)
     assert time.process_time() - before < 2
+
+
+def test_what_follows_a_whole_png_takes_no_time(tmp_path):
+    path = save(tmp_path, FILES["png"] + bytes(30_000_000))
+    before = time.process_time()
+    np.testing.assert_array_equal(images.read(path).pixels, images.decode(path, FILES["png"]).pixels)
+    assert time.process_time() - before < 0.5
 
 
 def test_a_gif_with_a_remark_is_read(tmp_path):

@@ -51,8 +51,8 @@ def transparent_grey(encoded: bytes) -> int | None:
 
 def tells_all_before_pixels(encoded: bytes) -> bool:
     """Whether a file is a PNG in which nothing follows its pixels, where EXIF and texts may stand too."""
-    is_before = itertools.takewhile(lambda kind: kind != b"IEND", _png_chunks(encoded))
-    return encoded.startswith(PNG) and set(itertools.dropwhile(lambda kind: kind != b"IDAT", is_before)) == {b"IDAT"}
+    from_pixels_on = itertools.dropwhile(lambda kind: kind != b"IDAT", _png_chunks(encoded))
+    return encoded.startswith(PNG) and set(from_pixels_on) - {b"IEND"} == {b"IDAT"}
 
 
 def size(encoded: bytes) -> tuple[int, int]:
@@ -154,22 +154,21 @@ def _has_png_sums(encoded: bytes) -> bool:
         end += 12 + len(body)
         if kind[:1].isupper() and zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big") != encoded[end - 4 : end]:
             return False
-        if kind == b"IEND":
-            break
     return True
 
 
 def _png_chunks(encoded: bytes) -> Iterator[bytes]:
-    """The kinds of a PNG's chunks, as far as there are whole headers of them."""
+    """The kinds of a PNG's chunks up to the one that ends it, as far as there are whole headers of them."""
     return (kind for kind, _ in _png_bodies(encoded))
 
 
 def _png_bodies(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
     """As `_png_chunks`, each with what is in it."""
-    place, view = 8, memoryview(encoded)
-    while place + 12 <= len(encoded):
+    place, view, kind = 8, memoryview(encoded), b""
+    while place + 12 <= len(encoded) and kind != b"IEND":
         end = place + 8 + int.from_bytes(encoded[place : place + 4], "big")
-        yield encoded[place + 4 : place + 8], view[place + 8 : end]
+        kind = encoded[place + 4 : place + 8]
+        yield kind, view[place + 8 : end]
         place = end + 4
 
 

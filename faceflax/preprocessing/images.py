@@ -10,7 +10,7 @@ import numpy as np
 
 from faceflax.errors import UserError
 from faceflax.files import atomic_path
-from faceflax.preprocessing import colour, headers, pillow, png
+from faceflax.preprocessing import colour, headers, pillow, png, sizes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 MAX_PIXELS = 100_000_000
@@ -40,15 +40,17 @@ class Photograph:
 def read(path: Path) -> Photograph:
     """Returns the photograph in a JPEG, PNG, WebP, BMP, TIFF, GIF, AVIF or (with `faceflax[heic]`) HEIC file.
 
-    Raises `UserError` with the path and what is wrong: unreadable, empty, no such image, cut short, damaged, more than
-    100 million pixels by its header, pixels of neither 8 nor 16 bits, an animation, or pages.
+    Raises `UserError` with the path and what is wrong: unreadable, more than 1,000 MB, empty, no such image, cut short,
+    damaged, more than 100 million pixels by its header, pixels of neither 8 nor 16 bits, an animation, or pages.
     """
     return decode(path, read_bytes(path))
 
 
 def read_bytes(path: Path) -> bytes:
-    """Returns what is in a file; raises `UserError` with the path where it cannot be read."""
+    """Returns what is in a file; raises `UserError` with the path where it cannot be read, or exceeds 1,000 MB."""
     with _named(path):
+        if path.stat().st_size > sizes.MAX_BYTES:
+            raise ValueError(f"more than the {sizes.MAX_BYTES // 10**6:,} MB that are allowed; make it smaller")
         return path.read_bytes()
 
 

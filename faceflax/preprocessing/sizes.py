@@ -4,6 +4,7 @@ from pathlib import Path
 
 from faceflax.preprocessing import headers, pillow
 
+MAX_BYTES = 10**9  # of a file; 100 million pixels of 16 bits, with alpha and not compressed, take 0.8 of it
 _FIRST_BYTES = 1 << 18  # enough for most headers
 
 
@@ -21,5 +22,5 @@ def claimed(path: Path) -> tuple[int, int]:
             except ValueError:
                 if not headers.is_known(encoded):
                     raise
-        encoded += file.read()
+        encoded += file.read(MAX_BYTES)
     return pillow.size(encoded) if pillow.needs_pillow(encoded) else headers.size(encoded)
