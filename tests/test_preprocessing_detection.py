@@ -54,6 +54,34 @@ def test_small_faces_beside_a_large_one_of_a_large_photograph(detect):
     assert all(error(face, placement) < 0.3 for face, placement in zip(found[:1], placements[:1], strict=True))
 
 
+def test_faces_of_22_pixels_beside_a_large_one_of_a_large_photograph(detect):
+    small = [placed(22 / _FACE_WIDTH, 0, (1700 + 200 * i, 300 + 250 * i)) for i in range(5)]
+    placements = [placed(900, 0, (700, 900)), *small]
+    found = detect(faces.scene(list(zip(FACES, placements, strict=True)), 1800, 2700))
+    assert len(found) == 6 and error(found[0], placements[0]) < 0.2
+    assert all(min(error(face, placement) for placement in small) < 0.35 for face in found[1:])
+
+
+def test_a_picture_of_several_tiles_is_searched_whole():
+    """Tiles meet between 2,240 and 2,560 from the left, and between 540 and 2,560 from the top."""
+    boxes = [(5, 5, 45, 40), (2380, 900, 2420, 930), (2230, 1500, 2270, 1540), (2500, 2500, 2600, 2600)]
+    boxes += [(4700, 3000, 4800, 3100)]
+    picture, shapes = np.zeros((3100, 4800), np.uint8), []
+    for number, (left, top, right, bottom) in enumerate(boxes):
+        picture[top:bottom, left:right] = number + 1
+
+    def look(tile):
+        """Sees what of the boxes is in it."""
+        shapes.append(tile.shape)
+        found = [np.nonzero(tile == number) for number in np.unique(tile[tile > 0])]
+        sides = [(x.min(), y.min(), x.max() + 1, y.max() + 1) for y, x in found]
+        return [Face(np.array(box, float), np.zeros((5, 2)), 0.9) for box in sides]
+
+    found = detection._look_in_tiles(picture, look)
+    assert sorted(tuple(face.box) for face in found) == sorted(boxes)
+    assert shapes == [(2560, 2560)] * 4
+
+
 @pytest.mark.parametrize("degrees", [45, -90, 180])
 def test_turned_faces_have_their_own_left_and_right(detect, degrees):
     placement = placed(200, degrees, (200, 200))

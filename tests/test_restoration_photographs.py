@@ -192,7 +192,7 @@ def test_two_boxes_of_one_face_are_one(monkeypatch):
     (face,) = located(CORNERS[0])
     shifted = Face(face.face.box + 25, face.face.points + 2, 0.8)
     (other,) = located(CORNERS[1])
-    monkeypatch.setattr(subjects.detection, "load_detector", lambda: lambda pixels: [face.face, shifted, other.face])
+    monkeypatch.setattr(subjects.detection, "load_detector", lambda *_: lambda pixels: [face.face, shifted, other.face])
     monkeypatch.setattr(subjects.mesh, "load_mesh", lambda: lambda pixels, face: None)
     found = [one.face for one in subjects.load_locator()(np.zeros((9, 9, 3), np.uint8))]
     assert found == [face.face, other.face]

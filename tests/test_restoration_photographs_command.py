@@ -42,7 +42,7 @@ def test_a_model_that_is_none_is_told_before_anything_is_fetched(tmp_path, capsy
 
 
 def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    monkeypatch.setattr(subjects, "load_locator", lambda **_: always(*CORNERS))
     made = jobs(tmp_path, 2)
     made[1].source.rename(made[1].source.with_name("00.compare.png"))
     assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
@@ -52,7 +52,7 @@ def test_the_command_keeps_names_apart(tmp_path, model, capsys, monkeypatch):
 
 
 def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capfd, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    monkeypatch.setattr(subjects, "load_locator", lambda **_: always(*CORNERS))
     (good,) = jobs(tmp_path, 1)
     whole = good.source.read_bytes()
     odd = os.fsdecode(b"caf\xe9")
@@ -73,7 +73,7 @@ def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capfd, monkey
 
 
 def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
-    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    monkeypatch.setattr(subjects, "load_locator", lambda **_: always(*CORNERS))
     (job,) = jobs(tmp_path, 1)
     addresses = ("rtsp://admin:hunter2@cam/1", "srt://admin:hunter2@cam/1")
     arguments = [*addresses, os.fspath(job.source), "--out", os.fspath(tmp_path / "out"), f"--model={model}"]

@@ -115,7 +115,7 @@ def test_a_video_without_a_face_leaves_nothing(tmp_path, in_turn):
 
 def test_the_command_takes_videos_and_photographs(tmp_path, in_turn, monkeypatch, capsys):
     record(tmp_path / "film.mp4")
-    monkeypatch.setattr(subjects, "load_locator", locator)
+    monkeypatch.setattr(subjects, "load_locator", lambda **_: locator())
     monkeypatch.setattr(restorers, "load", lambda *_: Restorer(SIZE, lambda image, mask: image, MODEL))
     (tmp_path / "sub").mkdir()
     (tmp_path / "film.mp4").rename(tmp_path / "sub" / "film.mp4")

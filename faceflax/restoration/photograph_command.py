@@ -37,6 +37,8 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
         count = console.counted(len(jobs) + len(failures), "photograph")
         print(f"restored {console.counted(faces, 'face')} in {written} of {count} into {where}")
     done = f"{written} of {console.counted(len(jobs), 'photograph')} and " if jobs else ""
+    if films:
+        locate = subjects.load_locator(is_thorough=False)  # of every frame, whose small faces few look at
     made = _restore_videos(films, restorer, locate, arguments.batch_size, options, done)
     if len(films) > 1:
         print(f"restored {made} of {console.counted(len(films), 'video')} into {where}")

@@ -38,12 +38,12 @@ Locate = Callable[[np.ndarray], list[Located]]
 """uint8 RGB [H, W, 3] -> the faces in it, largest first."""
 
 
-def load_locator() -> Locate:
-    """Returns what finds faces, their points refined by the mesh; threads may share it.
+def load_locator(is_thorough: bool = True) -> Locate:
+    """Returns what finds faces, as `detection.load_detector`, their points refined by the mesh; threads may share it.
 
     Raises `UserError` when one of its networks cannot be fetched.
     """
-    detect, measure = detection.load_detector(), mesh.load_mesh()
+    detect, measure = detection.load_detector(is_thorough), mesh.load_mesh()
 
     def locate(pixels: np.ndarray) -> list[Located]:
         found = mesh.measure_all(pixels, detect(pixels), measure)
