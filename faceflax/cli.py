@@ -2,23 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from faceflax import __version__
-from faceflax.errors import UserError, run_main
+from faceflax.arguments import Parser
+from faceflax.errors import run_main
 from faceflax.recognition.commands import arguments as recognition
 
 
-class _Parser(argparse.ArgumentParser):
-    """Wrong arguments are one sentence with exit status 1, as all else that is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises `UserError`."""
-        raise UserError(f"{message}; `{self.prog} --help` tells what can be given")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
+    parser = Parser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_datasets(commands)

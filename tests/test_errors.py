@@ -69,8 +69,10 @@ def test_a_name_is_one_line_that_a_terminal_does_not_obey(name, shown, capsys):
     ("arguments", "sentence"),
     [
         (("normalize", "a.jpg"), "the following arguments are required: --out; `faceflax normalize --help` tells"),
-        (("normalize", "a.jpg", "--out", "x", "--size", "abc"), "argument --size: invalid int value: 'abc'"),
-        (("restore", "a.jpg", "--out", "x", "--new"), "unrecognized arguments: --new; `faceflax --help` tells"),
+        (("normalize", "a.jpg", "--out", "x", "--size", "abc"), "error: --size: invalid int value: 'abc'"),
+        (("restore", "a.jpg", "--out", "x", "--new"), "unrecognised arguments: --new; `faceflax restore --help` tells"),
+        (("gallery", "show", "--gallery", "a.db", "more"), "arguments: more; `faceflax gallery show --help` tells"),
+        (("--new", "models"), "unrecognised arguments: --new; `faceflax --help` tells"),
         (("gallery", "show"), "required"),
         (("nonsense",), "invalid choice: 'nonsense'"),
         ((), "the following arguments are required: COMMAND"),
