@@ -55,8 +55,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.template not in TEMPLATES:
         raise UserError(f'--template "{arguments.template}" does not exist; choose one of {", ".join(TEMPLATES)}')
     if not 16 <= arguments.size <= 2048:

@@ -52,8 +52,6 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of images; make it 1 or more")
     if (arguments.mask == AUTO) != bool(arguments.segmenter):

@@ -52,8 +52,6 @@ def _check(arguments: argparse.Namespace) -> None:
             "where is the face? pass --aligned if each input is an aligned crop of one, or else --landmarks FILE with "
             "five points for each"
         )
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     choices = {"wear": masking.WEAR, "cloth": (*CLOTHS, "random"), "texture": (*TEXTURES, "random")}
     for name, words in choices.items():
         if getattr(arguments, name) not in words:

@@ -66,8 +66,9 @@ def _add_threshold(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_notes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--consent", metavar="TEXT", help="a note on the person's consent")
-    parser.add_argument("--purpose", metavar="TEXT", help="a note on what this is for")
+    # An empty note takes the place of one that is there.
+    parser.add_argument("--consent", type=str, metavar="TEXT", help="a note on the person's consent")
+    parser.add_argument("--purpose", type=str, metavar="TEXT", help="a note on what this is for")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be given several times"
     )
