@@ -1,6 +1,8 @@
 """What the arguments of all commands have in common: what is wrong with them is one sentence."""
 
 import argparse
+import functools
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from faceflax.errors import UserError
@@ -28,6 +30,30 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises `UserError`."""
         raise UserError(f"{message.removeprefix('argument ')}; `{self.prog} --help` tells what can be given")
+
+
+def whole(allowed: str = "") -> Callable[[str], int]:
+    """Returns the type of an argument that is a whole number; `allowed`, as "from 1 to 4", goes on with the sentence.
+
+    What is a number and not allowed is for the command to refuse.
+    """
+    return functools.partial(_number, int, f"a whole number {allowed}".rstrip())
+
+
+def number(allowed: str) -> Callable[[str], float]:
+    """As `whole`, of any number."""
+    return functools.partial(_number, float, f"a number {allowed}")
+
+
+def _number(kind: Callable[[str], float], wanted: str, given: str) -> float:
+    try:
+        return kind(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'"{given}" is not {wanted}') from error
+
+
+COUNT = whole("of 1 or more")
+"""The type of an argument that is how many."""
 
 
 def _text(given: str) -> str:

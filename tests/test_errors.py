@@ -70,7 +70,21 @@ def test_a_name_is_one_line_that_a_terminal_does_not_obey(name, shown, capsys):
     ("arguments", "sentence"),
     [
         (("normalize", "a.jpg"), "the following arguments are required: --out; `faceflax normalize --help` tells"),
-        (("normalize", "a.jpg", "--out", "x", "--size", "abc"), "error: --size: invalid int value: 'abc'"),
+        (
+            ("normalize", "a.jpg", "--out", "x", "--size", "abc"),
+            '--size: "abc" is not a whole number from 16 to 2048; `',
+        ),
+        (
+            ("restore", "a.jpg", "--out", "x", "--upscale", "1.5"),
+            '--upscale: "1.5" is not a whole number from 1 to 4; `',
+        ),
+        (
+            ("restore", "a.jpg", "--out", "x", "--fidelity", "x"),
+            '--fidelity: "x" is not a number from 0 to 1; `facefla',
+        ),
+        (("mask", "a.jpg", "--out", "x", "--seed", ""), '--seed: "" is not a whole number; `faceflax mask --help` tel'),
+        (("serve", "--port", "abc"), '--port: "abc" is not a whole number from 0 to 65535; `faceflax serve --help` te'),
+        (("verify", "a.jpg", "b.jpg", "--threshold", "0,5"), '--threshold: "0,5" is not a number from -1 to 1; `face'),
         (("restore", "a.jpg", "--out", "x", "--new"), "unrecognised arguments: --new; `faceflax restore --help` tells"),
         (("gallery", "show", "--gallery", "a.db", "more"), "arguments: more; `faceflax gallery show --help` tells"),
         (("--new", "models"), "unrecognised arguments: --new; `faceflax --help` tells"),
