@@ -219,7 +219,7 @@ def strip(kind, path):
     ("change", "sentence"),
     [
         ({"--format": "torch"}, '--format "torch" does not exist'),
-        ({"--model": "nowhere"}, 'no model "nowhere": it is not a workdir or file, nor one of those that come'),
+        ({"--model": "nowhere", "--out": "new/file"}, 'no model "nowhere": it is not a workdir or file, nor one'),
         ({"--model": __file__}, "is not a workdir of a trained model"),
         ({"--model": str(Path(__file__).parent)}, "is not a workdir of a trained model"),
         ({"--out": "."}, "is a folder"),

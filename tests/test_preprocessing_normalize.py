@@ -132,6 +132,12 @@ def test_a_name_that_is_nearly_too_long_is_one_sentence(tmp_path, capsys):
         assert "its name is too long" in said.err and said.err.count("\n") == 1
 
 
+def test_a_run_without_a_result_leaves_no_folder_that_it_made(tmp_path, capsys):
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    assert normalize(tmp_path / "text.jpg", "--out", tmp_path / "new" / "out") == 1
+    assert not (tmp_path / "new").exists()
+
+
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, capsys):
     write(tmp_path / "a.png", Photograph(FACES[0], None))
     (tmp_path / "out").write_text("a file")

@@ -72,6 +72,18 @@ def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capfd, monkey
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
 
 
+def test_a_run_that_restores_nothing_leaves_no_folder_that_it_made(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (job,) = jobs(tmp_path, 1)
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "new" / "out", tmp_path / "there"):
+        assert restore(tmp_path / "text.jpg", "--out", out, "--model", model) == 1
+    assert not (tmp_path / "new").exists() and (tmp_path / "there").is_dir()
+    assert restore(tmp_path / "text.jpg", job.source, "--out", tmp_path / "new" / "out", "--model", model) == 1
+    assert (tmp_path / "new" / "out" / "00.png").is_file()
+
+
 def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
     monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
     (job,) = jobs(tmp_path, 1)

@@ -30,9 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises `UserError` when nothing can be done at all: a wrong argument, an output folder that cannot be written, a
     network that cannot be fetched, a full disk.
     """
-    settings = _settings(arguments)
-    out = Path(arguments.out)
-    console.make_folder(out)
+    settings, out = _settings(arguments), Path(arguments.out)
+    with console.folder(out):
+        return _run(arguments, settings, out)
+
+
+def _run(arguments: argparse.Namespace, settings: Settings, out: Path) -> int:
     for asset in (assets.CENTERFACE, assets.FACE_MESH):
         assets.fetch(asset)
     works, failures = _plan(arguments, out)

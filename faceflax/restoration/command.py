@@ -35,8 +35,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    out = Path(arguments.out)
-    console.make_folder(out)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
     live = [source for source in arguments.inputs if acquire.is_live(source)]
@@ -47,7 +45,9 @@ def _run(arguments: argparse.Namespace) -> int:
     arguments.inputs = [source for source in arguments.inputs if source not in live]
     if not arguments.inputs:
         return 1
-    status = _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
+    out = Path(arguments.out)
+    with console.folder(out):
+        status = _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
     return 1 if live else status
 
 
