@@ -4,9 +4,12 @@ import functools
 import json
 import os
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
+from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import subjects
 from tests import commands, faces, untrained
 from tests.known_faces import CORNERS, SIZE, always, jobs
@@ -82,6 +85,27 @@ def test_a_run_that_restores_nothing_leaves_no_folder_that_it_made(tmp_path, mod
     assert not (tmp_path / "new").exists() and (tmp_path / "there").is_dir()
     assert restore(tmp_path / "text.jpg", job.source, "--out", tmp_path / "new" / "out", "--model", model) == 1
     assert (tmp_path / "new" / "out" / "00.png").is_file()
+
+
+@pytest.mark.parametrize(("words", "noun"), [((), "photograph"), (("--aligned",), "image")])
+def test_what_has_a_mask_without_a_hole_comes_out_as_it_went_in_and_is_told(
+    tmp_path, model, capsys, monkeypatch, words, noun
+):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    drawn = np.zeros((110, 120), np.uint8)
+    for job, mask in zip(
+        jobs(tmp_path, 3), (drawn, cv2.circle(drawn.copy(), (25, 30), 5, 255, -1), drawn), strict=True
+    ):
+        write(tmp_path / "masks" / job.source.name, Photograph(mask, None))
+    command = (tmp_path / "in", *words, "--out", tmp_path / "out", "--model", model, "--mask")
+    assert restore(*command, tmp_path / "masks") == 0
+    captured = capsys.readouterr()
+    assert f"in the mask of 2 {noun}s, of which nothing was changed" in captured.out and captured.err == ""
+    assert f"3 of 3 {noun}s into" in captured.out
+    before, after = ([read(tmp_path / place / f"0{n}.png").pixels for n in range(3)] for place in ("in", "out"))
+    assert [np.array_equal(*pair) for pair in zip(before, after, strict=True)] == [True, False, True]
+    assert restore(*command, tmp_path / "masks" / "00.png") == 0
+    assert f"in the mask of 3 {noun}s, of which nothing was changed" in capsys.readouterr().out
 
 
 def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):

@@ -187,7 +187,8 @@ def _mask_of(source: Path, names: Sequence[Path], folder: Path, masks: dict[Path
     found = next((masks[name] for name in names if name in masks), [])
     if not found:
         raise UserError(
-            f"{source}: {folder} holds no mask named {names[-1]}, of any image suffix; draw one or leave the image out"
+            f"{source}: {folder} holds no mask named {names[-1]}, of any image suffix; draw one, black "
+            "where nothing is missing, or leave the image out"
         )
     if len(found) > 1:
         raise UserError(f"{source}: {found[0]} and {found[1]} are both masks of its name; remove one")

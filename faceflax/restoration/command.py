@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 from absl import logging
 
 from faceflax.errors import UserError
@@ -101,13 +100,7 @@ def _load_finder(segmenter: Path, batch_size: int) -> aligned.FindBatch:
 
 def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | None, batch_size: int) -> int:
     """Restores the files, with a `finder` where it finds something before the face; returns how many were written."""
-    bare: list[bool] = []  # for each image that was searched, whether nothing was found
-
-    def search(images: np.ndarray) -> np.ndarray:
-        found = finder(images)
-        bare.extend((~found.any(axis=(1, 2))).tolist())
-        return found
-
+    whole: list[None] = []
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
         written = aligned.restore_files(
@@ -117,9 +110,10 @@ def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | No
             batch_size=batch_size,
             on_failure=console.report,
             advance=lambda: progress.advance(bar),
-            find=search if finder else None,
+            find=finder,
+            on_whole=lambda: whole.append(None),
         )
-    if any(bare):
-        count = console.counted(sum(bare), "image")
-        print(f"found nothing before the face in {count}, of which nothing was changed")
+    if whole:
+        what = "nothing before the face in" if finder else photograph_command.NO_HOLE
+        print(f"found {what} {console.counted(len(whole), 'image')}, of which nothing was changed")
     return written

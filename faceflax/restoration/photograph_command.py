@@ -15,6 +15,8 @@ from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Locate
 
+NO_HOLE = "no hole, which is any colour but black, in the mask of"
+
 
 def run(arguments: argparse.Namespace, out: Path) -> int:
     """Restores what the arguments name, photographs before videos; returns 0, or 1 when some could not be.
@@ -59,9 +61,10 @@ def _plan(arguments: argparse.Namespace, out: Path, options: Options) -> tuple[l
 def _restore_photographs(
     jobs: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options
 ) -> tuple[int, int]:
+    whole: list[None] = []
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
-        return photographs.restore_files(
+        counts = photographs.restore_files(
             jobs,
             restorer,
             locate,
@@ -69,7 +72,11 @@ def _restore_photographs(
             options=options,
             on_failure=console.report,
             advance=lambda: progress.advance(bar),
+            on_whole=lambda: whole.append(None),
         )
+    if whole:
+        print(f"found {NO_HOLE} {console.counted(len(whole), 'photograph')}, of which nothing was changed")
+    return counts
 
 
 def _restore_videos(
