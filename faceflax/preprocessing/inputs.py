@@ -59,6 +59,11 @@ def plan(
             mask = None
             if masks is not None and not acquire.is_video(source):
                 mask = masks if masks.is_file() else _mask_of(source, (result, name.with_suffix("")), masks, mask_files)
+            if mask is not None and os.path.realpath(mask) == os.path.realpath(source):
+                raise UserError(
+                    f"{source}: is its own --mask, in which all but black and what is transparent is missing; draw one "
+                    "that is white where its holes are and black elsewhere"
+                )
             jobs[output] = Job(source, output, mask)
         except UserError as error:
             failures.append(str(error))

@@ -222,6 +222,8 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         if is_searched:
             return prepare(photograph, np.zeros(shape, bool), size)
         missing = None if job.mask is None else images.read_mask(job.mask, shape)
+        if missing is not None:
+            holes.check_seen(job.source, photograph.alpha, missing)
         if missing is not None and 1 - missing.mean() < holes.LEAST_KNOWN:
             raise UserError(
                 f"{job.source}: hardly anything of it is known beside its mask; leave more of the face bare"

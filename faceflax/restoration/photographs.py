@@ -175,19 +175,24 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
         return _Work(job, photograph, missing, [], photograph.pixels)
     filled = None
     if missing is not None:
+        holes.check_seen(job.source, photograph.alpha, missing)
         filled = dataclasses.replace(photograph, pixels=holes.fill(photograph.pixels, missing))
     found = subjects.find(photograph, locate, size, missing, filled=filled, only_centre=options.only_centre)
     if not found:
-        raise UserError(
-            f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 "
-            "pixels at least"
-        )
+        raise UserError(f"{job.source}: no face found{_advice(photograph, missing)}")
     if filled is not None:
         return _with_holes(job, photograph, missing, filled, found)
     if all(subject.crop is None for subject in found):
         reason = f"{_reason(found)}; cut the face out and pass --aligned, or leave it out"
         raise UserError(f"{job.source}: nothing to restore: {reason}")
     return _Work(job, photograph, None, found, photograph.pixels)
+
+
+def _advice(photograph: Photograph, missing: np.ndarray | None) -> str:
+    """What to do where no face was found."""
+    if missing is None and photograph.alpha is not None and not photograph.alpha.all():
+        return ", and what is transparent in it is no hole; save it without transparency and draw a --mask of its holes"
+    return "; pass --aligned if it is a face that fills the image, or give one of 20 pixels at least"
 
 
 def _with_holes(
