@@ -25,7 +25,7 @@ def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
     write(tmp_path / "in" / "1.png", Photograph(two_faces(), None))
     (out / "2.png").unlink()
     assert normalize(*arguments) == 0
-    assert "(done already: 1)" in capsys.readouterr().out
+    assert "(1 done already)" in capsys.readouterr().out
     changed = {name for name in names(out) if (out / name).stat().st_mtime_ns != before.get(name)}
     assert changed == {"1.json", "1.png", "1+2.png", "2.json", "2.png"}
     write(tmp_path / "in" / "1.png", Photograph(FACES[1], None))
@@ -48,7 +48,7 @@ def test_a_second_run_agrees_where_names_come_to_clash(tmp_path, capsys):
     assert json.loads((out / "a.tif.json").read_text())["source"] == "a.TIF"
     capsys.readouterr()
     assert normalize(folder / "a.TIF", folder / "a.png", "--out", out, "--size", "64") == 0
-    assert names(out) == both and "(done already: 2)" in capsys.readouterr().out
+    assert names(out) == both and "(2 done already)" in capsys.readouterr().out
     (folder / "a.TIF").unlink()
     assert normalize(*arguments) == 0
     assert names(out) == ["a+2.png", "a.json", "a.png", "a.tif.json", "a.tif.png"]
@@ -60,7 +60,7 @@ def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     for chain_revision, is_kept in ((1, False), (1, True), (2, False)):
         monkeypatch.setattr(chain, "REVISION", chain_revision)
         assert normalize(*arguments) == 0
-        assert ("(done already: 1)" in capsys.readouterr().out) == is_kept
+        assert ("(1 done already)" in capsys.readouterr().out) == is_kept
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     del record["chain"]  # as the first version wrote it
     (tmp_path / "out" / "a.json").write_text(json.dumps(record))
@@ -95,7 +95,7 @@ def test_a_file_that_came_later_does_not_take_anothers_result(tmp_path, capsys):
         assert normalize(folder / "*.png", "--out", out, "--size", "64") == 0
     assert names(out) == ["a.json", "a.png", "a.png+2.png", "a.png.json", "a.png.png"]
     assert json.loads((out / "a.json").read_text())["source"] == "a.tif"
-    assert capsys.readouterr().out.count("(done already: 1)") == 2
+    assert capsys.readouterr().out.count("(1 done already)") == 2
     assert normalize(folder, "--out", out, "--size", "64") == 0
     assert names(out) == ["a.png+2.png", "a.png.json", "a.png.png", "a.tif.json", "a.tif.png"]
     write(tmp_path / "other" / "a.TIF", Photograph(FACES[0], None))

@@ -108,6 +108,30 @@ def test_what_has_a_mask_without_a_hole_comes_out_as_it_went_in_and_is_told(
     assert f"in the mask of 3 {noun}s, of which nothing was changed" in capsys.readouterr().out
 
 
+def test_a_hole_that_stays_is_an_error_of_the_whole_command(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS[:2]))
+    (job,) = jobs(tmp_path, 1)
+    drawn = np.zeros((110, 120), np.uint8)
+    drawn[20:30, 15:30], drawn[12:52, 60:100] = 255, 255
+    write(tmp_path / "mask.png", Photograph(drawn, None))
+    assert restore(job.source, "--out", tmp_path / "out", "--model", model, "--mask", tmp_path / "mask.png") == 1
+    captured = capsys.readouterr()
+    assert "a hole in a face stays" in captured.err
+    assert captured.out == f"restored 1 face in 1 of 1 photograph into {tmp_path / 'out'}\n"
+
+
+def test_a_video_that_is_not_restored_is_counted_as_one(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    jobs(tmp_path, 1)
+    (tmp_path / "in" / "film.mp4").write_bytes(b"hello")
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
+    captured = capsys.readouterr()
+    assert "--compare is for photographs" in captured.err
+    first, second = captured.out.splitlines()
+    assert first.startswith("restored 3 faces in 1 of 1 photograph into")
+    assert second.startswith("restored 0 of 1 video into")
+
+
 def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):
     monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
     (job,) = jobs(tmp_path, 1)

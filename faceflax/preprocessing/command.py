@@ -132,9 +132,7 @@ def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work
 
 def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:
     faces, refused = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("faces", "refused"))
-    kept = sum(not outcome.is_new for outcome in outcomes)
-    sources, made = console.counted(total, "source"), console.counted(faces, "face")
-    text = f"normalised {len(done)} of {sources}, {made}, into {console.printable(os.fspath(out))}"
-    notes = [f"done already: {kept}"] * (kept > 0)
-    notes += [f"faces refused: {refused}, see the records"] * (refused > 0)
-    return f"{text} ({'; '.join(notes)})" if notes else text
+    kept = sum(not outcome.is_new for outcome in done)
+    sources = console.counted(total, "source") + f" ({kept} done already)" * (kept > 0)
+    made = console.counted(faces, "face") + f" ({refused} more refused, see the records)" * (refused > 0)
+    return f"normalised {len(done)} of {sources}, {made}, into {console.printable(os.fspath(out))}"
