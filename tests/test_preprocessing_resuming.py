@@ -1,6 +1,7 @@
 """What `faceflax normalize` keeps, makes anew and never touches in a folder that has results of earlier runs."""
 
 import json
+import os
 
 import pytest
 
@@ -52,6 +53,24 @@ def test_a_second_run_agrees_where_names_come_to_clash(tmp_path, capsys):
     (folder / "a.TIF").unlink()
     assert normalize(*arguments) == 0
     assert names(out) == ["a+2.png", "a.json", "a.png", "a.tif.json", "a.tif.png"]
+
+
+def test_what_was_made_of_a_name_that_is_not_utf8_is_kept_and_replaced_too(tmp_path, capsys):
+    odd, out = os.fsdecode(b"caf\xe9"), tmp_path / "out"
+    write(tmp_path / "in" / f"{odd}.png", Photograph(two_faces(), None))
+    arguments = (tmp_path / "in", "--out", out, "--size", "64")
+    for _ in range(2):
+        assert normalize(*arguments) == 0
+    assert "(1 done already)" in capsys.readouterr().out
+    record = json.loads((out / f"{odd}.json").read_bytes())
+    assert [face["file"] for face in record["faces"]] == [r"caf\xe9.png", r"caf\xe9+2.png"]
+    assert record["path"].endswith(r"in/caf\xe9.png")
+    write(tmp_path / "in" / f"{odd}.png", Photograph(FACES[1], None))
+    assert normalize(*arguments) == 0
+    assert names(out) == [f"{odd}.json", f"{odd}.png"]
+    write(tmp_path / "other" / f"{odd}.png", Photograph(FACES[2], None))
+    assert normalize(tmp_path / "other", *arguments[1:]) == 1
+    assert "is there already, of" in capsys.readouterr().err
 
 
 def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
