@@ -2,23 +2,16 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 from faceflax import __version__
-from faceflax.errors import UserError, run_main
+from faceflax.arguments import COUNT, Parser, number, whole
+from faceflax.errors import run_main
 from faceflax.recognition.commands import arguments as recognition
 
 
-class _Parser(argparse.ArgumentParser):
-    """Wrong arguments are one sentence with exit status 1, as all else that is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises `UserError`."""
-        raise UserError(f"{message}; `{self.prog} --help` tells what can be given")
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
+    parser = Parser(prog="faceflax", description="Reconstructs faces from degraded photographs.")
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_datasets(commands)
@@ -50,23 +43,28 @@ def _add_datasets(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser("datasets", help="list, show or build datasets of faces")
     parser.set_defaults(run=run)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    place = argparse.ArgumentParser(add_help=False)
-    place.add_argument(
-        "--data-dir", default="", help="where prepared datasets lie (default: $TFDS_DATA_DIR or the cache)"
-    )
-    named = argparse.ArgumentParser(add_help=False)
+    place = Parser(add_help=False)
+    place.add_argument("--data-dir", help="where prepared datasets lie (default: $TFDS_DATA_DIR or the cache)")
+    named = Parser(add_help=False)
     named.add_argument("name", metavar="NAME", help="a dataset of ours, or any tfds dataset with an image")
-    named.add_argument("--folder", default="", help="the photographs of face_folder or people_folder")
+    named.add_argument("--folder", help="the photographs of face_folder or people_folder")
     actions.add_parser("list", parents=[place], help="the datasets, and whether they are built")
     show = actions.add_parser("show", parents=[named, place], help="splits, features, licence and fingerprint")
-    show.add_argument("--out", default="", metavar="FILE.png", help="also write a sheet of 16 of its images")
+    show.add_argument("--out", metavar="FILE.png", help="also write a sheet of 16 of its images")
     build = actions.add_parser("build", parents=[named, place], help="prepare a dataset; goes on where it was stopped")
-    build.add_argument("--count", type=int, default=10_000, help="of synthetic faces, or people (default: %(default)s)")
-    build.add_argument("--pictures", type=int, default=10, help="of each synthetic person (default: %(default)s)")
     build.add_argument(
-        "--size", type=int, default=256, help="pixels of synthetic faces, to 1024 (default: %(default)s)"
+        "--count", type=COUNT, default=10_000, help="of synthetic faces, or people (default: %(default)s)"
     )
-    build.add_argument("--seed", type=int, default=2026, help="of synthetic faces and people (default: %(default)s)")
+    build.add_argument("--pictures", type=COUNT, default=10, help="of each synthetic person (default: %(default)s)")
+    build.add_argument(
+        "--size",
+        type=whole("from 16 to 1024"),
+        default=256,
+        help="pixels of synthetic faces, to 1024 (default: %(default)s)",
+    )
+    build.add_argument(
+        "--seed", type=whole("of 0 or more"), default=2026, help="of synthetic faces and people (default: %(default)s)"
+    )
 
 
 def _face_generator() -> Any:
@@ -98,21 +96,33 @@ def _add_normalize(commands: argparse._SubParsersAction) -> None:
         "stream's URL",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="where the faces go")
-    parser.add_argument("--size", type=int, default=256, help="side of a face in pixels (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=whole("from 16 to 2048"), default=256, help="side of a face in pixels (default: %(default)s)"
+    )
     parser.add_argument("--template", default="ffhq", help="framing: ffhq or arcface, which is closer (default: ffhq)")
     parser.add_argument("--frontal", action="store_true", help="turn faces that look to a side to the front")
     parser.add_argument("--no-relight", dest="relight", action="store_false", help="leave the light as it is")
     parser.add_argument("--no-denoise", dest="denoise", action="store_false", help="leave noise in")
     parser.add_argument("--only-largest", action="store_true", help="of each picture, the largest face only")
     parser.add_argument(
-        "--max-yaw", type=float, default=60, metavar="DEGREES", help="refuse faces in profile (default: %(default)s)"
+        "--max-yaw",
+        type=number("from 0 to 180"),
+        default=60,
+        metavar="DEGREES",
+        help="refuse faces in profile (default: %(default)s)",
     )
     parser.add_argument(
-        "--min-side", type=float, default=20, metavar="PIXELS", help="refuse smaller faces (default: %(default)s)"
+        "--min-side",
+        type=number("of 0 or more"),
+        default=20,
+        metavar="PIXELS",
+        help="refuse smaller faces (default: %(default)s)",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="of a video, each N-th frame (default: all)")
-    parser.add_argument("--frames", type=int, metavar="N", help="of a video, N frames at most (live: 100)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes (default: one a core)")
+    parser.add_argument(
+        "--every", type=COUNT, default=1, metavar="N", help="of a video, each N-th frame (default: all)"
+    )
+    parser.add_argument("--frames", type=COUNT, metavar="N", help="of a video, N frames at most (live: 100)")
+    parser.add_argument("--workers", type=COUNT, metavar="N", help="processes (default: one a core)")
 
 
 def _add_files(parser: argparse.ArgumentParser, metavar: str, kinds: str) -> None:
@@ -153,7 +163,11 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
         "--only-center-face", action="store_true", help="restore only the face nearest to a photograph's middle"
     )
     parser.add_argument(
-        "--upscale", type=int, default=1, metavar="N", help="enlarge the photograph N times (default: %(default)s)"
+        "--upscale",
+        type=whole("from 1 to 4"),
+        default=1,
+        metavar="N",
+        help="enlarge the photograph N times, to 4 (default: %(default)s)",
     )
     parser.add_argument(
         "--compare", action="store_true", help="also write DIR/NAME.compare.png, before and after side by side"
@@ -169,7 +183,7 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--fidelity",
-        type=float,
+        type=number("from 0 to 1"),
         metavar="F",
         help="for a GAN: from 0, its own result, to 1, that of the CNN it was trained from, true to the pixels",
     )
@@ -180,7 +194,7 @@ def _add_restore(commands: argparse._SubParsersAction) -> None:
         "the time",
     )
     parser.add_argument(
-        "--batch-size", type=int, default=8, metavar="N", help="images restored at once (default: %(default)s)"
+        "--batch-size", type=COUNT, default=8, metavar="N", help="images restored at once (default: %(default)s)"
     )
 
 
@@ -215,7 +229,7 @@ def _add_mask(commands: argparse._SubParsersAction) -> None:
         "--texture", default="pleats", help="pleats, plain, weave, stripes, dots or random (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=int, default=0, help="of place, size, tilt and random choices (default: %(default)s)"
+        "--seed", type=whole(), default=0, help="of place, size, tilt and random choices (default: %(default)s)"
     )
 
 
@@ -240,7 +254,9 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--out", metavar="FILE", help="the file to write (default: the model's name, .onnx or .stablehlo)"
     )
-    parser.add_argument("--fidelity", type=float, metavar="F", help="for a GAN: as for restore; settled in the file")
+    parser.add_argument(
+        "--fidelity", type=number("from 0 to 1"), metavar="F", help="for a GAN: as for restore; settled in the file"
+    )
 
 
 def _add_serve(commands: argparse._SubParsersAction) -> None:
@@ -257,7 +273,9 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
     )
     parser.set_defaults(run=run)
     parser.add_argument("--host", default="127.0.0.1", help="the address to serve at (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=7860, help="0: a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=whole("from 0 to 65535"), default=7860, help="0: a free one (default: %(default)s)"
+    )
     parser.add_argument(
         "--model",
         action="append",
@@ -266,15 +284,21 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
         "be repeated",
     )
     parser.add_argument("--aligned", action="store_true", help="only face crops, so that no face detector is needed")
-    parser.add_argument("--max-megabytes", type=float, default=20, metavar="N", help="of a file (default: %(default)s)")
     parser.add_argument(
-        "--max-megapixels", type=float, default=16, metavar="N", help="of a photograph (default: %(default)s)"
+        "--max-megabytes", type=number("over 0"), default=20, metavar="N", help="of a file (default: %(default)s)"
     )
     parser.add_argument(
-        "--per-minute", type=int, default=30, metavar="N", help="requests of one client (default: %(default)s)"
+        "--max-megapixels",
+        type=number("over 0"),
+        default=16,
+        metavar="N",
+        help="of a photograph (default: %(default)s)",
     )
     parser.add_argument(
-        "--queue", type=int, default=16, metavar="N", help="requests that may wait, others are refused (%(default)s)"
+        "--per-minute", type=COUNT, default=30, metavar="N", help="requests of one client (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--queue", type=COUNT, default=16, metavar="N", help="requests that may wait, others are refused (%(default)s)"
     )
 
 

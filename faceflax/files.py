@@ -4,8 +4,9 @@ import contextlib
 import errno
 import json
 import os
+import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,5 +59,34 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
-    """Writes `value` as indented JSON with sorted keys to `path`, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+    """Writes `value` as indented JSON with sorted keys to `path`, whole or not at all.
+
+    A byte of a file's name that is no UTF-8, which JSON cannot hold, is written as `\\xe9` is, and so that nothing else
+    looks like one, the backslash before an x as `\\x5c`.
+    """
+    write_text(path, json.dumps(_in_texts(value, _spelt), indent=2, sort_keys=True) + "\n")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Returns what `write_json` wrote, with the names that files have; raises `ValueError` for what is no JSON."""
+    return _in_texts(json.loads(text), _named)
+
+
+def _in_texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {_in_texts(key, change): _in_texts(each, change) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_in_texts(each, change) for each in value]
+    return change(value) if isinstance(value, str) else value
+
+
+def _spelt(text: str) -> str:
+    # Python holds such bytes as U+DC80 to U+DCFF (PEP 383); other halves of pairs mean nothing.
+    text = re.sub(r"[\udc80-\udcff]|\\(?=x)", lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", text)
+    return text.encode(errors="replace").decode()
+
+
+def _named(text: str) -> str:
+    return re.sub(
+        r"\\x(5c|[89a-f][0-9a-f])", lambda found: bytes.fromhex(found[1]).decode(errors="surrogateescape"), text
+    )

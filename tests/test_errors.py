@@ -10,6 +10,7 @@ import pytest
 
 from faceflax import cli
 from faceflax.errors import UserError, printable, refusing, run_main
+from tests import commands
 
 PROGRAM = "from faceflax.errors import run_main; run_main(lambda: print('said' * 9999, flush={flush}))"
 
@@ -69,8 +70,24 @@ def test_a_name_is_one_line_that_a_terminal_does_not_obey(name, shown, capsys):
     ("arguments", "sentence"),
     [
         (("normalize", "a.jpg"), "the following arguments are required: --out; `faceflax normalize --help` tells"),
-        (("normalize", "a.jpg", "--out", "x", "--size", "abc"), "argument --size: invalid int value: 'abc'"),
-        (("restore", "a.jpg", "--out", "x", "--new"), "unrecognized arguments: --new; `faceflax --help` tells"),
+        (
+            ("normalize", "a.jpg", "--out", "x", "--size", "abc"),
+            '--size: "abc" is not a whole number from 16 to 2048; `',
+        ),
+        (
+            ("restore", "a.jpg", "--out", "x", "--upscale", "1.5"),
+            '--upscale: "1.5" is not a whole number from 1 to 4; `',
+        ),
+        (
+            ("restore", "a.jpg", "--out", "x", "--fidelity", "x"),
+            '--fidelity: "x" is not a number from 0 to 1; `facefla',
+        ),
+        (("mask", "a.jpg", "--out", "x", "--seed", ""), '--seed: "" is not a whole number; `faceflax mask --help` tel'),
+        (("serve", "--port", "abc"), '--port: "abc" is not a whole number from 0 to 65535; `faceflax serve --help` te'),
+        (("verify", "a.jpg", "b.jpg", "--threshold", "0,5"), '--threshold: "0,5" is not a number from -1 to 1; `face'),
+        (("restore", "a.jpg", "--out", "x", "--new"), "unrecognised arguments: --new; `faceflax restore --help` tells"),
+        (("gallery", "show", "--gallery", "a.db", "more"), "arguments: more; `faceflax gallery show --help` tells"),
+        (("--new", "models"), "unrecognised arguments: --new; `faceflax --help` tells"),
         (("gallery", "show"), "required"),
         (("nonsense",), "invalid choice: 'nonsense'"),
         ((), "the following arguments are required: COMMAND"),
@@ -81,6 +98,34 @@ def test_wrong_arguments_are_one_sentence(arguments, sentence, capsys):
         cli.main(arguments)
     error = capsys.readouterr().err
     assert caught.value.code == 1 and sentence in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("restore", "a.jpg", "--out", "x", "--mask", ""), "--mask"),
+        (("restore", "a.jpg", "--out", "x", "--model="), "--model"),
+        (("restore", "a.jpg", "--out", ""), "--out"),
+        (("restore", "a.jpg", "", "--out", "x"), "PHOTO|FOLDER|VIDEO"),
+        (("export", "--format", "onnx", "--out", ""), "--out"),
+        (("serve", "--model", ""), "--model"),
+        (("datasets", "list", "--data-dir", ""), "--data-dir"),
+        (("datasets", "show", "mini_faces", "--out", ""), "--out"),
+        (("enroll", "", "--gallery", "a.db"), "PHOTO|FOLDER"),
+        (("verify", "a.jpg", "b.jpg", "--calibration", ""), "--calibration"),
+        (("verify", "a.jpg", "b.jpg", "--pairs", ""), "--pairs"),
+        (("gallery", "delete", "--gallery", "a.db", "--photograph", ""), "--photograph"),
+    ],
+)
+def test_an_empty_text_is_refused(words, named, capsys):
+    assert commands.run(*words) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {named}: an empty text was given, as by a variable of the shell that is not set; ")
+
+
+def test_an_empty_note_is_none(capsys):
+    assert commands.run("gallery", "update", "--gallery", "absent.db", "--all", "--consent", "") == 1
+    assert "there is no gallery absent.db" in capsys.readouterr().err
 
 
 def test_json_stays_the_same_json():

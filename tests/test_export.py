@@ -5,6 +5,7 @@ import functools
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -22,6 +23,7 @@ from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import exported, exporting, holes, networks, restorers
 from tests import commands, faces, untrained
 
+ROOT = Path(__file__).parent.parent
 SIZE = 16
 KINDS = tuple(exporting.FORMATS)
 DESCRIPTION = {"size": SIZE, "model": "test", "manifest": {"commit": "c0ffee"}}
@@ -91,6 +93,19 @@ def test_any_batch_gives_the_models_results(file):
         np.testing.assert_allclose(restore(image, mask), expected, atol=1e-4)
 
 
+def test_the_program_of_the_docs_runs_and_nothing_warns(file, tmp_path):
+    """As onnxruntime does of constants that nothing uses, which experts have."""
+    if file[1].suffix != ".onnx":
+        pytest.skip("it is for onnxruntime")
+    (tmp_path / "face.onnx").symlink_to(file[1])
+    (program,) = re.findall(
+        r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL
+    )
+    command = [sys.executable, "-c", f"{program}\nassert restored.shape == (2, {SIZE}, {SIZE}, 3)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_a_program_that_differs_is_not_kept(tmp_path, monkeypatch):
     load = exported.load
 
@@ -150,7 +165,7 @@ def restore_without_jax(model, folder):
         "from faceflax.cli import main; main(sys.argv[1:])"
     )
     command = ["restore", "in.png", "--aligned", "--out", "out", "--model", str(model)]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", code, *command], check=True, cwd=folder, env=environment)
 
 
@@ -219,7 +234,7 @@ def strip(kind, path):
     ("change", "sentence"),
     [
         ({"--format": "torch"}, '--format "torch" does not exist'),
-        ({"--model": "nowhere"}, 'no model "nowhere": it is not a workdir or file, nor one of those that come'),
+        ({"--model": "nowhere", "--out": "new/file"}, 'no model "nowhere": it is not a workdir or file, nor one'),
         ({"--model": __file__}, "is not a workdir of a trained model"),
         ({"--model": str(Path(__file__).parent)}, "is not a workdir of a trained model"),
         ({"--out": "."}, "is a folder"),

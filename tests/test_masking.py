@@ -156,6 +156,7 @@ def test_landmarks_that_cannot_be_read_are_one_sentence(tmp_path, text, sentence
         (("--aligned", "--texture", "fur"), "choose one of pleats, plain"),
         (("--aligned", "--wear", "hat"), "choose one of surgical, glasses, both"),
         (("--landmarks", "none.csv"), "none.csv: cannot be read"),
+        (("--aligned",), "holds no images"),
     ],
 )
 def test_what_cannot_be_masked_is_one_sentence(tmp_path, capsys, arguments, sentence):

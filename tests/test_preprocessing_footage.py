@@ -25,7 +25,7 @@ def test_a_video_gives_every_nth_frame(tmp_path, capfd):
     places = [np.mean(face["points"], axis=0)[0] for face in record["faces"]]
     np.testing.assert_allclose(np.diff(places), 6, atol=1.5)
     assert normalize(tmp_path / "clip.avi", *options) == 0
-    assert "(done already: 1)" in capfd.readouterr().out
+    assert "(1 done already)" in capfd.readouterr().out
 
 
 def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):

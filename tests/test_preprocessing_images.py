@@ -187,6 +187,30 @@ def test_masks_any_value_over_zero_is_missing(tmp_path):
         np.testing.assert_array_equal(mask, grey > 0)
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_what_a_lossy_mask_spreads_around_a_line_is_not_missing(tmp_path, kind):
+    drawn = cv2.line(np.zeros((120, 160), np.uint8), (15, 15), (150, 75), 1, 3)
+    encoded = encode(Image.fromarray(255 * drawn).convert("RGB"), kind, quality=75)
+    assert (images.decode(tmp_path, encoded).pixels > 0).any(axis=2).sum() > 1.9 * drawn.sum()
+    missing = images.read_mask(save(tmp_path, encoded), drawn.shape)
+    assert missing[drawn > 0].all() and missing.sum() < 1.15 * drawn.sum()
+
+
+def test_a_lossy_mask_of_zeros_and_ones_is_whole(tmp_path):
+    drawn = np.zeros((64, 64), np.uint8)
+    drawn[16:40, 24:48] = 1
+    path = save(tmp_path, encode(Image.fromarray(drawn), "JPEG", quality=75))
+    np.testing.assert_array_equal(images.read_mask(path, drawn.shape), drawn > 0)
+
+
+def test_what_is_faint_in_a_mask_without_loss_is_missing(tmp_path):
+    drawing = np.zeros((16, 16), np.uint8)
+    drawing[2:4], drawing[8:10] = 255, 1
+    for kind in ("PNG", "WEBP"):
+        encoded = encode(Image.fromarray(drawing).convert("RGB"), kind, lossless=True)
+        np.testing.assert_array_equal(images.read_mask(save(tmp_path, encoded), drawing.shape), drawing > 0)
+
+
 def test_transparent_parts_of_a_mask_are_known(tmp_path):
     strokes = np.full((4, 5, 4), 255, np.uint8)
     strokes[:2, :, 3] = 0

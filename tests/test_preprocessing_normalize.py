@@ -75,7 +75,10 @@ def test_bad_files_get_a_sentence_each_and_the_rest_is_done(tmp_path, capfd):
         shown = name.decode(errors="replace")
         assert [line for line in lines if shown in line and reason in line], (shown, lines)
     assert [line for line in lines if "none.png: no such file" in line]
-    assert normalize(*arguments) == 1 and capfd.readouterr().err.count("error: ") == len(lines)  # nothing is forgotten
+    assert normalize(*arguments) == 1
+    captured = capfd.readouterr()
+    assert captured.err.count("error: ") == len(lines)  # nothing is forgotten, and who has no face is not done
+    assert captured.out == f"normalised 3 of 11 sources (3 done already), 3 faces, into {tmp_path / 'out'}\n"
 
 
 @pytest.mark.parametrize(
@@ -130,6 +133,12 @@ def test_a_name_that_is_nearly_too_long_is_one_sentence(tmp_path, capsys):
         said = capsys.readouterr()
         assert said.out.startswith("normalised 1 of 2 sources, 1 face, into")
         assert "its name is too long" in said.err and said.err.count("\n") == 1
+
+
+def test_a_run_without_a_result_leaves_no_folder_that_it_made(tmp_path, capsys):
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    assert normalize(tmp_path / "text.jpg", "--out", tmp_path / "new" / "out") == 1
+    assert not (tmp_path / "new").exists()
 
 
 def test_an_output_that_cannot_be_written_is_one_sentence(tmp_path, capsys):

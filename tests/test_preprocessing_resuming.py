@@ -1,6 +1,7 @@
 """What `faceflax normalize` keeps, makes anew and never touches in a folder that has results of earlier runs."""
 
 import json
+import os
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_a_second_run_does_what_is_new_or_changed(tmp_path, capsys):
     write(tmp_path / "in" / "1.png", Photograph(two_faces(), None))
     (out / "2.png").unlink()
     assert normalize(*arguments) == 0
-    assert "(done already: 1)" in capsys.readouterr().out
+    assert "(1 done already)" in capsys.readouterr().out
     changed = {name for name in names(out) if (out / name).stat().st_mtime_ns != before.get(name)}
     assert changed == {"1.json", "1.png", "1+2.png", "2.json", "2.png"}
     write(tmp_path / "in" / "1.png", Photograph(FACES[1], None))
@@ -48,10 +49,28 @@ def test_a_second_run_agrees_where_names_come_to_clash(tmp_path, capsys):
     assert json.loads((out / "a.tif.json").read_text())["source"] == "a.TIF"
     capsys.readouterr()
     assert normalize(folder / "a.TIF", folder / "a.png", "--out", out, "--size", "64") == 0
-    assert names(out) == both and "(done already: 2)" in capsys.readouterr().out
+    assert names(out) == both and "(2 done already)" in capsys.readouterr().out
     (folder / "a.TIF").unlink()
     assert normalize(*arguments) == 0
     assert names(out) == ["a+2.png", "a.json", "a.png", "a.tif.json", "a.tif.png"]
+
+
+def test_what_was_made_of_a_name_that_is_not_utf8_is_kept_and_replaced_too(tmp_path, capsys):
+    odd, out = os.fsdecode(b"caf\xe9"), tmp_path / "out"
+    write(tmp_path / "in" / f"{odd}.png", Photograph(two_faces(), None))
+    arguments = (tmp_path / "in", "--out", out, "--size", "64")
+    for _ in range(2):
+        assert normalize(*arguments) == 0
+    assert "(1 done already)" in capsys.readouterr().out
+    record = json.loads((out / f"{odd}.json").read_bytes())
+    assert [face["file"] for face in record["faces"]] == [r"caf\xe9.png", r"caf\xe9+2.png"]
+    assert record["path"].endswith(r"in/caf\xe9.png")
+    write(tmp_path / "in" / f"{odd}.png", Photograph(FACES[1], None))
+    assert normalize(*arguments) == 0
+    assert names(out) == [f"{odd}.json", f"{odd}.png"]
+    write(tmp_path / "other" / f"{odd}.png", Photograph(FACES[2], None))
+    assert normalize(tmp_path / "other", *arguments[1:]) == 1
+    assert "is there already, of" in capsys.readouterr().err
 
 
 def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
@@ -60,7 +79,7 @@ def test_what_another_chain_made_is_made_anew(tmp_path, capsys, monkeypatch):
     for chain_revision, is_kept in ((1, False), (1, True), (2, False)):
         monkeypatch.setattr(chain, "REVISION", chain_revision)
         assert normalize(*arguments) == 0
-        assert ("(done already: 1)" in capsys.readouterr().out) == is_kept
+        assert ("(1 done already)" in capsys.readouterr().out) == is_kept
     record = json.loads((tmp_path / "out" / "a.json").read_text())
     del record["chain"]  # as the first version wrote it
     (tmp_path / "out" / "a.json").write_text(json.dumps(record))
@@ -95,7 +114,7 @@ def test_a_file_that_came_later_does_not_take_anothers_result(tmp_path, capsys):
         assert normalize(folder / "*.png", "--out", out, "--size", "64") == 0
     assert names(out) == ["a.json", "a.png", "a.png+2.png", "a.png.json", "a.png.png"]
     assert json.loads((out / "a.json").read_text())["source"] == "a.tif"
-    assert capsys.readouterr().out.count("(done already: 1)") == 2
+    assert capsys.readouterr().out.count("(1 done already)") == 2
     assert normalize(folder, "--out", out, "--size", "64") == 0
     assert names(out) == ["a.png+2.png", "a.png.json", "a.png.png", "a.tif.json", "a.tif.png"]
     write(tmp_path / "other" / "a.TIF", Photograph(FACES[0], None))

@@ -81,8 +81,6 @@ def test_a_threshold_that_is_no_score_is_refused(tmp_path, gallery, people, caps
     words = ("identify", people / "Ann" / "0.png", "--aligned", "--gallery", gallery)
     assert run(*words, "--threshold", threshold) == 1
     assert "is no score; choose one from -1 to 1" in capsys.readouterr().err
-    assert run(*words, "--calibration", "") == 1
-    assert "--calibration is empty" in capsys.readouterr().err
 
 
 def test_another_encoder_s_gallery_is_refused(tmp_path, gallery, people, capsys):

@@ -4,9 +4,12 @@ import functools
 import json
 import os
 
+import cv2
+import numpy as np
 import pytest
 from PIL import Image
 
+from faceflax.preprocessing.images import Photograph, read, write
 from faceflax.restoration import subjects
 from tests import commands, faces, untrained
 from tests.known_faces import CORNERS, SIZE, always, jobs
@@ -70,6 +73,63 @@ def test_bad_files_of_every_kind_from_the_command(tmp_path, model, capfd, monkey
     assert all(any(name in line for line in lines) for name in bad)
     assert captured.out.startswith("restored 3 faces in 1 of 7 photographs")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"{odd}.json", f"{odd}.png"]
+
+
+def test_a_run_that_restores_nothing_leaves_no_folder_that_it_made(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    (job,) = jobs(tmp_path, 1)
+    (tmp_path / "text.jpg").write_bytes(b"hello")
+    (tmp_path / "there").mkdir()
+    for out in (tmp_path / "new" / "out", tmp_path / "there"):
+        assert restore(tmp_path / "text.jpg", "--out", out, "--model", model) == 1
+    assert not (tmp_path / "new").exists() and (tmp_path / "there").is_dir()
+    assert restore(tmp_path / "text.jpg", job.source, "--out", tmp_path / "new" / "out", "--model", model) == 1
+    assert (tmp_path / "new" / "out" / "00.png").is_file()
+
+
+@pytest.mark.parametrize(("words", "noun"), [((), "photograph"), (("--aligned",), "image")])
+def test_what_has_a_mask_without_a_hole_comes_out_as_it_went_in_and_is_told(
+    tmp_path, model, capsys, monkeypatch, words, noun
+):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    drawn = np.zeros((110, 120), np.uint8)
+    for job, mask in zip(
+        jobs(tmp_path, 3), (drawn, cv2.circle(drawn.copy(), (25, 30), 5, 255, -1), drawn), strict=True
+    ):
+        write(tmp_path / "masks" / job.source.name, Photograph(mask, None))
+    command = (tmp_path / "in", *words, "--out", tmp_path / "out", "--model", model, "--mask")
+    assert restore(*command, tmp_path / "masks") == 0
+    captured = capsys.readouterr()
+    assert f"in the mask of 2 {noun}s, of which nothing was changed" in captured.out and captured.err == ""
+    assert f"3 of 3 {noun}s into" in captured.out
+    before, after = ([read(tmp_path / place / f"0{n}.png").pixels for n in range(3)] for place in ("in", "out"))
+    assert [np.array_equal(*pair) for pair in zip(before, after, strict=True)] == [True, False, True]
+    assert restore(*command, tmp_path / "masks" / "00.png") == 0
+    assert f"in the mask of 3 {noun}s, of which nothing was changed" in capsys.readouterr().out
+
+
+def test_a_hole_that_stays_is_an_error_of_the_whole_command(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS[:2]))
+    (job,) = jobs(tmp_path, 1)
+    drawn = np.zeros((110, 120), np.uint8)
+    drawn[20:30, 15:30], drawn[12:52, 60:100] = 255, 255
+    write(tmp_path / "mask.png", Photograph(drawn, None))
+    assert restore(job.source, "--out", tmp_path / "out", "--model", model, "--mask", tmp_path / "mask.png") == 1
+    captured = capsys.readouterr()
+    assert "a hole in a face stays" in captured.err
+    assert captured.out == f"restored 1 face in 1 of 1 photograph into {tmp_path / 'out'}\n"
+
+
+def test_a_video_that_is_not_restored_is_counted_as_one(tmp_path, model, capsys, monkeypatch):
+    monkeypatch.setattr(subjects, "load_locator", lambda: always(*CORNERS))
+    jobs(tmp_path, 1)
+    (tmp_path / "in" / "film.mp4").write_bytes(b"hello")
+    assert restore(tmp_path / "in", "--out", tmp_path / "out", "--model", model, "--compare") == 1
+    captured = capsys.readouterr()
+    assert "--compare is for photographs" in captured.err
+    first, second = captured.out.splitlines()
+    assert first.startswith("restored 3 faces in 1 of 1 photograph into")
+    assert second.startswith("restored 0 of 1 video into")
 
 
 def test_passwords_of_addresses_are_in_no_report(tmp_path, model, capsys, monkeypatch):

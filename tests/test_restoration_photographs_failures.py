@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from faceflax.preprocessing.images import read
-from faceflax.restoration import paste
+from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.inputs import Job, plan
+from faceflax.restoration import aligned, paste
 from tests import faces
 from tests.known_faces import CORNERS, always, jobs, located, run
 
@@ -30,6 +31,25 @@ def test_a_result_that_is_not_finite_fails_alone(tmp_path):
     made = jobs(tmp_path, 3)
     counts, failures = run(made, always(CORNERS[0]), lambda image, mask: np.where(np.arange(3) == 0, np.nan, 0) + image)
     assert counts == (0, 0) and all("not finite" in failure for failure in failures)
+
+
+def test_holes_that_are_transparent_are_told_what_to_do_with(tmp_path):
+    """Without a mask, with themselves as one, with their own, and as a crop."""
+    (job,) = jobs(tmp_path, 1)
+    pixels, alpha = read(job.source).pixels, np.full((110, 120), 255, np.uint8)
+    alpha[20:30, 15:30] = 0
+    write(job.source, Photograph(pixels, alpha))
+    mask = tmp_path / "masks" / "00.png"
+    write(mask, Photograph(np.where(alpha > 0, 0, 255).astype(np.uint8), None))
+    _, (failure,) = run([job], always())
+    assert "no face found, and what is transparent in it is no hole; save it without transparency and dr" in failure
+    for masks in (job.source, job.source.parent):
+        assert "is its own --mask, in which all but black and" in plan([job.source], tmp_path / "out", masks)[1][0]
+    masked, failures = Job(job.source, job.output, mask), []
+    failures += run([masked], always(*CORNERS))[1]
+    options = {"size": 32, "batch_size": 1, "on_failure": failures.append, "advance": lambda: None}
+    assert aligned.restore_files([masked], lambda image, _: image, **options) == 0
+    assert len(failures) == 2 and all("its holes are transparent, and would stay so" in each for each in failures)
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), cv2.error("odd"), MemoryError()])

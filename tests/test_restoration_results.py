@@ -5,8 +5,10 @@ import os
 
 import pytest
 
+from faceflax import files
 from faceflax.errors import UserError
 from faceflax.preprocessing.images import Photograph, read, write
+from faceflax.preprocessing.inputs import Job
 from faceflax.restoration import aligned, photographs, results
 from faceflax.restoration.photographs import Options
 from tests import faces
@@ -88,6 +90,42 @@ def test_another_photographs_result_is_no_comparison(compared):
         assert names(compared.output.parent) == ["00.compare.png", "00.png"]
         run([compared], always(*CORNERS), options=Options(is_compared=True))
     assert os.path.realpath(other.output) in results.files_of([other])
+
+
+ODD = os.fsdecode(b"caf\xe9\xff")
+
+
+@pytest.mark.parametrize(
+    ("name", "spelt"),
+    [
+        (ODD, r"caf\xe9\xff"),
+        (r"caf\xe9", r"caf\x5cxe9"),
+        (r"a\b", r"a\b"),
+        ("Zo\u00eb \U0001f480", "Zo\u00eb \U0001f480"),
+    ],
+)
+def test_every_name_is_spelt_so_that_all_parsers_read_it_and_comes_back(tmp_path, name, spelt):
+    files.write_json(tmp_path / "a.json", {"path": name, "list": [{name: 1.5}]})
+    text = (tmp_path / "a.json").read_bytes()
+    assert json.loads(text) == {"path": spelt, "list": [{spelt: 1.5}]}
+    assert files.parse_json(text) == {"path": name, "list": [{name: 1.5}]}
+
+
+def test_halves_of_letters_are_no_part_of_json(tmp_path):
+    files.write_json(tmp_path / "a.json", "\ud800")
+    json.loads((tmp_path / "a.json").read_bytes()).encode()
+
+
+def test_the_report_on_a_name_that_is_not_utf8_goes_with_its_comparison(tmp_path):
+    (job,) = jobs(tmp_path, 1)
+    job = Job(job.source.rename(job.source.with_stem(ODD)), job.output.with_stem(ODD), None)
+    run([job], always(*CORNERS), options=Options(is_compared=True))
+    report = json.loads(results.report_path(job.output).read_bytes())
+    assert report["source"] == f"{job.source.parent}/caf\\xe9\\xff.png" and report["comparison"].endswith(
+        r"\xff.compare.png"
+    )
+    run([job], always(*CORNERS))
+    assert names(tmp_path / "out") == [f"{ODD}.json", f"{ODD}.png"]
 
 
 def test_a_videos_earlier_report_goes(tmp_path):

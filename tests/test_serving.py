@@ -282,7 +282,8 @@ def test_without_a_model_the_command_says_so(capsys, monkeypatch, tmp_path):
 
 def test_bad_arguments_get_one_sentence(capsys, tmp_path):
     assert run(capsys, "--model", str(tmp_path / "gone"))[0] == 1
-    assert "0 or less" in run(capsys, "--queue", "0")[1]
+    for limit in (("--queue", "0"), ("--max-megabytes", "nan")):
+        assert "0 or less" in run(capsys, *limit)[1]
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

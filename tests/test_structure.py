@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 # A room imports only rooms of earlier rows.
 ROWS = (
     ("errors",),
-    ("files", "config", "progress", "aside", "by_device", "conjugate_gradients"),
+    ("files", "config", "progress", "arguments", "aside", "by_device", "conjugate_gradients"),
     ("assets",),
     ("preprocessing",),
     ("datasets",),

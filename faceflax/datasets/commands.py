@@ -45,7 +45,7 @@ def _list(arguments: argparse.Namespace) -> None:
 def _show(arguments: argparse.Namespace) -> None:
     where = {"data_dir": arguments.data_dir, "folder": arguments.folder}
     if arguments.out:
-        console.make_place(Path(arguments.out))
+        console.check_place(Path(arguments.out))
     source = registry.load(arguments.name, "all", **where)
     info = tfds.builder_from_directory(source.folder).info
     print(f"{arguments.name} {info.version}, {info.dataset_size}, in {source.folder}\n")

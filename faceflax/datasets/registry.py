@@ -100,12 +100,12 @@ def names() -> tuple[str, ...]:
     return tuple(DESCRIPTIONS)
 
 
-def data_folder(data_dir: str = "") -> Path:
+def data_folder(data_dir: str | None = None) -> Path:
     """Returns the folder of prepared datasets: `data_dir`, else `$TFDS_DATA_DIR`, else datasets/ in the cache."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or cache_folder() / "datasets").expanduser()
 
 
-def load(name: str, split: str, *, data_dir: str = "", folder: str = "") -> Source:
+def load(name: str, split: str, *, data_dir: str | None = None, folder: str | None = None) -> Source:
     """Returns the examples of a split, such as "train" or "test[:100]", of a prepared dataset.
 
     `name` is one of `names()`, or of any tfds dataset that was prepared as array records in `data_dir`; "NAME/CONFIG"
@@ -139,7 +139,7 @@ def _check(name: str, source: Source) -> None:
         raise UserError(f'{name} has no split "{source.split}": it has {", ".join(info.splits)}') from error
 
 
-def builder(name: str, *, data_dir: str = "", config: Any = None) -> tfds.core.DatasetBuilder:
+def builder(name: str, *, data_dir: str | None = None, config: Any = None) -> tfds.core.DatasetBuilder:
     """Returns the builder of one of `OURS`, of `gallery_vectors`, or of a public dataset.
 
     Raises `UserError` for an unknown name, and for a package that is missing.
@@ -217,7 +217,7 @@ def _quiet() -> Iterator[None]:
         absl_logging.set_verbosity(level)
 
 
-def prepared_folders(name: str, data_dir: str = "") -> list[Path]:
+def prepared_folders(name: str, data_dir: str | None = None) -> list[Path]:
     """Returns the folders of the builds of `name`, or of "NAME/CONFIG": for each configuration its newest version."""
     found: dict[Path, tuple[tfds.core.Version, Path]] = {}
     for path in (data_folder(data_dir) / name).glob("**/dataset_info.json"):
@@ -229,7 +229,7 @@ def prepared_folders(name: str, data_dir: str = "") -> list[Path]:
     return [path for _, path in sorted(found.values(), key=lambda item: str(item[1]))]
 
 
-def _find(name: str, place: Path, folder: str) -> Path:
+def _find(name: str, place: Path, folder: str | None) -> Path:
     if name in FOLDERS:
         return _find_folder(name, place, folder)
     builds = prepared_folders(name, str(place))
@@ -241,7 +241,7 @@ def _find(name: str, place: Path, folder: str) -> Path:
     return builds[0]
 
 
-def _find_folder(name: str, place: Path, folder: str) -> Path:
+def _find_folder(name: str, place: Path, folder: str | None) -> Path:
     if not folder:
         raise UserError(f"{name} needs the folder of the photographs: set config.data.folder")
     command = f"faceflax datasets build {name} --folder {folder}"

@@ -30,9 +30,12 @@ def run(arguments: argparse.Namespace) -> int:
     Raises `UserError` when nothing can be done at all: a wrong argument, an output folder that cannot be written, a
     network that cannot be fetched, a full disk.
     """
-    settings = _settings(arguments)
-    out = Path(arguments.out)
-    console.make_folder(out)
+    settings, out = _settings(arguments), Path(arguments.out)
+    with console.folder(out):
+        return _run(arguments, settings, out)
+
+
+def _run(arguments: argparse.Namespace, settings: Settings, out: Path) -> int:
     for asset in (assets.CENTERFACE, assets.FACE_MESH):
         assets.fetch(asset)
     works, failures = _plan(arguments, out)
@@ -55,8 +58,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.template not in TEMPLATES:
         raise UserError(f'--template "{arguments.template}" does not exist; choose one of {", ".join(TEMPLATES)}')
     if not 16 <= arguments.size <= 2048:
@@ -131,9 +132,7 @@ def _keep_names_apart(works: list[Work], failures: list[str]) -> tuple[list[Work
 
 def _summary(outcomes: list[Outcome], done: list[Outcome], total: int, out: Path) -> str:
     faces, refused = (sum(getattr(outcome, name) for outcome in outcomes) for name in ("faces", "refused"))
-    kept = sum(not outcome.is_new for outcome in outcomes)
-    sources, made = console.counted(total, "source"), console.counted(faces, "face")
-    text = f"normalised {len(done)} of {sources}, {made}, into {console.printable(os.fspath(out))}"
-    notes = [f"done already: {kept}"] * (kept > 0)
-    notes += [f"faces refused: {refused}, see the records"] * (refused > 0)
-    return f"{text} ({'; '.join(notes)})" if notes else text
+    kept = sum(not outcome.is_new for outcome in done)
+    sources = console.counted(total, "source") + f" ({kept} done already)" * (kept > 0)
+    made = console.counted(faces, "face") + f" ({refused} more refused, see the records)" * (refused > 0)
+    return f"normalised {len(done)} of {sources}, {made}, into {console.printable(os.fspath(out))}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,11 +13,29 @@ from faceflax.errors import UserError, printable
 _FATAL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO}
 
 
-def make_folder(out: Path) -> None:
-    """Makes the folder of the results; raises `UserError`, before any work, when nothing can be written there."""
+@contextlib.contextmanager
+def folder(out: Path) -> Iterator[None]:
+    """Makes the folder of the results, and at the end removes it again where it made it and there are none.
+
+    Raises `UserError`, before any work, when nothing can be written there.
+    """
     if out.exists() and not out.is_dir():
         raise UserError(f"--out {out} is a file; name a folder")
-    _make_folder(out)
+    with _folder(out):
+        yield
+
+
+@contextlib.contextmanager
+def _folder(out: Path) -> Iterator[None]:
+    made = [each for each in (out, *out.parents) if not os.path.lexists(each)]
+    try:
+        _make_folder(out)
+        yield
+    finally:
+        below = (Path(parent) for parent, *_ in os.walk(out, topdown=False))
+        for each in (*below, *made[1:]) if made else ():
+            with contextlib.suppress(OSError):  # something is in it
+                each.rmdir()
 
 
 def _make_folder(out: Path) -> None:
@@ -30,11 +49,15 @@ def _make_folder(out: Path) -> None:
         raise UserError(f"cannot write into the folder {out}; choose another --out") from error
 
 
-def make_place(out: Path) -> None:
-    """As `make_folder`, where the result is the one file `out`; also raises `UserError` where that is a folder."""
+def check_place(out: Path) -> None:
+    """Raises `UserError` as `folder` does, where the result is the one file `out`, or when that is a folder.
+
+    What it makes it removes; who writes the file makes it again.
+    """
     if out.is_dir() or not out.name:
         raise UserError(f"--out {out} is a folder; name the file to write")
-    _make_folder(out.parent)
+    with _folder(out.parent):
+        pass
 
 
 def counted(number: int, noun: str) -> str:

@@ -172,6 +172,15 @@ def _png_bodies(encoded: bytes) -> Iterator[tuple[bytes, memoryview]]:
         place = end + 4
 
 
+def webp_chunks(encoded: bytes) -> Iterator[bytes]:
+    """The kinds of a WebP's chunks; one of a file's first three or so says how its pixels are kept."""
+    place = 12
+    while place + 8 <= len(encoded):
+        yield encoded[place : place + 4]
+        length = int.from_bytes(encoded[place + 4 : place + 8], "little")
+        place += 8 + length + length % 2
+
+
 def _jpeg(encoded: bytes) -> tuple[int, int]:
     place = 2
     while encoded[place + 1] not in _JPEG_SIZED:

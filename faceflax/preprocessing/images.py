@@ -14,6 +14,7 @@ from faceflax.preprocessing import colour, headers, pillow, png, sizes
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif", ".gif")
 MAX_PIXELS = 100_000_000
+_LOSS = 16  # parts of a mask's brightest pixel; one is more than most of what JPEG spreads around a thin line
 _ORIENTED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH  # OpenCV turns the image as its EXIF tag says
 # By EXIF's orientation: quarter turns to the left, after it is mirrored or not.
 _TURNS = {1: (0, False), 2: (0, True), 3: (2, False), 4: (2, True)}
@@ -159,14 +160,21 @@ def to_srgb8(photograph: Photograph) -> np.ndarray:
 def read_mask(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """Returns a mask file as bool [H, W], True where pixels are missing: non-zero in any channel and not transparent.
 
-    Raises `UserError` when the file is bad (see `read`) or its size is not `shape`, (H, W).
+    Of a lossy file, what is faint beside its brightest pixel is not what was drawn, and counts as zero. Raises
+    `UserError` when the file is bad (see `read`) or its size is not `shape`, (H, W).
     """
-    mask = read(path)
-    missing = mask.pixels > 0 if mask.pixels.ndim == 2 else (mask.pixels > 0).any(axis=2)
+    encoded = read_bytes(path)
+    mask, is_lossy = decode(path, encoded), pillow.is_lossy(encoded)
+    missing = _drawn(mask.pixels if mask.pixels.ndim == 2 else mask.pixels.max(axis=2), is_lossy)
     if missing.shape != shape:
         have, want = (f"{width}x{height}" for height, width in (missing.shape, shape))
         raise UserError(f"{path}: the mask is {have} but its image is {want}; make them the same size")
-    return missing if mask.alpha is None else missing & (mask.alpha > 0)
+    return missing if mask.alpha is None else missing & _drawn(mask.alpha, is_lossy)
+
+
+def _drawn(values: np.ndarray, is_lossy: bool) -> np.ndarray:
+    # A part of the brightest, not a number of steps, so that a mask of zeros and ones is whole as a JPEG too.
+    return values > (values.max() / _LOSS if is_lossy else 0)
 
 
 def write(path: Path, photograph: Photograph) -> None:

@@ -59,6 +59,11 @@ def plan(
             mask = None
             if masks is not None and not acquire.is_video(source):
                 mask = masks if masks.is_file() else _mask_of(source, (result, name.with_suffix("")), masks, mask_files)
+            if mask is not None and os.path.realpath(mask) == os.path.realpath(source):
+                raise UserError(
+                    f"{source}: is its own --mask, in which all but black and what is transparent is missing; draw one "
+                    "that is white where its holes are and black elsewhere"
+                )
             jobs[output] = Job(source, output, mask)
         except UserError as error:
             failures.append(str(error))
@@ -187,7 +192,8 @@ def _mask_of(source: Path, names: Sequence[Path], folder: Path, masks: dict[Path
     found = next((masks[name] for name in names if name in masks), [])
     if not found:
         raise UserError(
-            f"{source}: {folder} holds no mask named {names[-1]}, of any image suffix; draw one or leave the image out"
+            f"{source}: {folder} holds no mask named {names[-1]}, of any image suffix; draw one, black "
+            "where nothing is missing, or leave the image out"
         )
     if len(found) > 1:
         raise UserError(f"{source}: {found[0]} and {found[1]} are both masks of its name; remove one")

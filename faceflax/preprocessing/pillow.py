@@ -44,6 +44,16 @@ def needs_pillow(encoded: bytes) -> bool:
     return encoded.startswith((b"\xff\xd8", *_TIFF)) and _mode(encoded) in ("CMYK", "LAB", "LA")
 
 
+def is_lossy(encoded: bytes) -> bool:
+    """Whether a file is of a kind that keeps no pixel exactly: JPEG, HEIC, AVIF, or WebP of the kind that is lossy."""
+    is_webp = encoded.startswith(b"RIFF") and encoded[8:12] == b"WEBP"
+    return (
+        encoded.startswith(b"\xff\xd8")
+        or _brand(encoded) in _HEIF_BRANDS | _AVIF_BRANDS
+        or (is_webp and b"VP8 " in headers.webp_chunks(encoded))
+    )
+
+
 def _brand(encoded: bytes) -> bytes:
     return encoded[8:12] if encoded[4:8] == b"ftyp" else b""
 

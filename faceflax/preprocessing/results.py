@@ -5,14 +5,13 @@ The record is there before the first face, without the list of them: what an int
 
 import filecmp
 import itertools
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from faceflax.errors import UserError
-from faceflax.files import write_json
+from faceflax.files import parse_json, write_json
 from faceflax.preprocessing import acquire
 
 _LONGEST = 240  # bytes of a name, of the 255 that most file systems allow; the suffix and "+2" come to it
@@ -66,7 +65,7 @@ def _is_made(source: Path) -> bool:
 def read(output: Path) -> dict[str, Any]:
     """Returns the record of the source whose first face is `output`; empty where there is none that can be read."""
     try:
-        record = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
+        record = parse_json(output.with_suffix(".json").read_bytes())
         is_record = all("file" in face for face in record["faces"]) and isinstance(record["refused"], list)
     except (OSError, ValueError, TypeError, KeyError):
         return {}

@@ -147,6 +147,7 @@ def restore_files(
     on_failure: Callable[[str], None],
     advance: Callable[[], None],
     find: FindBatch | None = None,
+    on_whole: Callable[[], None] = lambda: None,
 ) -> int:
     """Restores every job's file and writes its result; returns how many were written.
 
@@ -160,6 +161,7 @@ def restore_files(
       on_failure: called with one sentence for each file that could not be restored; the rest goes on.
       advance: called once for every job, when it is done with.
       find: finds the missing pixels, where no job has a mask; all other pixels are kept.
+      on_whole: called for each image of which nothing is missing by its mask or by `find`, which is written as it was.
 
     Raises:
       UserError: the disk is full or read-only, so that going on is no use.
@@ -169,8 +171,10 @@ def restore_files(
     def settle(future: Future) -> None:
         nonlocal written
         with reported(on_failure):
-            future.result()
+            is_whole = future.result()
             written += 1
+            if is_whole:
+                on_whole()
         advance()
 
     def fail(failure: str) -> None:
@@ -218,6 +222,8 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         if is_searched:
             return prepare(photograph, np.zeros(shape, bool), size)
         missing = None if job.mask is None else images.read_mask(job.mask, shape)
+        if missing is not None:
+            holes.check_seen(job.source, photograph.alpha, missing)
         if missing is not None and 1 - missing.mean() < holes.LEAST_KNOWN:
             raise UserError(
                 f"{job.source}: hardly anything of it is known beside its mask; leave more of the face bare"
@@ -225,10 +231,12 @@ def _read(job: Job, size: int, is_searched: bool) -> Prepared:
         return prepare(photograph, missing, size)
 
 
-def _write(job: Job, crop: Prepared, restored: np.ndarray, taken: frozenset[str]) -> None:
+def _write(job: Job, crop: Prepared, restored: np.ndarray, taken: frozenset[str]) -> bool:
+    """Returns whether nothing of the image is missing, though something might be."""
     with told_of(str(job.source)):
         try:
             photograph = finish(crop, restored)
         except ValueError as error:
             raise UserError(f"{job.source}: {error}") from error
         results.write(job.output, photograph, taken)
+    return crop.missing is not None and not crop.missing.any()

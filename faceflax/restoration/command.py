@@ -5,7 +5,6 @@ import sys
 from pathlib import Path
 
 import cv2
-import numpy as np
 from absl import logging
 
 from faceflax.errors import UserError
@@ -35,8 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check(arguments)
-    out = Path(arguments.out)
-    console.make_folder(out)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
     live = [source for source in arguments.inputs if acquire.is_live(source)]
@@ -47,13 +44,13 @@ def _run(arguments: argparse.Namespace) -> int:
     arguments.inputs = [source for source in arguments.inputs if source not in live]
     if not arguments.inputs:
         return 1
-    status = _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
+    out = Path(arguments.out)
+    with console.folder(out):
+        status = _run_aligned(arguments, out) if arguments.aligned else photograph_command.run(arguments, out)
     return 1 if live else status
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     if arguments.batch_size < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of images; make it 1 or more")
     if (arguments.mask == AUTO) != bool(arguments.segmenter):
@@ -103,13 +100,7 @@ def _load_finder(segmenter: Path, batch_size: int) -> aligned.FindBatch:
 
 def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | None, batch_size: int) -> int:
     """Restores the files, with a `finder` where it finds something before the face; returns how many were written."""
-    bare: list[bool] = []  # for each image that was searched, whether nothing was found
-
-    def search(images: np.ndarray) -> np.ndarray:
-        found = finder(images)
-        bare.extend((~found.any(axis=(1, 2))).tolist())
-        return found
-
+    whole: list[None] = []
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
         written = aligned.restore_files(
@@ -119,9 +110,10 @@ def _restore(jobs: list[Job], restorer: Restorer, finder: aligned.FindBatch | No
             batch_size=batch_size,
             on_failure=console.report,
             advance=lambda: progress.advance(bar),
-            find=search if finder else None,
+            find=finder,
+            on_whole=lambda: whole.append(None),
         )
-    if any(bare):
-        count = console.counted(sum(bare), "image")
-        print(f"found nothing before the face in {count}, of which nothing was changed")
+    if whole:
+        what = "nothing before the face in" if finder else photograph_command.NO_HOLE
+        print(f"found {what} {console.counted(len(whole), 'image')}, of which nothing was changed")
     return written

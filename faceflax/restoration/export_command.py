@@ -19,7 +19,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UserError(f'--format "{arguments.format}" does not exist; choose one of {known}')
     model = arguments.model or networks.DEFAULT
     out = Path(f"{Path(model).resolve().name}.{arguments.format}" if arguments.out is None else arguments.out)
-    console.make_place(out)
+    console.check_place(out)
     say = functools.partial(print, flush=True)  # each of these takes a while
     say(f"reading {console.printable(model)}")
     runtime.start()

@@ -1,8 +1,11 @@
 """Holes in a photograph: how networks are shown them, and what fills them where no network does."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 
+from faceflax.errors import UserError
 from faceflax.restoration import seam
 
 COLOUR = 0.5  # that of `degradations.occlusion`, which needs jax, as what restores with ONNX must not
@@ -11,6 +14,15 @@ LEAST_KNOWN = 0.1  # share of a face's pixels; of less, with not even a mouth in
 _MOST_PIXELS = 2**20  # that are filled at once; of a larger picture, one of that size shows how its holes begin
 _TILE, _MARGIN = 512, 32  # pixels; a tile is brought to what lies as far around it
 _LEAST_SHARE = 0.25  # of a shrunk pixel that is known, from which 8 bits tell its colour
+
+
+def check_seen(source: Path, alpha: np.ndarray | None, missing: np.ndarray) -> None:
+    """Raises `UserError` where most of the holes, bool [H, W], are transparent: alpha stays, so no fill would show."""
+    if alpha is not None and missing.any() and (alpha[missing] == 0).mean() > 0.5:
+        raise UserError(
+            f"{source}: its holes are transparent, and would stay so whatever fills them; save it without transparency "
+            "and pass the same --mask"
+        )
 
 
 def fill(pixels: np.ndarray, missing: np.ndarray) -> np.ndarray:

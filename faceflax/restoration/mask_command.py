@@ -29,7 +29,11 @@ def run(arguments: argparse.Namespace) -> int:
     _check(arguments)
     out = Path(arguments.out)
     points = landmarks.read(Path(arguments.landmarks)) if arguments.landmarks else None
-    console.make_folder(out)
+    with console.folder(out):
+        return _run(arguments, out, points)
+
+
+def _run(arguments: argparse.Namespace, out: Path, points: dict[str, np.ndarray] | None) -> int:
     runtime.start()
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     jobs, failures = _plan([Path(name) for name in arguments.inputs], out)
@@ -52,8 +56,6 @@ def _check(arguments: argparse.Namespace) -> None:
             "where is the face? pass --aligned if each input is an aligned crop of one, or else --landmarks FILE with "
             "five points for each"
         )
-    if not arguments.out or "" in arguments.inputs:
-        raise UserError("an empty name was given as --out or as an input; name a file or folder")
     choices = {"wear": masking.WEAR, "cloth": (*CLOTHS, "random"), "texture": (*TEXTURES, "random")}
     for name, words in choices.items():
         if getattr(arguments, name) not in words:

@@ -2,7 +2,7 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from faceflax.restoration.photographs import Options
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Locate
 
+NO_HOLE = "no hole, which is any colour but black, in the mask of"
+
 
 def run(arguments: argparse.Namespace, out: Path) -> int:
     """Restores what the arguments name, photographs before videos; returns 0, or 1 when some could not be.
@@ -22,74 +24,106 @@ def run(arguments: argparse.Namespace, out: Path) -> int:
     Raises `UserError` when nothing can be restored at all: no model, no detector.
     """
     options = Options(arguments.only_center_face, arguments.upscale, arguments.compare)
-    jobs, films, failures = _plan(arguments, out, options)
+    jobs, films, failures, refused = _plan(arguments, out, options)
     with ThreadPoolExecutor(1) as pool:  # the detectors are read while the model is
         locator = pool.submit(subjects.load_locator)
         restorer = restorers.load(arguments.model, arguments.fidelity, arguments.batch_size)
         if arguments.mirror:
             restorer = restorers.average_mirrored(restorer)
         locate = locator.result()
-    for failure in failures:
+    told: list[str] = []
+
+    def fail(failure: str) -> None:
+        told.append(failure)
         console.report(failure)
-    written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options)
+
+    for failure in (*failures, *refused):
+        fail(failure)
+    written, faces = _restore_photographs(jobs, restorer, locate, arguments.batch_size, options, fail)
     where = console.printable(str(out))
-    if jobs or not films:
+    if jobs or failures:
         count = console.counted(len(jobs) + len(failures), "photograph")
         print(f"restored {console.counted(faces, 'face')} in {written} of {count} into {where}")
     done = f"{written} of {console.counted(len(jobs), 'photograph')} and " if jobs else ""
     if films:
         locate = subjects.load_locator(is_thorough=False)  # of every frame, whose small faces few look at
-    made = _restore_videos(films, restorer, locate, arguments.batch_size, options, done)
-    if len(films) > 1:
-        print(f"restored {made} of {console.counted(len(films), 'video')} into {where}")
-    return 0 if not failures and written + made == len(jobs) + len(films) else 1
+    made = _restore_videos(films, restorer, locate, arguments.batch_size, options, done, fail)
+    if refused or len(films) > 1:
+        print(f"restored {made} of {console.counted(len(films) + len(refused), 'video')} into {where}")
+    return 1 if told else 0
 
 
-def _plan(arguments: argparse.Namespace, out: Path, options: Options) -> tuple[list[Job], list[Job], list[str]]:
-    """The photographs and the videos to restore, and a sentence for each that cannot be."""
+def _plan(
+    arguments: argparse.Namespace, out: Path, options: Options
+) -> tuple[list[Job], list[Job], list[str], list[str]]:
+    """The photographs and the videos to restore, and a sentence for each photograph and each video that cannot be."""
     masks = Path(arguments.mask) if arguments.mask else None
     planned, failures = plan([Path(name) for name in arguments.inputs], out, masks, SUFFIXES + acquire.VIDEO_SUFFIXES)
     videos = [job for job in planned if acquire.is_video(job.source)]
-    if videos and (masks or options.is_compared):
-        failures += [_no_photograph(job, "--mask" if masks else "--compare") for job in videos]
+    refused = []
+    if masks or options.is_compared:
+        refused = [_no_photograph(job, "--mask" if masks else "--compare") for job in videos]
         videos = []
     jobs, clashes = _keep_names_apart([job for job in planned if not acquire.is_video(job.source)], options)
     films, more = _plan_videos(videos, jobs)
-    return jobs, films, failures + clashes + more
+    return jobs, films, failures + clashes, refused + more
 
 
 def _restore_photographs(
-    jobs: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options
+    jobs: Sequence[Job],
+    restorer: Restorer,
+    locate: Locate,
+    batch_size: int,
+    options: Options,
+    on_failure: Callable[[str], None],
 ) -> tuple[int, int]:
+    whole: list[None] = []
     with progress_bar() as progress:
         bar = progress.add_task("restoring", total=len(jobs))
-        return photographs.restore_files(
+        counts = photographs.restore_files(
             jobs,
             restorer,
             locate,
             batch_size=batch_size,
             options=options,
-            on_failure=console.report,
+            on_failure=on_failure,
             advance=lambda: progress.advance(bar),
+            on_whole=lambda: whole.append(None),
         )
+    if whole:
+        print(f"found {NO_HOLE} {console.counted(len(whole), 'photograph')}, of which nothing was changed")
+    return counts
 
 
 def _restore_videos(
-    films: Sequence[Job], restorer: Restorer, locate: Locate, batch_size: int, options: Options, done: str
+    films: Sequence[Job],
+    restorer: Restorer,
+    locate: Locate,
+    batch_size: int,
+    options: Options,
+    done: str,
+    on_failure: Callable[[str], None],
 ) -> int:
     """Restores the videos one after the other; returns how many could be. `done` is what an interrupt says first."""
     made = 0
     try:
         for job in films:
-            made += _restore_video(job, restorer, locate, batch_size, options)
+            made += _restore_video(job, restorer, locate, batch_size, options, on_failure)
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"{done}{made} of {console.counted(len(films), 'video')} are done") from error
     return made
 
 
-def _restore_video(job: Job, restorer: Restorer, locate: Locate, batch_size: int, options: Options) -> int:
+def _restore_video(
+    job: Job,
+    restorer: Restorer,
+    locate: Locate,
+    batch_size: int,
+    options: Options,
+    on_failure: Callable[[str], None],
+) -> int:
     """Restores one video; returns 1, or 0 where it could not be."""
-    with progress_bar() as progress, console.reported(console.report), console.told_of(str(job.source)):
+    with progress_bar() as progress, console.reported(on_failure), console.told_of(str(job.source)):
         bar = progress.add_task(job.source.name, total=None)
         frames, faces = video.restore_file(
             job.source,

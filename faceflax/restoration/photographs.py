@@ -64,6 +64,11 @@ class _Work:
     restored: list[np.ndarray] = dataclasses.field(default_factory=list)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether a mask without a hole was given."""
+        return self.missing is not None and not self.missing.any()
+
+    @property
     def crops(self) -> list[Crop]:
         return [subject.crop for subject in self.subjects if subject.crop is not None]
 
@@ -82,6 +87,7 @@ def restore_files(
     options: Options,
     on_failure: Callable[[str], None],
     advance: Callable[[], None],
+    on_whole: Callable[[], None] = lambda: None,
 ) -> tuple[int, int]:
     """Restores the faces in every job's photograph and writes it with a report; returns how many photographs and faces.
 
@@ -97,6 +103,7 @@ def restore_files(
       on_failure: called with one sentence for each photograph that could not be restored, or has holes that could not
         be filled; the rest goes on.
       advance: called once for every job, when it is done with.
+      on_whole: called for each photograph whose mask has no hole, which is written as it was.
 
     Raises:
       UserError: the disk is full or read-only, so that going on is no use.
@@ -106,11 +113,13 @@ def restore_files(
 
     def settle(future: Future) -> None:
         with reported(on_failure):
-            faces, failure = future.result()
+            faces, failure, is_whole = future.result()
             counts[0] += 1
             counts[1] += faces
             if failure:
                 on_failure(failure)
+            if is_whole:
+                on_whole()
         advance()
 
     def fail(failure: str) -> None:
@@ -162,23 +171,28 @@ def _read(job: Job, locate: Locate, size: int, options: Options) -> _Work:
     photograph = images.read(job.source)
     options.check_size(job.source, photograph.pixels.shape[:2])
     missing = None if job.mask is None else images.read_mask(job.mask, photograph.pixels.shape[:2])
-    if missing is not None and not missing.any():
-        raise UserError(f"{job.source}: its mask {job.mask} is empty; draw what is missing in any colour but black")
+    if missing is not None and not missing.any():  # so all of it is known, and no face is looked for
+        return _Work(job, photograph, missing, [], photograph.pixels)
     filled = None
     if missing is not None:
+        holes.check_seen(job.source, photograph.alpha, missing)
         filled = dataclasses.replace(photograph, pixels=holes.fill(photograph.pixels, missing))
     found = subjects.find(photograph, locate, size, missing, filled=filled, only_centre=options.only_centre)
     if not found:
-        raise UserError(
-            f"{job.source}: no face found; pass --aligned if it is a face that fills the image, or give one of 20 "
-            "pixels at least"
-        )
+        raise UserError(f"{job.source}: no face found{_advice(photograph, missing)}")
     if filled is not None:
         return _with_holes(job, photograph, missing, filled, found)
     if all(subject.crop is None for subject in found):
         reason = f"{_reason(found)}; cut the face out and pass --aligned, or leave it out"
         raise UserError(f"{job.source}: nothing to restore: {reason}")
     return _Work(job, photograph, None, found, photograph.pixels)
+
+
+def _advice(photograph: Photograph, missing: np.ndarray | None) -> str:
+    """What to do where no face was found."""
+    if missing is None and photograph.alpha is not None and not photograph.alpha.all():
+        return ", and what is transparent in it is no hole; save it without transparency and draw a --mask of its holes"
+    return "; pass --aligned if it is a face that fills the image, or give one of 20 pixels at least"
 
 
 def _with_holes(
@@ -201,13 +215,13 @@ def _reason(found: list[Subject]) -> str:
     return min(reasons, key=lambda reason: reason == subjects.NOT_CENTRE)
 
 
-def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> tuple[int, str]:
-    """Writes the photograph with its faces put back; returns their number, and `_Work.failure`.
+def _finish(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> tuple[int, str, bool]:
+    """Writes the photograph with its faces put back; returns their number, `_Work.failure` and `_Work.is_whole`.
 
     `taken` is as in `results.forget`.
     """
     with told_of(str(work.job.source)):
-        return _put_together(work, model, options, taken), work.failure
+        return _put_together(work, model, options, taken), work.failure, work.is_whole
 
 
 def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[str]) -> int:

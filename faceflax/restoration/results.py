@@ -1,12 +1,11 @@
 """What is published of a file that was restored: its result, never beside what an earlier run said of another one."""
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from faceflax.files import atomic_path
+from faceflax.files import atomic_path, parse_json
 from faceflax.preprocessing import images
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
@@ -59,7 +58,7 @@ def forget(output: Path, taken: frozenset[str] = frozenset()) -> None:
 def _read(path: Path) -> dict[str, Any]:
     """The JSON object in a file; empty where there is none."""
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("gradio") is None:
         raise UserError("the page needs gradio; install it with pip install 'faceflax[serve]'")
     allowed = Limits(arguments.max_megabytes, arguments.max_megapixels, arguments.per_minute, arguments.queue)
-    if min(vars(allowed).values()) <= 0:
+    if not all(limit > 0 for limit in vars(allowed).values()):  # what is no number is none of them either
         raise UserError("a limit of 0 or less lets nobody in; give numbers over 0")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is left behind is removed then too
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow

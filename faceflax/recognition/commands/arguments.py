@@ -3,6 +3,7 @@
 import argparse
 import importlib
 
+from faceflax.arguments import COUNT, number, whole
 from faceflax.errors import ended_in_order
 
 _SAID = "A file that cannot be done is reported, the others are done, and the exit status is 1."
@@ -36,7 +37,7 @@ def _add_photographs(parser: argparse.ArgumentParser, several: str = "it is an e
     )
     parser.add_argument("--encoder", help="the face encoder (default: the gallery's, else faceres)")
     parser.add_argument(
-        "--batch-size", type=int, default=16, metavar="N", help="faces embedded at once (default: %(default)s)"
+        "--batch-size", type=COUNT, default=16, metavar="N", help="faces embedded at once (default: %(default)s)"
     )
 
 
@@ -61,13 +62,16 @@ def _add_where(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_threshold(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--threshold", type=float, metavar="T", help="the score above which faces are one person's")
+    parser.add_argument(
+        "--threshold", type=number("from -1 to 1"), metavar="T", help="the score above which faces are one person's"
+    )
     parser.add_argument("--calibration", metavar="FILE", help="a threshold measured by faceflax calibrate")
 
 
 def _add_notes(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--consent", metavar="TEXT", help="a note on the person's consent")
-    parser.add_argument("--purpose", metavar="TEXT", help="a note on what this is for")
+    # An empty note takes the place of one that is there.
+    parser.add_argument("--consent", type=str, metavar="TEXT", help="a note on the person's consent")
+    parser.add_argument("--purpose", type=str, metavar="TEXT", help="a note on what this is for")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be given several times"
     )
@@ -102,7 +106,7 @@ def _add_identify(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("inputs", nargs="+", metavar="PHOTO|FOLDER", help="images, or folders of them")
     _add_gallery_argument(parser)
-    parser.add_argument("--top", type=int, default=3, metavar="K", help="people named (default: %(default)s)")
+    parser.add_argument("--top", type=COUNT, default=3, metavar="K", help="people named (default: %(default)s)")
     parser.add_argument(
         "--by",
         choices=("nearest", "classifier"),
@@ -145,7 +149,11 @@ def _add_calibrate(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("folder", metavar="FOLDER", help="a folder with a folder of photographs for each person")
     parser.add_argument(
-        "--far", type=float, default=1e-3, metavar="RATE", help="the rate of false acceptance (default: %(default)s)"
+        "--far",
+        type=number("between 0 and 1"),
+        default=1e-3,
+        metavar="RATE",
+        help="the rate of false acceptance (default: %(default)s)",
     )
     parser.add_argument(
         "--out", default="calibration.json", metavar="FILE", help="what --calibration takes (default: %(default)s)"
@@ -189,7 +197,7 @@ def _add_gallery(commands: argparse._SubParsersAction) -> None:
     for each in (update, delete):
         each.add_argument("--all", action="store_true", help="everybody")
     check = action("check", "measure how many of the nearest vectors the gallery's index finds, against brute force")
-    check.add_argument("--queries", type=int, default=200, metavar="N", help="searches (default: %(default)s)")
+    check.add_argument("--queries", type=COUNT, default=200, metavar="N", help="searches (default: %(default)s)")
     export = choosing("export", "write a training set: the vectors as a tfds dataset, or the people's photographs")
     export.add_argument("--out", required=True, metavar="DIR", help="where it goes; made for its owner alone")
     export.add_argument(
@@ -211,4 +219,6 @@ def _add_reconstruct(commands: argparse._SubParsersAction) -> None:
     _add_gallery_argument(parser)
     parser.add_argument("--name", required=True, metavar="WHO", help="the person")
     parser.add_argument("--out", default="estimate.png", metavar="FILE.png", help="the picture (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=256, metavar="PIXELS", help="its side (default: %(default)s)")
+    parser.add_argument(
+        "--size", type=whole("of pixels"), default=256, metavar="PIXELS", help="its side (default: %(default)s)"
+    )

@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     if len(set(people.values())) < 2:
         raise UserError(f"{folder} shows fewer than two people: it must hold a folder of photographs for each person")
     encoder = session.choose_encoder(None, arguments.encoder)
-    console.make_place(out)
+    console.check_place(out)
     failures = session.Failures()
     for each in refused:
         failures.note(*each)

@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     version = found[0][0][0].version
     reconstruct.check(version, arguments.size)
-    console.make_place(out)
+    console.check_place(out)
     mean = np.concatenate([vectors for _, vectors in found]).mean(axis=0)
     runtime.start()
     make = reconstruct.Reconstructor(version, arguments.size, parallel.one_device())

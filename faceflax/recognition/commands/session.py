@@ -37,8 +37,6 @@ def check(arguments: argparse.Namespace, *, create: bool = False) -> None:
     """
     given = vars(arguments)
     if "gallery" in given:
-        if not arguments.gallery:
-            raise UserError("--gallery is empty; name a file, such as faces.db, or a server, http://host:port")
         place.check(arguments.gallery, create=create)
     if given.get("batch_size", 1) < 1:
         raise UserError(f"--batch-size {arguments.batch_size} is not a number of photographs; make it 1 or more")
@@ -49,8 +47,6 @@ def check(arguments: argparse.Namespace, *, create: bool = False) -> None:
 def _check_threshold(arguments: argparse.Namespace) -> None:
     if arguments.calibration is not None and arguments.threshold is not None:
         raise UserError("--threshold and --calibration both say what passes; give one of them")
-    if arguments.calibration == "":
-        raise UserError("--calibration is empty; name a file that faceflax calibrate wrote")
     if arguments.threshold is not None and not -1 <= arguments.threshold <= 1:  # also what is no number
         raise UserError(f"--threshold {arguments.threshold:g} is no score; choose one from -1 to 1")
 
