@@ -15,7 +15,7 @@ from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
 from faceflax.preprocessing.landmarks import TEMPLATE
-from faceflax.restoration import aligned, photographs, seam, subjects
+from faceflax.restoration import aligned, filling, photographs, seam, subjects
 from faceflax.restoration.restorers import Restorer
 from faceflax.restoration.subjects import Located
 from tests import faces, profiles
@@ -174,7 +174,7 @@ def test_a_hole_is_filled_in_the_photographs_own_values(monkeypatch):
     holes[40:50, 50:60] = True
     (subject,) = subjects.find(_scene(ADOBE), _locate, SIZE, holes)
     after = _scene(ADOBE).pixels
-    subjects.fill_in(after, subject.crop, np.full((SIZE, SIZE, 3), (0, 1, 0), np.float32), holes, 1)
+    filling.fill(after, [subject.crop], [np.full((SIZE, SIZE, 3), (0, 1, 0), np.float32)], holes, 1)
     green = converted(np.full((1, 1, 3), (0, 255, 0), np.uint8), None, ADOBE)[0, 0]
     assert np.abs(after[holes].astype(int) - green).max() <= 1 and green[0] > 100
     np.testing.assert_array_equal(after[~holes], _scene(ADOBE).pixels[~holes])

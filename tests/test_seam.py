@@ -7,7 +7,7 @@ import pytest
 from faceflax.preprocessing.detection import Face
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.landmarks import TEMPLATE
-from faceflax.restoration import aligned, restorers, seam, subjects
+from faceflax.restoration import aligned, filling, restorers, seam, subjects
 from faceflax.restoration.subjects import Located
 from tests import faces
 
@@ -41,7 +41,7 @@ def of_a_photograph(restorer, photograph, hole):
     (subject,) = subjects.find(photograph, lambda pixels: [face], restorer.size, hole)
     crop, result = subject.crop, photograph.pixels.copy()
     restored = crop.in_own_light(restorer.restore(crop.shown[None], crop.missing[None])[0])
-    subjects.fill_in(result, crop, restored, hole, 1)
+    filling.fill(result, [crop], [restored], hole, 1)
     return result
 
 

@@ -45,9 +45,10 @@ def soft_mask(hull: np.ndarray, size: int) -> np.ndarray:
     return (share * share * (3 - 2 * share)).astype(np.float32)
 
 
-def from_middle(points: np.ndarray) -> np.ndarray:
-    """Returns how far `points` [N, 2], in parts of the crop's side, lie from a face's middle: 1 on its `outline`."""
-    return np.hypot(*((points - _MIDDLE) / _RADII).T)
+def from_middle(size: int) -> np.ndarray:
+    """Returns how far a crop's pixels lie from the face's middle, float32 [size, size]: 1 on its `outline`."""
+    across, down = ((np.arange(size) + 0.5)[:, None] / size - _MIDDLE).T / _RADII[:, None]
+    return np.hypot(across[None], down[:, None]).astype(np.float32)
 
 
 def square(size: int) -> np.ndarray:
@@ -146,15 +147,11 @@ def paste(
       float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
     """
     weight = np.zeros(pixels.shape[:2], np.float32)
-    window = _window(place, mask, weight.shape)
+    window = reach(place, mask, weight.shape)
     if window is None:
         return weight
-    rows, columns = window
-    shape = (rows.stop - rows.start, columns.stop - columns.start)
-    matrix = place.inverse.copy()
-    matrix[:, 2] -= columns.start, rows.start
-    colour = alignment.warp(np.ascontiguousarray(restored, np.float32), matrix, shape, cv2.BORDER_REPLICATE)
-    share = np.clip(alignment.warp(mask, matrix, shape, cv2.BORDER_CONSTANT), 0, 1)
+    colour = into(window, np.ascontiguousarray(restored, np.float32), place, cv2.BORDER_REPLICATE)
+    share = np.clip(into(window, mask, place), 0, 1)
     if allowed is not None:
         share *= allowed[window]
         around = np.atleast_3d(pixels[window]).astype(np.float32) / np.iinfo(pixels.dtype).max
@@ -175,8 +172,18 @@ def _blend(pixels: np.ndarray, colour: np.ndarray, share: np.ndarray, kept: floa
     pixels[:] = np.round(old + share * (np.clip(colour * most + kept * old, 0, most) - old))
 
 
-def _window(place: Alignment, mask: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice] | None:
-    """The rows and columns of an image of `shape` that the mask's non-zero part can reach, or None."""
+def into(
+    window: tuple[slice, slice], values: np.ndarray, place: Alignment, border: int = cv2.BORDER_CONSTANT
+) -> np.ndarray:
+    """Returns what `values` of a crop, float32 [S, S] or [S, S, C], are in the rows and columns of its photograph."""
+    rows, columns = window
+    matrix = place.inverse.copy()
+    matrix[:, 2] -= columns.start, rows.start
+    return alignment.warp(values, matrix, (rows.stop - rows.start, columns.stop - columns.start), border)
+
+
+def reach(place: Alignment, mask: np.ndarray, shape: tuple[int, int]) -> tuple[slice, slice] | None:
+    """Returns the rows and columns of an image of `shape` that the mask's non-zero part can reach, or None."""
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return None

@@ -14,7 +14,7 @@ from faceflax.preprocessing import images, sizes
 from faceflax.preprocessing.console import reported, told_of
 from faceflax.preprocessing.images import Photograph
 from faceflax.preprocessing.inputs import Job
-from faceflax.restoration import holes, paste, report, results, subjects
+from faceflax.restoration import filling, holes, paste, report, results, subjects
 from faceflax.restoration.ahead import behind, submit_ahead, threads
 from faceflax.restoration.batches import Batches, weight
 from faceflax.restoration.restorers import Restorer
@@ -199,7 +199,7 @@ def _with_holes(
     job: Job, photograph: Photograph, missing: np.ndarray, filled: Photograph, found: list[Subject]
 ) -> _Work:
     """A photograph whose holes are filled but for those in faces that are not restored."""
-    left = subjects.holes_left(found, missing)
+    left = filling.holes_left(found, missing)
     if not left.any():
         return _Work(job, photograph, missing, found, filled.pixels)
     if all(subject.crop is None for subject in found):
@@ -257,10 +257,5 @@ def _pasted(work: _Work, times: int) -> tuple[np.ndarray, list[float | None], in
     if missing is None:
         return after, [subjects.put_back(after, *face, times) for face in faces], None
     missing = paste.enlarge(missing.view(np.uint8), times) > 0
-    beside, known = missing.copy(), ~missing
-    owners = subjects.share_out(work.crops, missing, times)
-    for number, face in enumerate(faces):
-        own = owners == number
-        beside &= subjects.fill_in(after, *face, own, times, known) == 0
-        known |= own
+    beside = filling.fill(after, work.crops, work.restored, missing, times)
     return after, [None] * len(faces), int(beside.sum())

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-import cv2
 import numpy as np
 
 from faceflax.preprocessing import alignment, colour, detection, images, mesh
@@ -154,27 +153,6 @@ def _sureness(located: Located) -> float:
     return 0.0 if located.mesh is None else round(located.mesh.score, 4)  # nearer to 1 it tells nothing
 
 
-def holes_left(found: Sequence[Subject], missing: np.ndarray) -> np.ndarray:
-    """Returns which of the holes, both bool [H, W], lie in a face that is not restored, and in none that is."""
-    left = np.zeros(missing.shape, np.uint8)
-    for is_restored in (False, True):
-        for subject in found:
-            if subject.skipped != NO_HOLE and (subject.crop is not None) == is_restored:
-                cv2.fillConvexPoly(left, _outline(subject.located), 0 if is_restored else 1)
-    return missing & (left > 0)
-
-
-def _outline(located: Located) -> np.ndarray:
-    """int32 [N, 1, 2], a convex polygon around a face in its photograph."""
-    try:
-        place = alignment.align(located.face.points, 1)
-        points = place.to_photograph(hull(located.mesh, place))
-    except ValueError:
-        left, top, right, bottom = located.face.box
-        points = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-    return cv2.convexHull(np.round(points).astype(np.int32))
-
-
 def nearest_to_middle(faces: list[Located], shape: Sequence[int]) -> list[Located]:
     """Returns the face, if there is one, that is nearest to the middle of a picture of `shape` (H, W, ...)."""
     return sorted(faces, key=lambda found: np.hypot(*(found.face.box[:2] + found.face.box[2:] - shape[1::-1])))[:1]
@@ -257,56 +235,3 @@ def put_back(
     place = paste.enlarged(crop.place, times)
     paste.paste(pixels, matched - np.float32(kept) * crop.own, crop.mask, place, kept=kept)
     return spared
-
-
-def share_out(crops: Sequence[Crop], missing: np.ndarray, times: int) -> np.ndarray:
-    """Returns whose each hole is, int16 [H, W]: the number of the crop that fills it, or -1 where none reaches.
-
-    Where several crops reach a pixel it belongs to the face that it lies furthest inside of, or is least outside of,
-    in parts of that face's size: beside a cheek, each of two faces draws its own.
-
-    Args:
-      crops: the faces.
-      missing: bool [H, W], the holes, in the photograph enlarged `times` times.
-      times: how much it was enlarged.
-    """
-    owners = np.full(missing.shape, -1, np.int16)
-    rows, columns = np.nonzero(missing)
-    centres = np.column_stack([columns, rows]) + 0.5
-    nearest, owner = np.full(len(rows), np.inf, np.float32), np.full(len(rows), -1, np.int16)
-    for number, crop in enumerate(crops):
-        inside = paste.enlarged(crop.place, times).to_crop(centres) / crop.place.size
-        distance = np.where(((inside > 0) & (inside < 1)).all(axis=1), paste.from_middle(inside), np.inf)
-        owner[distance < nearest] = number
-        nearest = np.minimum(nearest, distance)
-    owners[rows, columns] = owner
-    return owners
-
-
-def fill_in(
-    pixels: np.ndarray,
-    crop: Crop,
-    restored: np.ndarray,
-    missing: np.ndarray,
-    times: int,
-    known: np.ndarray | None = None,
-) -> np.ndarray:
-    """Puts what the network made of the holes of a crop into `pixels`, in place, and nothing else.
-
-    Args:
-      pixels: the photograph, enlarged `times` times.
-      crop: what was restored.
-      restored: float32 [S, S, 3], in the light of the crop.
-      missing: bool, as `pixels`: the holes.
-      times: how much `pixels` were enlarged.
-      known: bool, as `pixels`: what the holes are brought to; None: all else.
-
-    Returns:
-      float32 [H, W], how much of it shows where; a pixel of 0 was not touched.
-
-    Raises:
-      ValueError: `restored` is not finite.
-    """
-    restorers.check_finite(restored)
-    place = paste.enlarged(crop.place, times)
-    return paste.paste(pixels, colour.from_srgb(restored, crop.profile), crop.mask, place, missing, known)
