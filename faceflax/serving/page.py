@@ -210,7 +210,9 @@ class _Page:
             output = self._new_folder() / "restored.png"
             restorer = self._site.models.load(model, fidelity)
             locate = None if is_face else self._site.locate
-            after = restoring.restore(Path(working), output, missing, restorer, locate)
+            after, told = restoring.restore(Path(working), output, missing, restorer, locate)
+        if told:
+            gr.Warning(told)
         pair = tuple(images.to_srgb8(photograph) for photograph in (before, after))
         return pair, gr.DownloadButton(value=str(output), interactive=True)
 
