@@ -124,6 +124,7 @@ def ask(gate, path, headers):
     async def send(message):
         sent.append(message)
 
+    headers = [(b"host", b"localhost"), *headers]
     scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": ("10.0.0.1", 1)}
     parts = [{"type": "http.request", "body": bytes(9), "more_body": more} for more in (True, True, False)]
 
@@ -162,7 +163,7 @@ def test_the_gate_does_not_listen_for_ever_to_what_it_refuses():
     async def send(message):
         pass
 
-    scope = {"type": "http", "method": "POST", "path": "/upload", "headers": [], "client": None}
+    scope = {"type": "http", "method": "POST", "path": "/upload", "headers": [(b"host", b"localhost")], "client": None}
     asyncio.run(asyncio.wait_for(Gate(None, Limits(megabytes=1))(scope, receive, send), 60))
     assert 2 < len(taken) < 6
 
