@@ -283,6 +283,12 @@ def _add_serve(commands: argparse._SubParsersAction) -> None:
         help="a model to choose, listed before those of `faceflax models`; of these a name, to be chosen at first; may "
         "be repeated",
     )
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        metavar="NAME",
+        help="a further name by which browsers may ask for the page, as of a proxy before it; may be repeated",
+    )
     parser.add_argument("--aligned", action="store_true", help="only face crops, so that no face detector is needed")
     parser.add_argument(
         "--max-megabytes", type=number("over 0"), default=20, metavar="N", help="of a file (default: %(default)s)"

@@ -1,4 +1,4 @@
-"""Ctrl-C while files are restored, in a process of its own with a network and faces that are known."""
+"""Ctrl-C and SIGTERM while files are restored, in a process of its own with a network and faces that are known."""
 
 import os
 import signal
@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from faceflax.restoration import interruption
 from tests.known_faces import CORNERS, SIZE, jobs
 
 SOON = 4  # seconds; 2 are promised, of a machine that has nothing else to do
@@ -41,21 +42,27 @@ cli.main(["restore", sys.argv[1], "--out", sys.argv[2]])
 """
 
 
-def test_one_ctrl_c_ends_soon_and_a_second_does_no_harm(tmp_path):
+SIGNALS = pytest.mark.parametrize(
+    ("number", "status", "word"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
+)
+
+
+@SIGNALS
+def test_one_signal_ends_soon_and_a_second_does_no_harm(tmp_path, number, status, word):
     jobs(tmp_path, 60)
     command = [sys.executable, "-c", _PROGRAM, str(tmp_path / "in"), str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while "writing" not in process.stdout.readline():
             pass
         start = time.perf_counter()
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         time.sleep(0.1)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert time.perf_counter() - start < SOON
-    assert process.returncode == 130
+    assert process.returncode == status
     lines = [line for line in said.splitlines() if "restoring" not in line and line.strip()]
-    assert len(lines) == 1 and lines[0].startswith("interrupted: ") and lines[0].endswith(" of 60 photographs are done")
+    assert len(lines) == 1 and lines[0].startswith(f"{word}: ") and lines[0].endswith(" of 60 photographs are done")
     made = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert made and len(made) < 60 and not [name for name in made if name.startswith(".")]
     assert int(lines[0].split()[1]) == len([name for name in made if name.endswith(".png")])
@@ -85,14 +92,41 @@ with interruption.ends_soon(), files.atomic_path(sys.argv[1]) as temporary:
 """
 
 
-def test_a_full_pipe_and_a_writer_of_its_own_do_not_outlive_ctrl_c(tmp_path):
+@SIGNALS
+def test_a_full_pipe_and_a_writer_of_its_own_do_not_outlive_a_signal(tmp_path, number, status, word):
     command = [sys.executable, "-c", _STUCK, str(tmp_path / "a.mp4")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         writer = int(process.stderr.readline())
         start = time.perf_counter()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        process.send_signal(number)
+        assert process.wait(timeout=30) == status
         assert time.perf_counter() - start < SOON
     with pytest.raises(ProcessLookupError):
         os.kill(writer, 0)
     assert not list(tmp_path.iterdir())
+
+
+_BEHIND = """
+import os, signal
+from faceflax.restoration import interruption
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+try:
+    with interruption.ends_soon():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
+except KeyboardInterrupt:
+    interruption.finish()
+"""
+
+
+def test_a_job_in_the_background_heeds_sigterm_alone():
+    assert subprocess.run([sys.executable, "-c", _BEHIND], timeout=30).returncode == 143
+
+
+def test_signals_mean_afterwards_what_they_did_before():
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.getsignal(number) for number in numbers]
+    with interruption.ends_soon():
+        assert not set(before) & {signal.getsignal(number) for number in numbers}
+    assert [signal.getsignal(number) for number in numbers] == before

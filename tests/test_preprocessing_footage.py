@@ -1,6 +1,10 @@
 """Videos, cameras and streams as `faceflax normalize` reads them."""
 
+import contextlib
+import functools
+import http.server
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -33,6 +37,41 @@ def test_a_camera_that_is_not_there_is_one_sentence(tmp_path, capfd):
     error = capfd.readouterr().err
     assert error.count("no such camera or stream") == 2 and error.count("\n") == 2
     assert "secret" not in error and "key" not in error
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextlib.contextmanager
+def serving(folder, monkeypatch):
+    """The URL of a server of the files in `folder`."""
+    monkeypatch.delenv("http_proxy", raising=False)  # which FFmpeg would ask
+    handler = functools.partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_stream_is_read_from_its_url(tmp_path, monkeypatch):
+    video(tmp_path / "clip.avi")
+    with serving(tmp_path, monkeypatch) as home:
+        received = list(acquire.frames(f"{home}/clip.avi?key=s", every=2))
+        first = list(acquire.frames(f"{home}/clip.avi", limit=2))
+        assert normalize(f"{home}/clip.avi", "--out", tmp_path / "out", "--size", "64", "--frames", "2") == 0
+    assert [number for number, _ in received] == [0, 2, 4] and [number for number, _ in first] == [0, 1]
+    for (_, frame), (_, own) in zip(received, acquire.frames(str(tmp_path / "clip.avi"), every=2), strict=True):
+        assert frame.shape == (160, 160, 3) and frame.dtype == np.uint8
+        np.testing.assert_array_equal(frame, own)
+    record, *made = sorted(names(tmp_path / "out"), key=lambda name: not name.endswith(".json"))
+    assert [name.rpartition("/")[2] for name in made] == ["000000.png", "000001.png"]
+    assert len(json.loads((tmp_path / "out" / record).read_text())["faces"]) == 2
 
 
 def test_no_capture_removes_an_earlier_one(tmp_path, monkeypatch):

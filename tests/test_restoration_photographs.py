@@ -56,7 +56,7 @@ def test_a_report_goes_with_each_photograph(tmp_path):
     run(made, lambda pixels: [*located(*CORNERS), odd])
     report = json.loads((tmp_path / "out" / "00.json").read_text())
     assert report["source"] == str(made[0].source) and report["result"] == str(made[0].output)
-    assert (report["width"], report["height"]) == (120, 110)
+    assert (report["width"], report["height"], report["times"]) == (120, 110, 1)
     assert report["model"] == {"model": "known", "fingerprint": "c0ffee", "size": SIZE} and report["command"]
     *good, bad = report["faces"]
     assert [face["restored"] for face in good] == [True] * 3 and not bad["restored"] and "five points" in bad["reason"]
@@ -122,6 +122,9 @@ def test_enlarging_and_comparing(tmp_path, options):
     assert after.shape == before.shape
     same = (after == before).all(axis=-1)
     assert same[: 8 * options.times].all() and 0.3 < same.mean() < 0.9
+    report = json.loads(results.report_path(made[0].output).read_text())
+    assert (report["width"], report["height"], report["times"]) == (120, 110, options.times)
+    assert [face["box"] for face in report["faces"]] == [[x, y, x + SIDE, y + SIDE] for x, y in CORNERS]
     pair = results.comparison_path(made[0].output)
     assert pair.exists() == options.is_compared
     if options.is_compared:

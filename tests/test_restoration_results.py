@@ -71,6 +71,17 @@ def test_a_result_that_cannot_be_written_keeps_the_earlier_one_whole(compared, m
     assert {path.name: path.read_bytes() for path in compared.output.parent.iterdir()} == before
 
 
+def test_a_result_that_cannot_be_replaced_stays_without_its_report(compared, monkeypatch):
+    def fail(path, target):
+        raise OSError(5, "Input/output error")
+
+    before = compared.output.read_bytes()
+    monkeypatch.setattr(results.Path, "replace", fail)
+    with pytest.raises(UserError, match="cannot write"):
+        run([compared], always(*CORNERS), lambda image, mask: 1 - image)
+    assert names(compared.output.parent) == ["00.png"] and compared.output.read_bytes() == before
+
+
 def test_what_no_report_of_ours_names_stays(tmp_path):
     (job,) = jobs(tmp_path, 1)
     job.output.parent.mkdir()

@@ -124,6 +124,7 @@ def ask(gate, path, headers):
     async def send(message):
         sent.append(message)
 
+    headers = [(b"host", b"localhost"), *headers]
     scope = {"type": "http", "method": "POST", "path": path, "headers": headers, "client": ("10.0.0.1", 1)}
     parts = [{"type": "http.request", "body": bytes(9), "more_body": more} for more in (True, True, False)]
 
@@ -162,7 +163,7 @@ def test_the_gate_does_not_listen_for_ever_to_what_it_refuses():
     async def send(message):
         pass
 
-    scope = {"type": "http", "method": "POST", "path": "/upload", "headers": [], "client": None}
+    scope = {"type": "http", "method": "POST", "path": "/upload", "headers": [(b"host", b"localhost")], "client": None}
     asyncio.run(asyncio.wait_for(Gate(None, Limits(megabytes=1))(scope, receive, send), 60))
     assert 2 < len(taken) < 6
 
@@ -219,11 +220,12 @@ def test_a_face_is_restored_whole_or_in_its_holes(tmp_path, monkeypatch):
     write(source, Photograph(face, None))
     (tmp_path / "out").mkdir()
     output = tmp_path / "out" / "restored.png"
-    after = restoring.restore(source, output, None, inverting(), None)
+    after, told = restoring.restore(source, output, None, inverting(), None)
     np.testing.assert_array_equal(after.pixels, 255 - face)
+    assert not told
     missing = np.zeros((SIZE, SIZE), bool)
     missing[4:9, 5:20] = True
-    after = restoring.restore(source, output, missing, inverting(), None)
+    after, _ = restoring.restore(source, output, missing, inverting(), None)
     np.testing.assert_array_equal(after.pixels[~missing], face[~missing])
     assert (after.pixels[missing] == 128).all() and (read(output).pixels == after.pixels).all()
 
@@ -241,7 +243,7 @@ def test_a_photograph_is_restored_where_its_face_is(tmp_path):
     write(source, Photograph(faces.background(110, 120), None))
     face = Face(np.array([40.0, 30, 80, 70]), corner + side * TEMPLATE, 0.9)
     checks = Restorer(SIZE, lambda image, mask: image + 0.2 * (np.indices(image.shape[1:3]).sum(0) % 2)[..., None], {})
-    after = restoring.restore(source, tmp_path / "out.png", None, checks, lambda pixels: [Located(face, None)])
+    after, _ = restoring.restore(source, tmp_path / "out.png", None, checks, lambda pixels: [Located(face, None)])
     changed = np.argwhere((after.pixels != read(source).pixels).any(axis=-1))
     assert len(changed) > 100 and changed.min(0)[0] > 20 and changed.max(0)[1] < 95
     with pytest.raises(UserError, match="^No face found; tick .one face that fills the picture.") as caught:

@@ -1,13 +1,11 @@
 """The page's application calls no other server, whatever a visitor sends it."""
 
-import json
 import types
 
-import PIL.Image
 import pytest
-from fastapi.testclient import TestClient
 
 from faceflax.serving.limits import Limits
+from tests.visits import call, visiting
 
 pytest.importorskip("gradio", reason="needs faceflax[serve]")
 ADDRESS = "https://example.org/large.png"
@@ -34,20 +32,8 @@ def page(tmp_path_factory):
         for name in ("async_ssrf_protected_get", "async_ssrf_protected_download"):
             patch.setattr(gradio.processing_utils, name, fetch)
         patch.setattr(gradio.routes, "secure_url_stream_response", fetch)
-        patch.setattr(PIL.Image, "MAX_IMAGE_PIXELS", PIL.Image.MAX_IMAGE_PIXELS)  # the page sets it
-        app = page.create_app(page.Site(models, None, tmp_path_factory.mktemp("site"), Limits()))
-        with TestClient(app, raise_server_exceptions=False) as visitor:
+        with visiting(page.Site(models, None, tmp_path_factory.mktemp("site"), Limits())) as visitor:
             yield visitor, fetched
-
-
-def ask(visitor, inputs, name):
-    """The server's last words about a call of the function `name`."""
-    calls = {call["api_name"]: call["id"] for call in visitor.get("/config").json()["dependencies"]}
-    body = {"data": inputs, "fn_index": calls[name], "session_hash": "stranger"}
-    assert visitor.post("/gradio_api/queue/join", json=body).status_code == 200
-    answers = visitor.get("/gradio_api/queue/data?session_hash=stranger").text
-    messages = [json.loads(line[5:]) for line in answers.splitlines() if line.startswith("data:")]
-    return next(message for message in messages if message["msg"] == "process_completed")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +48,7 @@ def ask(visitor, inputs, name):
 )
 def test_a_url_for_a_file_is_refused_before_it_is_fetched(page, inputs, name):
     visitor, fetched = page
-    said = ask(visitor, inputs, name)
+    said = call(visitor, inputs, name)[-1]
     assert not said["success"] and "was not uploaded here" in said["output"]["error"]
     assert not fetched
 

@@ -136,3 +136,5 @@ def test_enlarged_and_without_sound(tmp_path, in_turn):
     result = film.probe(tmp_path / "out.mp4")
     assert result.shape == (192, 256) and len(list(result.frames())) == FRAMES
     assert len(streams(tmp_path / "out.mp4")) == 1
+    report = json.loads((tmp_path / "out.json").read_text())
+    assert (report["width"], report["height"], report["times"]) == (128, 96, 2)

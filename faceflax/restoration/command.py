@@ -19,7 +19,8 @@ MOST_UPSCALE = 4
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Restores the files that the arguments name; returns 0, 1 when some could not be, or 130 after Ctrl-C.
+    """Restores the files that the arguments name; returns 0, 1 when some could not be, 130 after Ctrl-C or 143
+    after SIGTERM.
 
     Raises `UserError` when nothing can be restored at all: no model, an output folder that cannot be written.
     """
@@ -27,9 +28,10 @@ def run(arguments: argparse.Namespace) -> int:
         with interruption.ends_soon():
             return _run(arguments)
     except KeyboardInterrupt as error:
-        print(f"interrupted: {error}" if str(error) else "interrupted", file=sys.stderr, flush=True)
+        word = interruption.word()
+        print(f"{word}: {error}" if str(error) else word, file=sys.stderr, flush=True)
         interruption.finish()
-        return interruption.STATUS
+        return interruption.status()
 
 
 def _run(arguments: argparse.Namespace) -> int:

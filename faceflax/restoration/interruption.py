@@ -1,4 +1,4 @@
-"""Ctrl-C: one ends a command soon, whatever its threads are at, and a second one does no harm."""
+"""Ctrl-C and SIGTERM: one ends a command soon, whatever its threads are at, and a second one does no harm."""
 
 import contextlib
 import os
@@ -13,8 +13,8 @@ from typing import Any
 
 from faceflax import files
 
-STATUS = 130  # as shells expect
-_is_stopped = threading.Event()
+_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_stopped_by: list[int] = []  # the signal that came, if any
 _PATIENCE = 1.5  # seconds for the threads to end what they are at
 _PATIENCE_WITH_CHILD = 0.2  # seconds for a process that was killed to be gone
 _children: set[subprocess.Popen] = set()
@@ -22,27 +22,37 @@ _children: set[subprocess.Popen] = set()
 
 @contextlib.contextmanager
 def ends_soon() -> Iterator[None]:
-    """Within it, SIGINT raises one `KeyboardInterrupt`, and the process is over 1.5 seconds later, with status 130.
+    """Within it, SIGINT or SIGTERM raises one `KeyboardInterrupt`; the process ends 1.5 seconds later with `status`.
 
     A thread in the middle of a library's call cannot be stopped; what it had written in part is removed. Further
-    SIGINTs are passed over. Does nothing in a thread that is not the main one, which signals do not reach, and where
-    SIGINT is ignored, as by a shell's jobs in the background.
+    signals are passed over. Does nothing in a thread that is not the main one, which signals do not reach, and nothing
+    of a signal that is ignored, as SIGINT is by a shell's jobs in the background.
     """
     is_main = threading.current_thread() is threading.main_thread()
-    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        yield
-        return
-    before = signal.signal(signal.SIGINT, _stop)
+    heeded = [number for number in _WORDS if is_main and signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, _stop) for number in heeded}
     try:
         yield
     finally:
-        if signal.getsignal(signal.SIGINT) is _stop:
-            signal.signal(signal.SIGINT, before)
+        for number in heeded:
+            if signal.getsignal(number) is _stop:
+                signal.signal(number, before[number])
+
+
+def status() -> int:
+    """What shells expect of a process that was stopped: 143 after SIGTERM within `ends_soon`, else 130."""
+    return 128 + (_stopped_by or [signal.SIGINT])[0]
+
+
+def word() -> str:
+    """What was done to the process, in a word: "terminated" after SIGTERM within `ends_soon`, else "interrupted"."""
+    return _WORDS[(_stopped_by or [signal.SIGINT])[0]]
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _is_stopped.set()
+    for each in _WORDS:
+        signal.signal(each, signal.SIG_IGN)
+    _stopped_by.append(number)
     timer = threading.Timer(_PATIENCE, _end)
     timer.daemon = True
     timer.start()
@@ -51,7 +61,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 @contextlib.contextmanager
 def running(command: list[str], **options: Any) -> Iterator[subprocess.Popen]:
-    """Yields a process that writes a file; it is over afterwards, and also where SIGINT ends this process before."""
+    """Yields a process that writes a file; it is over afterwards, and also where a signal ends this one before."""
     process = subprocess.Popen(command, **options)
     _children.add(process)
     try:
@@ -68,11 +78,11 @@ def _kill(process: subprocess.Popen, patience: float | None = None) -> None:
 
 
 def finish() -> None:
-    """Ends the process if SIGINT came within `ends_soon`, after its threads have ended or the time is over.
+    """Ends the process if SIGINT or SIGTERM came within `ends_soon`, after its threads have ended or the time is over.
 
     What was printed is written out, unless nobody takes it until then.
     """
-    if not _is_stopped.is_set():
+    if not _stopped_by:
         return
     end = time.monotonic() + _PATIENCE
     with contextlib.suppress(OSError, ValueError):
@@ -88,4 +98,4 @@ def _end() -> None:
         with contextlib.suppress(subprocess.TimeoutExpired):
             _kill(process, _PATIENCE_WITH_CHILD)
     files.remove_unfinished()
-    os._exit(STATUS)  # at once, so that no thread begins another
+    os._exit(status())  # at once, so that no thread begins another

@@ -236,7 +236,7 @@ def _put_together(work: _Work, model: dict, options: Options, taken: frozenset[s
     results.write(output, dataclasses.replace(work.photograph, pixels=after, alpha=alpha), taken)
     shape = work.photograph.pixels.shape[:2]
     faces = report.faces(work.subjects, taken_back)
-    told = report.photograph(work.job.source, output, shape, faces, beside, model, pair)
+    told = report.photograph(work.job.source, output, shape, faces, beside, model, pair, options.times)
     write_json(results.report_path(output), told)  # before the comparison, which a later run finds by it
     if pair is not None:
         doubled = None if alpha is None else np.hstack([alpha, alpha])

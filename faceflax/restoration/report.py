@@ -20,12 +20,13 @@ def photograph(
     beside: int | None,
     model: dict,
     comparison: Path | None,
+    times: int,
 ) -> dict:
     """Returns the report on a photograph of `shape` (H, W) in pixels, with these faces, made with that model.
 
     It names the comparison that lies beside `output`, or null. Boxes are x0, y0, x1, y1 and points x, y, in pixels from
-    the photograph's upper left corner. `beside` is how many of the result's pixels, in holes of a mask and of no face,
-    were filled smoothly; None where no mask was given.
+    the photograph's upper left corner; the result is `times` as wide and as high. `beside` is how many of the result's
+    pixels, in holes of a mask and of no face, were filled smoothly; None where no mask was given.
     """
     return {
         "source": str(source),
@@ -33,6 +34,7 @@ def photograph(
         "comparison": None if comparison is None else comparison.name,
         "width": shape[1],
         "height": shape[0],
+        "times": times,
         "faces": faces_done,
         **({} if beside is None else {"filled_beside_faces": beside}),
         **origin(model),

@@ -30,7 +30,8 @@ def files_of(jobs: Iterable[Job]) -> frozenset[str]:
 def write(output: Path, photograph: Photograph, taken: frozenset[str]) -> None:
     """Writes a PNG as `images.write`, in the place of an earlier run's result with all that went with it.
 
-    `taken` is as for `forget`. Raises `UserError` if it cannot; then what was there stays as it was.
+    `taken` is as for `forget`. Raises `UserError` if it cannot; then the earlier result stays, and so does what goes
+    with it, unless the very last step fails, which puts the new result in its place: `forget` came before that.
     """
     encoded = images.encode(photograph)
     with atomic_path(output) as temporary:

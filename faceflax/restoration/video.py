@@ -80,7 +80,8 @@ def restore_file(
         if not seen:
             raise UserError(f"{source}: no face found in any of its {count} frames; give one with larger faces")
     faces = [_describe(face, steady.taken_back(face.number)) for face in seen]
-    write_json(results.report_path(output), _report(source_film, output, count, faces, restorer.description))
+    told = _report(source_film, output, count, faces, options, restorer.description)
+    write_json(results.report_path(output), told)
     return count, len(seen)
 
 
@@ -195,7 +196,8 @@ def _describe(face: Seen, taken_back: float) -> dict:
     return known | {"taken_back": round(taken_back, 2)}
 
 
-def _report(source_film: Film, output: Path, count: int, faces: list[dict], model: dict) -> dict:
+def _report(source_film: Film, output: Path, count: int, faces: list[dict], options: Options, model: dict) -> dict:
     height, width = source_film.shape
     known = {"source": str(source_film.path), "result": str(output), "width": width, "height": height}
-    return known | {"frames": count, "rate": str(source_film.rate), "faces": faces} | report.origin(model)
+    known |= {"times": options.times, "frames": count, "rate": str(source_film.rate), "faces": faces}
+    return known | report.origin(model)

@@ -4,6 +4,7 @@ import argparse
 import importlib.util
 import ipaddress
 import os
+import re
 import signal
 import socket
 import sys
@@ -16,7 +17,7 @@ from absl import logging
 
 from faceflax.errors import UserError
 from faceflax.restoration import subjects
-from faceflax.serving import limits
+from faceflax.serving import gate, limits
 from faceflax.serving.limits import Limits
 from faceflax.serving.restoring import Models
 from faceflax.training import runtime
@@ -38,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is left behind is removed then too
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # our own words on damaged files follow
     logging.set_verbosity(logging.ERROR)  # orbax tells of its every step otherwise
+    further = _checked(arguments.allow_host or [])
     runtime.start()
     listener = _listen(arguments.host, arguments.port)
     with listener, tempfile.TemporaryDirectory(prefix="faceflax-serve-") as folder:
@@ -46,7 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
         _keep_gradio_at_home(Path(folder))
         from faceflax.serving import page  # only now, as Gradio reads its settings when it is imported
 
-        app = page.create_app(page.Site(models, locate, Path(folder), allowed))
+        names = _names(arguments.host, listener, further)
+        app = page.create_app(page.Site(models, locate, Path(folder), allowed, names))
         _serve(app, listener, Path(folder))
     return 0
 
@@ -63,9 +66,35 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot serve at {host}:{port}: {reason}; choose another --host or --port") from error
-    if not ipaddress.ip_address(address[0].partition("%")[0]).is_loopback:
+    if not _is_loopback(listener):
         print(f"everyone who can reach {host} can use this page; it asks for no password", file=sys.stderr)
     return listener
+
+
+def _is_loopback(listener: socket.socket) -> bool:
+    return ipaddress.ip_address(listener.getsockname()[0].partition("%")[0]).is_loopback
+
+
+def _names(host: str, listener: socket.socket, further: list[str]) -> frozenset[str] | None:
+    """By which names browsers may ask for the page: any, None, where it is open to others and no `further` is given."""
+    if not further and not _is_loopback(listener):
+        return None
+    return gate.LOOPBACK | {_spelt(name) for name in (host, listener.getsockname()[0], *further)}
+
+
+def _checked(names: list[str]) -> list[str]:
+    for name in names:
+        if not re.fullmatch(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]", _spelt(name)):
+            raise UserError(f'--allow-host "{name}" is no name; give it without scheme and port, as faces.example')
+    return names
+
+
+def _spelt(name: str) -> str:
+    """A name or an address as browsers say it."""
+    try:
+        return f"[{ipaddress.IPv6Address(name.strip('[]'))}]"
+    except ValueError:
+        return name.lower()
 
 
 def _keep_gradio_at_home(folder: Path) -> None:

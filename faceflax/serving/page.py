@@ -20,7 +20,7 @@ from faceflax.preprocessing import images
 from faceflax.preprocessing.images import Photograph
 from faceflax.restoration.subjects import Locate
 from faceflax.serving import damage, limits, restoring, sent
-from faceflax.serving.gate import Gate
+from faceflax.serving.gate import LOOPBACK, Gate
 from faceflax.serving.limits import Limits, RateLimit
 from faceflax.serving.restoring import Models
 
@@ -40,12 +40,14 @@ class Site:
       locate: finds faces; None: every picture is one face.
       folder: where pictures lie while they are needed; it exists, and is swept by others.
       limits: of each visitor.
+      names: by which browsers may ask for it, as for `Gate`.
     """
 
     models: Models
     locate: Locate | None
     folder: Path
     limits: Limits
+    names: frozenset[str] | None = LOOPBACK
 
 
 def create_app(site: Site) -> fastapi.FastAPI:
@@ -68,7 +70,7 @@ def create_app(site: Site) -> fastapi.FastAPI:
         theme=themes.Default(font=_FONTS, font_mono=("ui-monospace", "monospace")),
     )
     blocks.has_launched = True  # without it Gradio lets a mounted page's visitor name any file of this computer
-    app.add_middleware(Gate, limits=site.limits)
+    app.add_middleware(Gate, limits=site.limits, names=site.names)
     return app
 
 
@@ -210,7 +212,9 @@ class _Page:
             output = self._new_folder() / "restored.png"
             restorer = self._site.models.load(model, fidelity)
             locate = None if is_face else self._site.locate
-            after = restoring.restore(Path(working), output, missing, restorer, locate)
+            after, told = restoring.restore(Path(working), output, missing, restorer, locate)
+        if told:
+            gr.Warning(told)
         pair = tuple(images.to_srgb8(photograph) for photograph in (before, after))
         return pair, gr.DownloadButton(value=str(output), interactive=True)
 

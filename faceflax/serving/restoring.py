@@ -75,8 +75,10 @@ class Models:
 
 def restore(
     source: Path, output: Path, missing: np.ndarray | None, restorer: Restorer, locate: Locate | None
-) -> Photograph:
-    """Restores the photograph in the file `source` into the PNG file `output`, and returns it.
+) -> tuple[Photograph, str]:
+    """Restores the photograph in the file `source` into the PNG file `output`.
+
+    Returns it, and a sentence for the page on what could not be restored of it, empty where all was.
 
     Args:
       source: a file that `limits.check_file` let through.
@@ -96,12 +98,13 @@ def restore(
     job = Job(source, output, mask)
     known = {"batch_size": BATCH_SIZE, "on_failure": failures.append, "advance": lambda: None}
     if locate is None:
-        aligned.restore_files([job], restorer.restore, size=restorer.size, **known)
+        written = aligned.restore_files([job], restorer.restore, size=restorer.size, **known)
     else:
-        photographs.restore_files([job], restorer, locate, options=Options(), **known)
-    if failures:
-        raise UserError(sentence(failures[0], source))
-    return images.read(output)
+        written, _ = photographs.restore_files([job], restorer, locate, options=Options(), **known)
+    told = sentence(failures[0], source) if failures else ""
+    if not written:
+        raise UserError(told)
+    return images.read(output), told
 
 
 def sentence(failure: str, source: Path) -> str:
