@@ -19,7 +19,7 @@ import numpy as np
 from jax import lax
 from ml_collections import ConfigDict
 
-from faceflax.deblurring import deblur, fourier
+from faceflax.deblurring import deblur, fourier, is_plausible
 from faceflax.degradations.tasks import OCCLUDING
 from faceflax.errors import UserError
 from faceflax.models import resampling
@@ -121,7 +121,8 @@ def restore(
 ) -> jax.Array:
     """Returns the restored images, float32 [B, H, W, 3], each by the likeliest of the experts.
 
-    `blurs` are what each of these undoes first (`config.model.deblur`).
+    `blurs` are what each of these undoes first (`config.model.deblur`). Where what comes out is not plausible, as of an
+    image whose compression was hidden by turning it, the first expert restores the image as it was.
 
     A loop over the images, on all devices: under `vmap` every convolution would have kernels of its own for each image,
     which CPUs compute two to eight times as slowly, and exported programs cannot hold for batches of any size. XLA
@@ -133,10 +134,14 @@ def restore(
 
     def one(image: tuple[jax.Array, ...]) -> jax.Array:
         degraded, mask, expert = image
+        sharp = degraded
         for kind, is_undone in undone_by.items():  # exporters know choices between two alone
             undo = functools.partial(deblur, kind)
-            degraded = lax.cond(is_undone[expert], undo, lambda image, mask: image, degraded, mask)
-        batch = degraded[None], mask[None]
+            sharp = lax.cond(is_undone[expert], undo, lambda image, mask: image, sharp, mask)
+        if undone_by:
+            is_sharp = is_plausible(degraded, sharp)
+            sharp, expert = jnp.where(is_sharp, sharp, degraded), jnp.where(is_sharp, expert, 0)
+        batch = sharp[None], mask[None]
         restored = network.apply({"params": select(params, expert)}, *batch)
         return keep_known_pixels(restored, *batch)[0]  # not after the loop, where exporters lose the batch's size
 
