@@ -134,7 +134,7 @@ def test_faces_too_bright_are_eased(median, gamma):
     assert relight.MEDIAN[1] - 0.01 < np.median(luminance(after)) < median
 
 
-@pytest.mark.parametrize(("edge", "step"), [(relight.MEDIAN[1], 0.005)])
+@pytest.mark.parametrize(("edge", "step"), [(relight.MEDIAN[0], -0.005), (relight.MEDIAN[1], 0.005)])
 def test_exposure_has_no_jump_at_the_edges_of_the_usual(edge, step):
     """What lies a little outside changes a little, as the skin of well-lit people may lie there."""
     inside, outside = with_median(edge - step), with_median(edge + step)
@@ -142,6 +142,14 @@ def test_exposure_has_no_jump_at_the_edges_of_the_usual(edge, step):
     after, done = relight.relight(outside, OVAL)
     assert done["gamma"] != 1 and done["slope"] == done["contrast"] == 0
     assert np.abs(after.astype(int) - outside).max() < 6
+
+
+def test_a_dark_face_gets_the_more_light_the_darker_it_is():
+    gammas = [relight.relight(with_median(median), OVAL)[1]["gamma"] for median in np.arange(0.03, 0.35, 0.02)]
+    assert (np.diff(gammas) > 0).all() and gammas[-1] < 1
+    for median in (0.05, 0.15, relight.DARK - 0.01):
+        after, done = relight.relight(with_median(median), OVAL)
+        assert done["contrast"] or np.median(luminance(after)) == pytest.approx(relight.TARGET, abs=0.02)
 
 
 def test_a_bright_face_keeps_its_colours():

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 MEDIAN = (0.35, 0.75)
-"""Luminance of the face; a darker one's median is brought to `TARGET`, a brighter one's to the edge, and no further."""
+"""Luminance of the face; the median of a brighter one is brought to the edge, and no further."""
+DARK = 0.25
+"""A median of less is brought to `TARGET`; towards the edge ever less is done, as dark skin in good light is there."""
 TARGET = 0.5
 SLOPE = 1.5
 """Of the logarithm of the luminance across FFHQ's square; a steeper one is side light, and is brought to `EVEN`."""
@@ -87,7 +89,7 @@ def _expose(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
     median = float(np.clip(np.median(luminance[face]), 0.002, 0.998))
     if MEDIAN[0] <= median <= MEDIAN[1]:
         return image, 1.0
-    goal = TARGET if median < MEDIAN[0] else MEDIAN[1]
+    goal = np.interp(median, (DARK, *MEDIAN), (TARGET, *MEDIAN))
     gamma = float(np.clip(np.log(goal) / np.log(median), *_GAMMA))
     if gamma < 1:
         return image**gamma, gamma
