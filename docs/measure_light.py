@@ -3,7 +3,7 @@
 python docs/measure_light.py [--split train] [--count 400]
 
 On faces of mini_faces, framed as FFHQ's and in good light, at 128 pixels: the share that each correction would
-touch, and the noise that is estimated of them, as they are and with noise of 5 of 255 added.
+touch and how far it goes, and the noise that is estimated of them, as they are and with noise of 5 of 255 added.
 """
 
 import argparse
@@ -30,7 +30,8 @@ def main() -> None:
     done = [relight.relight(face, relight.oval(len(face), TEMPLATE))[1] for face in faces]
     print(f"{len(faces)} faces")
     for name, nothing in _NOTHING.items():
-        print(f"{name}: {100 * np.mean([each[name] != nothing for each in done]):.1f}% changed")
+        values = np.array([each[name] for each in done])
+        print(f"{name}: {100 * np.mean(values != nothing):.1f}% changed, from {values.min():.2f} to {values.max():.2f}")
     print(f"none of these: {100 * np.mean([each == _NOTHING for each in done]):.1f}%")
     rng = np.random.default_rng(0)
     for added in (0, 5):

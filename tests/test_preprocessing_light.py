@@ -118,10 +118,61 @@ def test_something_bright_does_not_leave_a_dark_face_with_its_noise(brightest):
     assert (relight.brighten(with_it, OVAL)[0] == 255).mean() <= (with_it == 255).mean()  # nothing else is clipped
 
 
-def test_faces_too_bright_get_darker():
-    bright = np.uint8(255 * (FACES[0] / 255) ** 0.2)
+def with_median(median):
+    """A grey face whose luminance has this median."""
+    grey = FACES[0] @ (0.299, 0.587, 0.114) / 255
+    grey = grey ** (np.log(median) / np.log(np.median(grey[OVAL])))
+    return np.repeat(np.uint8(np.round(255 * grey))[..., None], 3, axis=2)
+
+
+@pytest.mark.parametrize(("median", "gamma"), [(0.77, 1.1), (0.8, 1.29), (0.85, 1.77), (0.95, 2)])
+def test_faces_too_bright_are_eased(median, gamma):
+    """As far as the edge of the usual, and no further than a gamma of 2 brings them."""
+    bright = with_median(median)
     after, done = relight.relight(bright, OVAL)
-    assert done["gamma"] > 1 and np.median(luminance(after)) < relight.MEDIAN[1]
+    assert done["gamma"] == pytest.approx(gamma, abs=0.05)
+    assert relight.MEDIAN[1] - 0.01 < np.median(luminance(after)) < median
+
+
+@pytest.mark.parametrize(("edge", "step"), [(relight.MEDIAN[0], -0.005), (relight.MEDIAN[1], 0.005)])
+def test_exposure_has_no_jump_at_the_edges_of_the_usual(edge, step):
+    """What lies a little outside changes a little, as the skin of well-lit people may lie there."""
+    inside, outside = with_median(edge - step), with_median(edge + step)
+    assert relight.relight(inside, OVAL)[1]["gamma"] == 1
+    after, done = relight.relight(outside, OVAL)
+    assert done["gamma"] != 1 and done["slope"] == done["contrast"] == 0
+    assert np.abs(after.astype(int) - outside).max() < 6
+
+
+def test_a_dark_face_gets_the_more_light_the_darker_it_is():
+    gammas = [relight.relight(with_median(median), OVAL)[1]["gamma"] for median in np.arange(0.03, 0.35, 0.02)]
+    assert (np.diff(gammas) > 0).all() and gammas[-1] < 1
+    for median in (0.05, 0.15, relight.DARK - 0.01):
+        after, done = relight.relight(with_median(median), OVAL)
+        assert done["contrast"] or np.median(luminance(after)) == pytest.approx(relight.TARGET, abs=0.02)
+
+
+def test_a_bright_face_keeps_its_colours():
+    """They are nearly as strong as in the photograph of the same face that is exposed to the edge of the usual."""
+
+    def exposed(face, median):
+        for exposure in np.geomspace(1, 60, 200):
+            film = 1 - np.exp(-exposure * (face / 255) ** 2.2)
+            view = np.uint8(np.round(255 * (film / (1 - np.exp(-exposure))) ** (1 / 2.2)))
+            if np.median(luminance(view)) > median:
+                return view
+        raise AssertionError(median)
+
+    def strength(view):
+        lab = cv2.cvtColor(np.float32(view / 255), cv2.COLOR_RGB2LAB)
+        return np.hypot(*lab[OVAL][:, 1:].T).mean()
+
+    shares = []
+    for face in FACES[:8]:
+        after, done = relight.relight(exposed(face, 0.86), OVAL)
+        if done["red"] == done["blue"] == 1 and not done["slope"]:
+            shares.append(strength(after) / strength(exposed(face, relight.MEDIAN[1])))
+    assert len(shares) >= 3 and 0.85 < np.mean(shares) < 1.15
 
 
 def difference(view):

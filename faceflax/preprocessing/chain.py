@@ -17,7 +17,7 @@ from faceflax.preprocessing.mesh import Mesh
 # a constant of a stage; not for another wording of a reason. What earlier revisions made is then made anew, as two
 # kinds of crops are no one set. Where the detector's points move, recognition's thresholds
 # (`recognition.calibration.DEFAULTS`) are measured anew, too.
-REVISION = 8
+REVISION = 9
 # Share of a face's mesh outside the photograph, beyond which what is mirrored at the edge puts eyes or a mouth into it.
 # Of ORL's tight framing no more is outside.
 _MOST_OUTSIDE = 0.05

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 MEDIAN = (0.35, 0.75)
-"""Luminance of the face; outside, a gamma brings the median to `TARGET`."""
+"""Luminance of the face; the median of a brighter one is brought to the edge, and no further."""
+DARK = 0.25
+"""A median of less is brought to `TARGET`; towards the edge ever less is done, as dark skin in good light is there."""
 TARGET = 0.5
 SLOPE = 1.5
 """Of the logarithm of the luminance across FFHQ's square; a steeper one is side light, and is brought to `EVEN`."""
@@ -21,7 +23,7 @@ PLAIN = {"red": (0.28, 0.4), "blue": (-0.16, -0.05)}
 
 _LUMINANCE = np.array([0.299, 0.587, 0.114], np.float32)
 _TOP_PERCENT, _SHOULDER = 99.5, 0.8  # values up to that percentile of a dark face are scaled, to that part of white
-_MOST_GAMMA = 6.0
+_GAMMA = (1 / 6, 2.0)  # beyond 2 a face that is clipped comes out less like itself
 _MOST_GAIN = 4.0
 _CLIP_LIMIT, _TILES = 2.0, (4, 4)
 _OFFSET = 0.02  # keeps the logarithm of black finite
@@ -83,11 +85,16 @@ def relight(pixels: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, dict[str,
 
 
 def _expose(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
-    median = float(np.clip(np.median((image @ _LUMINANCE)[face]), 0.002, 0.998))
+    luminance = image @ _LUMINANCE
+    median = float(np.clip(np.median(luminance[face]), 0.002, 0.998))
     if MEDIAN[0] <= median <= MEDIAN[1]:
         return image, 1.0
-    gamma = float(np.clip(np.log(TARGET) / np.log(median), 1 / _MOST_GAMMA, _MOST_GAMMA))
-    return image**gamma, gamma
+    goal = np.interp(median, (DARK, *MEDIAN), (TARGET, *MEDIAN))
+    gamma = float(np.clip(np.log(goal) / np.log(median), *_GAMMA))
+    if gamma < 1:
+        return image**gamma, gamma
+    # Half on each channel, which alone makes colours too strong, half on the luminance, which alone makes them pale.
+    return image * (image * luminance[..., None]) ** ((gamma - 1) / 2), gamma
 
 
 def _even_out(image: np.ndarray, face: np.ndarray) -> tuple[np.ndarray, float]:
