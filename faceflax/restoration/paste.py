@@ -14,7 +14,7 @@ _FINEST = 1.0  # pixels of the crop: the detail between a Gaussian of that sigma
 _BAND = (1.0, 4.0)
 # Of 48 clean synthetic faces the shipped network changes 0.071 to 0.123 of that detail's amplitude, median 0.093; with
 # noise of 10 on them 0.100 to 0.201, median 0.146, and of JPEG's quality 30 0.096 to 0.211, median 0.155.
-_UNDAMAGED, _DAMAGED = 0.09, 0.14
+_UNDAMAGED, _DAMAGED = 0.11, 0.15
 # The same of the finest detail's power. Of these clean faces, in colour and grey, it changes 0.25 at most, median 0.20
 # and 0.17; with noise of 10 0.39 to 0.76; with grey noise of 17 on grey faces 0.52 to 0.84.
 _UNDAMAGED_FINEST, _DAMAGED_FINEST = 0.27, 0.38
@@ -81,7 +81,7 @@ def spared(restored: np.ndarray, crop: np.ndarray, mask: np.ndarray) -> float:
 
     Every network loses some of the finest detail. Whether it found damage shows in the detail between 1 and 4 pixels,
     of which it changes an undamaged face's by about a tenth, and in the finest, of whose power that is about a fifth.
-    The share is the lesser of two: 1 up to 0.09 of the former's amplitude and 0 from 0.14 on; 1 up to 0.27 of the
+    The share is the lesser of two: 1 up to 0.11 of the former's amplitude and 0 from 0.15 on; 1 up to 0.27 of the
     latter's power and 0 from 0.38 on.
 
     Args:
