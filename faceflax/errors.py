@@ -42,8 +42,9 @@ def run_main(main: Callable[[], int | None]) -> None:
     """Runs a program's `main`, and ends the process with its exit status.
 
     A `UserError` is printed as one line on stderr and ends with its `status`; any other exception is a bug of ours and
-    keeps its traceback. An interrupt ends with status 130, as shells expect, and a `Terminated` with 143. What cannot
-    be printed, to a full disk or a program that has ended, is an error of the first kind.
+    keeps its traceback. An interrupt ends with status 130, as shells expect, and a `Terminated` with 143; its text, if
+    it has one, is printed. What cannot be printed, to a full disk or a program that has ended, is an error of the first
+    kind.
     """
     sys.unraisablehook = _interrupt_again
     try:
@@ -59,12 +60,11 @@ def run_main(main: Callable[[], int | None]) -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         print(f"error: what was to be said could not be written: {error.strerror}", file=sys.stderr)
         sys.exit(1)
-    except Terminated:
-        print("terminated", file=sys.stderr)
-        sys.exit(128 + signal.SIGTERM)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+    except KeyboardInterrupt as error:
+        is_terminated = isinstance(error, Terminated)
+        word = "terminated" if is_terminated else "interrupted"
+        print(f"{word}: {error}" if str(error) else word, file=sys.stderr)
+        sys.exit(128 + (signal.SIGTERM if is_terminated else signal.SIGINT))
     sys.exit(status or 0)
 
 

@@ -105,6 +105,21 @@ def test_an_interrupted_change_of_size_is_not_taken_for_what_was_there(tmp_path,
     assert names(out) == ["a.json", "a.png"] and read(out / "a.png").pixels.shape == (64, 64, 3)
 
 
+def test_an_interrupted_run_says_how_many_are_done(tmp_path, capsys, monkeypatch):
+    for name in ("a", "b", "c"):
+        write(tmp_path / "in" / f"{name}.png", Photograph(FACES[0], None))
+    finish = results.finish
+
+    def interrupted(output, record, *, is_live):
+        if output.name == "c.png":
+            raise KeyboardInterrupt
+        finish(output, record, is_live=is_live)
+
+    monkeypatch.setattr(results, "finish", interrupted)
+    assert normalize(tmp_path / "in", "--out", tmp_path / "out", "--size", "64") == 130
+    assert capsys.readouterr().err == "interrupted: 2 of 3 sources are done\n"
+
+
 def test_a_file_that_came_later_does_not_take_anothers_result(tmp_path, capsys):
     folder, out = tmp_path / "in", tmp_path / "out"
     write(folder / "a.tif", Photograph(FACES[0], None))

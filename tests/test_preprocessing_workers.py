@@ -188,8 +188,8 @@ def _have_ended(processes):
 @pytest.mark.parametrize(
     ("number", "status", "said"),
     [
-        (signal.SIGINT, 130, "interrupted\n"),
-        (signal.SIGTERM, 143, "terminated\n"),
+        (signal.SIGINT, 130, "interrupted: 0 of 2 sources are done\n"),
+        (signal.SIGTERM, 143, "terminated: 0 of 2 sources are done\n"),
         (signal.SIGKILL, -signal.SIGKILL, None),  # which lets nobody say anything
     ],
 )

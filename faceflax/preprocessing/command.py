@@ -41,20 +41,31 @@ def _run(arguments: argparse.Namespace, settings: Settings, out: Path) -> int:
     works, failures = _plan(arguments, out)
     for failure in failures:
         console.report(failure)
-    outcomes = []
+    outcomes, total = [], len(works) + len(failures)
     workers = min(arguments.workers or os.cpu_count() or 1, max(1, len(works)))
-    with ended_in_order(), progress_bar() as progress, contextlib.closing(run_all(works, settings, workers)) as made:
-        bar = progress.add_task("normalising", total=len(works))
-        for outcome in made:
-            if outcome.is_fatal:
-                raise UserError(outcome.failure)
-            if outcome.failure:
-                console.report(outcome.failure)
-            outcomes.append(outcome)
-            progress.advance(bar)
-    done = [outcome for outcome in outcomes if not outcome.failure]
-    print(_summary(outcomes, done, len(works) + len(failures), out))
-    return 0 if len(done) == len(works) + len(failures) else 1
+    try:
+        with (
+            ended_in_order(),
+            progress_bar() as progress,
+            contextlib.closing(run_all(works, settings, workers)) as made,
+        ):
+            bar = progress.add_task("normalising", total=len(works))
+            for outcome in made:
+                if outcome.is_fatal:
+                    raise UserError(outcome.failure)
+                if outcome.failure:
+                    console.report(outcome.failure)
+                outcomes.append(outcome)
+                progress.advance(bar)
+    except KeyboardInterrupt as error:
+        raise type(error)(f"{len(_done(outcomes))} of {total} sources are done") from error
+    done = _done(outcomes)
+    print(_summary(outcomes, done, total, out))
+    return 0 if len(done) == total else 1
+
+
+def _done(outcomes: list[Outcome]) -> list[Outcome]:
+    return [outcome for outcome in outcomes if not outcome.failure]
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:

@@ -100,8 +100,6 @@ class _Page:
             elem_id="photo",
             buttons=[],
         )
-        # The file as it came: Gradio would decode it first, and say its own words and path of a bad one.
-        self._photo.preprocess = lambda payload: None if payload is None else payload.path
         self._given = gr.State(None, time_to_live=1800)  # its path, as what is shown may be another file
         with gr.Accordion("2. Damage it, if you like", open=True):
             with gr.Row():
@@ -156,7 +154,8 @@ class _Page:
         light = {"queue": False, "api_visibility": "private"}
         results = [self._slider, self._download]
         opened = [self._photo, self._given, self._working, self._editor, *results]
-        self._photo.change(self._open, self._photo, opened, **heavy)
+        # The file as it came: Gradio would decode it first, and say its own words and path of a bad one.
+        self._photo.change(self._open, self._photo, opened, preprocess=False, **heavy)
         self._task.change(_offer_severities, self._task, self._severity, **light)
         self._model.change(self._offer_fidelity, self._model, self._fidelity, **light)
         self._damage.click(
@@ -172,7 +171,8 @@ class _Page:
             **heavy,
         )
 
-    def _open(self, photo: str | None, request: gr.Request) -> Any:
+    def _open(self, sent_file: dict | None, request: gr.Request) -> Any:
+        photo = (sent_file or {}).get("path")
         if photo is None:
             return None, None, None, None, None, gr.DownloadButton(interactive=False)
         if Path(photo).name in self._redrawn:  # our own picture in the place of the visitor's
@@ -243,7 +243,11 @@ class _Page:
 
 
 class _Blocks(gr.Blocks):
-    """Gradio's, without the downloads that it makes for whoever gives a URL where a file is expected."""
+    """Gradio's, without the downloads that it makes for whoever gives a URL where a file is expected.
+
+    Where a function returns an update of a component, and be it `gr.skip()`, Gradio makes the visitor another one from
+    the arguments of the first: what was set on that one afterwards is lost.
+    """
 
     async def preprocess_data(self, block_fn: Any, inputs: list, *others: Any, **named: Any) -> list:
         """Refuses URLs in what a visitor sends, for any component, before Gradio looks at it."""
@@ -252,6 +256,12 @@ class _Blocks(gr.Blocks):
         if sent.count_files(inputs) > sent.MOST_FILES:
             raise gr.Error(f"A request may name {sent.MOST_FILES} pictures at most.", print_exception=False)
         return await super().preprocess_data(block_fn, inputs, *others, **named)
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, *others: Any, **named: Any) -> list:
+        """Makes none where a function skips them all, so that the editor keeps its `sent.Newest`."""
+        if isinstance(predictions, dict) and predictions == gr.skip():
+            return [None if block.stateful else gr.skip() for block in block_fn.outputs]
+        return await super().postprocess_data(block_fn, predictions, *others, **named)
 
 
 class _Spoken:
