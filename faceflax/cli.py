@@ -8,6 +8,7 @@ from faceflax import __version__
 from faceflax.arguments import COUNT, Parser, number, whole
 from faceflax.errors import run_main
 from faceflax.recognition.commands import arguments as recognition
+from faceflax.serving import arguments as serving
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -21,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     recognition.add(commands)
     _add_export(commands)
-    _add_serve(commands)
+    serving.add(commands)
     return parser
 
 
@@ -256,55 +257,6 @@ def _add_export(commands: argparse._SubParsersAction) -> None:
     )
     parser.add_argument(
         "--fidelity", type=number("from 0 to 1"), metavar="F", help="for a GAN: as for restore; settled in the file"
-    )
-
-
-def _add_serve(commands: argparse._SubParsersAction) -> None:
-    def run(arguments: argparse.Namespace) -> int:
-        from faceflax.serving import command as serving
-
-        return serving.run(arguments)
-
-    parser = commands.add_parser(
-        "serve",
-        help="a web page that damages and restores photographs",
-        description="Serves a web page to this computer's browser, until it is stopped. What is uploaded is removed "
-        "after half an hour, and at the end. The page and the server call nobody else.",
-    )
-    parser.set_defaults(run=run)
-    parser.add_argument("--host", default="127.0.0.1", help="the address to serve at (default: %(default)s)")
-    parser.add_argument(
-        "--port", type=whole("from 0 to 65535"), default=7860, help="0: a free one (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--model",
-        action="append",
-        metavar="NAME|WORKDIR|FILE",
-        help="a model to choose, listed before those of `faceflax models`; of these a name, to be chosen at first; may "
-        "be repeated",
-    )
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        metavar="NAME",
-        help="a further name by which browsers may ask for the page, as of a proxy before it; may be repeated",
-    )
-    parser.add_argument("--aligned", action="store_true", help="only face crops, so that no face detector is needed")
-    parser.add_argument(
-        "--max-megabytes", type=number("over 0"), default=20, metavar="N", help="of a file (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--max-megapixels",
-        type=number("over 0"),
-        default=16,
-        metavar="N",
-        help="of a photograph (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--per-minute", type=COUNT, default=30, metavar="N", help="requests of one client (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--queue", type=COUNT, default=16, metavar="N", help="requests that may wait, others are refused (%(default)s)"
     )
 
 
