@@ -89,6 +89,13 @@ def test_a_later_photograph_is_refused_in_the_words_of_a_first_one(visitor, data
     assert not said["success"] and sentence in said["output"]["error"]
 
 
+@pytest.mark.parametrize("meta", [{"meta": {"_type": "gradio.FileData"}}, {}], ids=["as a file", "as anything"])
+def test_a_file_that_was_not_uploaded_is_not_opened(visitor, tmp_path_factory, meta):
+    ours = encoded.save(tmp_path_factory.mktemp("elsewhere"), encoded.FILES["png"])
+    said = call(visitor, [{"path": str(ours), **meta}], "_open")[-1]
+    assert not said["success"] and "data" not in said["output"]
+
+
 def encode(kind):
     if kind != "HEIC":
         return encoded.encode(encoded.COLOUR, kind)
